@@ -1,0 +1,246 @@
+//! The protobuf forms of catalog values, as the meta store and table manifests keep them.
+//!
+//! Invariant: field numbers are never reused; unknown fields of a newer format are ignored by prost.
+
+use std::sync::Arc;
+
+use prost::Message;
+
+use super::{
+    Column, DatabaseMeta, Identity, PrimaryKey, SequenceMeta, TableMeta, decode, type_from_wire, type_to_wire,
+};
+use crate::id::{ChannelId, DatabaseId, Oid, SequenceId, TableId};
+
+#[derive(Clone, PartialEq, Message)]
+struct ColumnForm {
+    #[prost(uint32, tag = "1")]
+    id: u32,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(uint32, tag = "3")]
+    type_oid: u32,
+    #[prost(sint32, tag = "4")]
+    typmod: i32,
+    #[prost(bool, tag = "5")]
+    nullable: bool,
+    #[prost(string, optional, tag = "6")]
+    default: Option<String>,
+    /// 0 none, 1 always, 2 by default.
+    #[prost(uint32, tag = "7")]
+    identity: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PrimaryKeyForm {
+    #[prost(uint32, tag = "1")]
+    oid: u32,
+    #[prost(uint32, tag = "2")]
+    index_oid: u32,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(uint32, repeated, tag = "4")]
+    columns: Vec<u32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TableForm {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(uint64, tag = "2")]
+    database: u64,
+    #[prost(string, tag = "3")]
+    namespace: String,
+    #[prost(string, tag = "4")]
+    name: String,
+    #[prost(uint32, tag = "5")]
+    type_oid: u32,
+    #[prost(uint64, tag = "6")]
+    schema_version: u64,
+    #[prost(uint32, tag = "7")]
+    next_column_id: u32,
+    #[prost(message, repeated, tag = "8")]
+    columns: Vec<ColumnForm>,
+    #[prost(message, optional, tag = "9")]
+    primary_key: Option<PrimaryKeyForm>,
+    #[prost(uint64, tag = "10")]
+    channel: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SequenceForm {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(uint64, tag = "2")]
+    database: u64,
+    #[prost(string, tag = "3")]
+    namespace: String,
+    #[prost(string, tag = "4")]
+    name: String,
+    #[prost(uint32, tag = "5")]
+    type_oid: u32,
+    #[prost(sint64, tag = "6")]
+    start: i64,
+    #[prost(sint64, tag = "7")]
+    increment: i64,
+    #[prost(sint64, tag = "8")]
+    minimum: i64,
+    #[prost(sint64, tag = "9")]
+    maximum: i64,
+    /// 0 when no column owns it.
+    #[prost(uint64, tag = "10")]
+    owner_table: u64,
+    #[prost(uint32, tag = "11")]
+    owner_column: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DatabaseForm {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(uint64, tag = "3")]
+    home_channel: u64,
+    #[prost(string, repeated, tag = "4")]
+    extensions: Vec<String>,
+}
+
+/// The stored form of a table.
+#[must_use]
+pub fn encode_table(table: &TableMeta) -> Vec<u8> {
+    TableForm {
+        id: table.id.0,
+        database: table.database.0,
+        namespace: table.namespace.clone(),
+        name: table.name.clone(),
+        type_oid: table.type_oid.0,
+        schema_version: table.schema_version,
+        next_column_id: table.next_column_id,
+        columns: table.columns.iter().map(column_form).collect(),
+        primary_key: table.primary_key.as_ref().map(|key| PrimaryKeyForm {
+            oid: key.oid.0,
+            index_oid: key.index_oid.0,
+            name: key.name.clone(),
+            columns: key.columns.clone(),
+        }),
+        channel: table.channel.0,
+    }
+    .encode_to_vec()
+}
+
+fn column_form(column: &Column) -> ColumnForm {
+    let (type_oid, typmod) = type_to_wire(column.ty);
+    ColumnForm {
+        id: column.id,
+        name: column.name.clone(),
+        type_oid,
+        typmod,
+        nullable: column.nullable,
+        default: column.default.clone(),
+        identity: match column.identity {
+            None => 0,
+            Some(Identity::Always) => 1,
+            Some(Identity::ByDefault) => 2,
+        },
+    }
+}
+
+/// # Errors
+/// When the bytes are not a table.
+pub fn decode_table(bytes: &[u8]) -> Result<Arc<TableMeta>, prost::DecodeError> {
+    let form: TableForm = decode(bytes)?;
+    Ok(Arc::new(TableMeta {
+        id: TableId(form.id),
+        database: DatabaseId(form.database),
+        namespace: form.namespace,
+        name: form.name,
+        type_oid: Oid(form.type_oid),
+        schema_version: form.schema_version,
+        next_column_id: form.next_column_id,
+        columns: form.columns.into_iter().map(column_of_form).collect(),
+        primary_key: form.primary_key.map(|key| PrimaryKey {
+            oid: Oid(key.oid),
+            index_oid: Oid(key.index_oid),
+            name: key.name,
+            columns: key.columns,
+        }),
+        channel: ChannelId(form.channel),
+    }))
+}
+
+fn column_of_form(form: ColumnForm) -> Column {
+    Column {
+        id: form.id,
+        name: form.name,
+        ty: type_from_wire(form.type_oid, form.typmod),
+        nullable: form.nullable,
+        default: form.default,
+        identity: match form.identity {
+            1 => Some(Identity::Always),
+            2 => Some(Identity::ByDefault),
+            _ => None,
+        },
+    }
+}
+
+/// The stored form of a sequence.
+#[must_use]
+pub fn encode_sequence(sequence: &SequenceMeta) -> Vec<u8> {
+    let (owner_table, owner_column) = sequence.owned_by.map_or((0, 0), |(table, column)| (table.0, column));
+    SequenceForm {
+        id: sequence.id.0,
+        database: sequence.database.0,
+        namespace: sequence.namespace.clone(),
+        name: sequence.name.clone(),
+        type_oid: sequence.ty.oid().0,
+        start: sequence.start,
+        increment: sequence.increment,
+        minimum: sequence.minimum,
+        maximum: sequence.maximum,
+        owner_table,
+        owner_column,
+    }
+    .encode_to_vec()
+}
+
+/// # Errors
+/// When the bytes are not a sequence.
+pub fn decode_sequence(bytes: &[u8]) -> Result<Arc<SequenceMeta>, prost::DecodeError> {
+    let form: SequenceForm = decode(bytes)?;
+    Ok(Arc::new(SequenceMeta {
+        id: SequenceId(form.id),
+        database: DatabaseId(form.database),
+        namespace: form.namespace,
+        name: form.name,
+        ty: type_from_wire(form.type_oid, -1),
+        start: form.start,
+        increment: form.increment,
+        minimum: form.minimum,
+        maximum: form.maximum,
+        owned_by: (form.owner_table != 0).then_some((TableId(form.owner_table), form.owner_column)),
+    }))
+}
+
+/// The stored form of a database.
+#[must_use]
+pub fn encode_database(database: &DatabaseMeta) -> Vec<u8> {
+    DatabaseForm {
+        id: database.id.0,
+        name: database.name.clone(),
+        home_channel: database.home_channel.0,
+        extensions: database.extensions.clone(),
+    }
+    .encode_to_vec()
+}
+
+/// # Errors
+/// When the bytes are not a database.
+pub fn decode_database(bytes: &[u8]) -> Result<Arc<DatabaseMeta>, prost::DecodeError> {
+    let form: DatabaseForm = decode(bytes)?;
+    Ok(Arc::new(DatabaseMeta {
+        id: DatabaseId(form.id),
+        name: form.name,
+        home_channel: ChannelId(form.home_channel),
+        extensions: form.extensions,
+    }))
+}
