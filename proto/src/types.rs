@@ -58,14 +58,19 @@ type_kinds! {
     Name, "name", "name", 19, 1003, 64;
     Int8, "int8", "bigint", 20, 1016, 8;
     Int2, "int2", "smallint", 21, 1005, 2;
+    Int2vector, "int2vector", "int2vector", 22, 1006, -1;
     Int4, "int4", "integer", 23, 1007, 4;
     Regproc, "regproc", "regproc", 24, 1008, 4;
     Text, "text", "text", 25, 1009, -1;
     Oid, "oid", "oid", 26, 1028, 4;
+    Xid, "xid", "xid", 28, 1011, 4;
+    Oidvector, "oidvector", "oidvector", 30, 1013, -1;
     Json, "json", "json", 114, 199, -1;
+    PgNodeTree, "pg_node_tree", "pg_node_tree", 194, 0, -1;
     Float4, "float4", "real", 700, 1021, 4;
     Float8, "float8", "double precision", 701, 1022, 8;
     Unknown, "unknown", "unknown", 705, 0, -2;
+    Aclitem, "aclitem", "aclitem", 1033, 1034, 16;
     Bpchar, "bpchar", "character", 1042, 1014, -1;
     Varchar, "varchar", "character varying", 1043, 1015, -1;
     Date, "date", "date", 1082, 1182, 4;
@@ -74,6 +79,9 @@ type_kinds! {
     Timestamptz, "timestamptz", "timestamp with time zone", 1184, 1185, 8;
     Interval, "interval", "interval", 1186, 1187, 16;
     Numeric, "numeric", "numeric", 1700, 1231, -1;
+    Regprocedure, "regprocedure", "regprocedure", 2202, 2207, 4;
+    Regoper, "regoper", "regoper", 2203, 2208, 4;
+    Regoperator, "regoperator", "regoperator", 2204, 2209, 4;
     Regclass, "regclass", "regclass", 2205, 2210, 4;
     Regtype, "regtype", "regtype", 2206, 2211, 4;
     Record, "record", "record", 2249, 2287, -1;
@@ -81,6 +89,8 @@ type_kinds! {
     Uuid, "uuid", "uuid", 2950, 2951, 16;
     Jsonb, "jsonb", "jsonb", 3802, 3807, -1;
     Regnamespace, "regnamespace", "regnamespace", 4089, 4090, 4;
+    Regrole, "regrole", "regrole", 4096, 4097, 4;
+    Regcollation, "regcollation", "regcollation", 4191, 4192, 4;
     Vector, "vector", "vector", 16385, 16386, -1;
 }
 
@@ -260,10 +270,19 @@ impl ColumnType {
             TypeKind::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             TypeKind::Uuid => DataType::FixedSizeBinary(16),
             TypeKind::Oid
+            | TypeKind::Xid
             | TypeKind::Regproc
+            | TypeKind::Regprocedure
+            | TypeKind::Regoper
+            | TypeKind::Regoperator
             | TypeKind::Regclass
             | TypeKind::Regtype
-            | TypeKind::Regnamespace => DataType::UInt32,
+            | TypeKind::Regnamespace
+            | TypeKind::Regrole
+            | TypeKind::Regcollation => DataType::UInt32,
+            // Catalogs only; subscripts of these two count from 0 and their text form is `1 2`.
+            TypeKind::Int2vector => DataType::List(Arc::new(Field::new("item", DataType::Int16, true))),
+            TypeKind::Oidvector => DataType::List(Arc::new(Field::new("item", DataType::UInt32, true))),
             TypeKind::Void => DataType::Null,
             TypeKind::Vector => {
                 let item = Arc::new(Field::new("item", DataType::Float32, false));
@@ -280,6 +299,8 @@ impl ColumnType {
             | TypeKind::Unknown
             | TypeKind::Bpchar
             | TypeKind::Varchar
+            | TypeKind::PgNodeTree
+            | TypeKind::Aclitem
             | TypeKind::Record => DataType::Utf8,
         };
         if self.array { DataType::List(Arc::new(Field::new("item", element, true))) } else { element }
