@@ -1,1 +1,17 @@
+//! Everything that looks at Elanus from outside: the server harness, a wire client, the kill loop, the model
+//! test, the tidy checks and the benchmarks.
+//!
+//! What it is not: production code. It plays the world: it reads the wall clock, starts threads and processes,
+//! and panics when something is not as it must be.
+//!
+//! Invariants: nothing here sleeps; every wait is for a condition and has a bound; every random choice comes
+//! from a seed that is printed.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "the harness stands outside the house: it is the world the doors open to"
+)]
 
+pub mod server;
+pub mod wire;
