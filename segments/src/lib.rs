@@ -1,1 +1,30 @@
+//! The storage engine: rows in growing and sealed segments, deletes, visibility, files, exact vector search.
+//!
+//! What it is not: no tokio, no SQL, no clock, no log, no decision about what is committed. The caller (cluster)
+//! says what happened and in which order; this crate keeps it, shows it at a timestamp and writes it down.
+//!
+//! Invariants: everything after `TableSnapshot::load` is synchronous and never awaits; a value that is shared
+//! never changes (appending makes a new version, readers keep theirs); stored objects are written once and
+//! damaged bytes end in `Error::Corrupted` with the object's name, never in a wrong answer.
 
+pub mod bitmap;
+pub mod deletes;
+pub mod distance;
+pub mod error;
+pub mod growing;
+pub mod index;
+pub mod keys;
+pub mod overlay;
+pub mod search;
+pub mod snapshot;
+pub mod view;
+
+mod append_list;
+
+pub use deletes::{DeleteEntry, DeleteSet};
+pub use error::{Error, Result};
+pub use growing::{GrowingRows, GrowingSegment};
+pub use overlay::{PRIVATE_SEGMENT, TableOverlay};
+pub use search::{Hit, top_k};
+pub use snapshot::{SnapshotSource, TableSnapshot};
+pub use view::{ScalarBound, ScanColumn, SegmentForm, SegmentState, SegmentView};

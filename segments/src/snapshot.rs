@@ -1,0 +1,87 @@
+//! A table at one instant: its segments' views. What a statement reads, and nothing else.
+//!
+//! Invariant: a snapshot is immutable and complete; `load` is the last await, everything after it computes.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use proto::TableId;
+use proto::Timestamp;
+use proto::catalog::TableMeta;
+use proto::record::RowRef;
+use proto::time::ReadPoint;
+
+use crate::error::Result;
+use crate::keys::hash_key;
+use crate::overlay::TableOverlay;
+use crate::view::SegmentView;
+
+/// A table at `read_ts`.
+#[derive(Clone, Debug)]
+pub struct TableSnapshot {
+    pub table: Arc<TableMeta>,
+    pub read_ts: Timestamp,
+    pub segments: Vec<Arc<SegmentView>>,
+}
+
+impl TableSnapshot {
+    /// The table as a transaction with these buffered writes sees it.
+    #[must_use]
+    pub fn with_overlay(&self, overlay: &TableOverlay) -> Self {
+        let mut segments = Vec::with_capacity(self.segments.len() + 1);
+        if !overlay.is_truncated() {
+            for view in &self.segments {
+                segments.push(match overlay.hidden(view.id()) {
+                    Some(hidden) => Arc::new(view.hiding(hidden.clone())),
+                    None => Arc::clone(view),
+                });
+            }
+        }
+        if let Some(view) = overlay.view() {
+            segments.push(Arc::new(view));
+        }
+        Self { table: Arc::clone(&self.table), read_ts: self.read_ts, segments }
+    }
+
+    /// The visible row of each primary key (`proto::key` bytes), `None` where there is none.
+    ///
+    /// # Errors
+    /// `Corrupted` for damaged bytes.
+    pub fn find_keys(&self, keys: &[Box<[u8]>]) -> Result<Vec<Option<RowRef>>> {
+        let hashes: Vec<u64> = keys.iter().map(|key| hash_key(key)).collect();
+        let mut found = vec![None; keys.len()];
+        // The newest segment first: recent keys are asked for most.
+        for view in self.segments.iter().rev() {
+            view.find_keys(keys, &hashes, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// Number of visible rows.
+    #[must_use]
+    pub fn visible_rows(&self) -> u64 {
+        self.segments.iter().map(|view| view.visible_count() as u64).sum()
+    }
+
+    /// Makes columns of all segments resident, so that reading them does not decode any more.
+    ///
+    /// # Errors
+    /// When stored bytes cannot be read or are damaged.
+    pub async fn load(&self, columns: &[usize]) -> Result<()> {
+        for view in &self.segments {
+            view.form().load(columns).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Where snapshots come from: the node that serves the table.
+#[async_trait]
+pub trait SnapshotSource: Send + Sync + Debug {
+    /// The table at the point, once everything up to its guarantee is applied.
+    ///
+    /// # Errors
+    /// 42P01 when the table does not exist, 72000 when the instant is gone, or what reading segments may end in.
+    async fn snapshot(&self, table: TableId, point: ReadPoint) -> Result<Arc<TableSnapshot>>;
+}
