@@ -11,20 +11,24 @@ pub mod bitmap;
 pub mod deletes;
 pub mod distance;
 pub mod error;
+pub mod file;
 pub mod growing;
 pub mod index;
 pub mod keys;
 pub mod overlay;
 pub mod search;
 pub mod snapshot;
+pub mod store;
 pub mod view;
 
 mod append_list;
 
 pub use deletes::{DeleteEntry, DeleteSet};
 pub use error::{Error, Result};
+pub use file::{FileDoor, SystemDoor};
 pub use growing::{GrowingRows, GrowingSegment};
 pub use overlay::{PRIVATE_SEGMENT, TableOverlay};
 pub use search::{Hit, top_k};
 pub use snapshot::{SnapshotSource, TableSnapshot};
+pub use store::LocalStore;
 pub use view::{ScalarBound, ScanColumn, SegmentForm, SegmentState, SegmentView};
