@@ -13,5 +13,8 @@
     reason = "the harness stands outside the house: it is the world the doors open to"
 )]
 
+pub mod crash;
 pub mod server;
+pub mod tidy;
+pub mod trace;
 pub mod wire;

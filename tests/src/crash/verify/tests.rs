@@ -1,0 +1,35 @@
+use super::*;
+
+fn row(version: i32, tag: &str) -> Row {
+    Row { version, tag: tag.to_owned() }
+}
+
+/// A ledger with two rows and an operation in doubt that changes one and adds one.
+fn ledger() -> Ledger {
+    let mut ledger = Ledger::new(0);
+    ledger.apply(Effect::from([((0, 3), Some(row(0, "a"))), ((1, 6), Some(row(0, "a")))]));
+    ledger.doubt = Some(Effect::from([((0, 3), Some(row(1, "b"))), ((0, 9), Some(row(0, "b")))]));
+    ledger
+}
+
+fn found(rows: &[(Key, Row)]) -> Vec<String> {
+    judge(&rows.iter().cloned().collect(), &mut [ledger()], &mut Report::default())
+}
+
+#[test]
+fn all_or_nothing_of_the_doubtful_is_right() {
+    assert_eq!(found(&[((0, 3), row(0, "a")), ((1, 6), row(0, "a"))]), Vec::<String>::new());
+    assert_eq!(found(&[((0, 3), row(1, "b")), ((0, 9), row(0, "b")), ((1, 6), row(0, "a"))]), Vec::<String>::new());
+}
+
+#[test]
+fn half_lost_and_resurrected_are_seen() {
+    let half = found(&[((0, 3), row(1, "b")), ((1, 6), row(0, "a"))]);
+    assert!(half.iter().any(|violation| violation.starts_with("half")), "{half:?}");
+    let lost = found(&[((0, 3), row(0, "a"))]);
+    assert!(lost.iter().any(|violation| violation.starts_with("lost")), "{lost:?}");
+    let stale = found(&[((0, 3), row(0, "a")), ((1, 6), row(5, "z"))]);
+    assert!(stale.iter().any(|violation| violation.starts_with("lost")), "{stale:?}");
+    let extra = found(&[((0, 3), row(0, "a")), ((1, 6), row(0, "a")), ((1, 12), row(0, "a"))]);
+    assert!(extra.iter().any(|violation| violation.starts_with("resurrected")), "{extra:?}");
+}
