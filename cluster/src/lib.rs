@@ -1,1 +1,17 @@
+//! Agreement and motion: the meta store, the log, the oracle, channel owners, followers and flushers.
+//!
+//! What it is not: it knows no SQL, no DataFusion and no wire; how rows are laid out and searched is
+//! `segments`. It never sees `exec`; both meet in `sql`.
+//!
+//! Invariants: nothing is acknowledged before its record is durable; a channel has one writer at a time
+//! (epochs); readers never block writers (states are immutable values, swapped whole); nothing runs when
+//! nothing happens.
 
+pub mod clock;
+pub mod error;
+pub mod log;
+pub mod meta;
+pub mod oracle;
+pub mod tasks;
+
+pub use error::{Error, Result};

@@ -1,0 +1,330 @@
+//! The log in files: `<root>/<channel>/<first offset>.log`, one writer thread per channel (`file/writer.rs`).
+//!
+//! Layout of the bytes: `frame.rs`. Opening and repair: `file/recovery.rs`. Reading goes past the writer: it
+//! takes the durable end and the list of files, and reads whole frames up to there.
+//!
+//! Invariant: a reader never sees a record before the fdatasync that covers it has returned.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use proto::{ChannelId, Epoch, Offset};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::frame::{FILE_HEADER, FRAME_HEADER, FileHeader, FrameHeader};
+use super::{Durability, LogBounds, LogBroker, LogEntry};
+use crate::error::{Error, Result};
+use crate::tasks::{blocking, thread};
+
+pub(crate) mod disk;
+mod recovery;
+mod writer;
+
+use disk::{Disk, SystemDisk};
+use writer::{Command, Writer};
+
+/// Files are closed and a new one begun at this size.
+pub const ROLL_BYTES: u64 = 64 << 20;
+/// Commands that may wait for the writer.
+const MAILBOX: usize = 64;
+/// Bytes read from a file at once.
+const READ_BYTES: usize = 4 << 20;
+
+/// What reader and writer share.
+#[derive(Debug)]
+struct Shared {
+    view: Mutex<View>,
+    durable: watch::Sender<Offset>,
+}
+
+#[derive(Clone, Debug)]
+struct View {
+    bounds: LogBounds,
+    files: Vec<(u64, PathBuf)>,
+    /// Where the read that ended last left off.
+    cursor: Option<Cursor>,
+}
+
+#[derive(Clone, Debug)]
+struct Cursor {
+    next: Offset,
+    file: u64,
+    position: u64,
+}
+
+#[derive(Debug)]
+struct Channel {
+    sender: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+    writer: JoinHandle<()>,
+}
+
+/// See the file header.
+#[derive(Debug)]
+pub struct FileLog {
+    root: PathBuf,
+    disk: Arc<dyn Disk>,
+    roll_bytes: u64,
+    channels: Mutex<BTreeMap<ChannelId, Channel>>,
+    /// Held while a channel is opened, so that it never has two writers.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// The error of every call on a channel that was not opened.
+pub(super) fn not_open(channel: ChannelId) -> Error {
+    Error::Unavailable { what: format!("log channel {channel}"), reason: "it is not open".into() }
+}
+
+impl FileLog {
+    /// A log below a directory, which is created with the first channel.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Arc<Self> {
+        Self::with_disk(root, Arc::new(SystemDisk), ROLL_BYTES)
+    }
+
+    /// A log on a given disk with files of a given size.
+    pub(crate) fn with_disk(root: impl Into<PathBuf>, disk: Arc<dyn Disk>, roll_bytes: u64) -> Arc<Self> {
+        Arc::new(Self {
+            root: root.into(),
+            disk,
+            roll_bytes,
+            channels: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+        })
+    }
+
+    fn shared(&self, channel: ChannelId) -> Result<Arc<Shared>> {
+        let channels = self.channels.lock();
+        channels.get(&channel).map(|open| Arc::clone(&open.shared)).ok_or_else(|| not_open(channel))
+    }
+
+    async fn ask<T>(
+        &self,
+        channel: ChannelId,
+        command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
+    ) -> Result<T> {
+        let sender = self.channels.lock().get(&channel).map(|open| open.sender.clone());
+        let sender = sender.ok_or_else(|| not_open(channel))?;
+        let (reply, answer) = oneshot::channel();
+        sender.send(command(reply)).await.map_err(|_| not_open(channel))?;
+        answer.await.map_err(|_| Error::Unknown { reason: format!("the writer of channel {channel} ended") })?
+    }
+
+    fn start(&self, channel: ChannelId, recovered: recovery::Recovered) -> Result<LogBounds> {
+        let bounds = LogBounds {
+            incarnation: recovered.header.incarnation,
+            first: Offset(recovered.files.first().map_or(0, |(first, _)| *first)),
+            end: recovered.next,
+            epoch: recovered.epoch,
+        };
+        let view = View { bounds, files: recovered.files.clone(), cursor: None };
+        let durable = watch::Sender::new(bounds.end);
+        let shared = Arc::new(Shared { view: Mutex::new(view), durable });
+        let (sender, inbox) = mpsc::channel(MAILBOX);
+        let directory = self.directory(channel);
+        let disk = Arc::clone(&self.disk);
+        let writer = Writer::new(directory, disk, self.roll_bytes, Arc::clone(&shared), recovered);
+        let writer = thread(&format!("log-{channel}"), move || writer.run(inbox))?;
+        self.channels.lock().insert(channel, Channel { sender, shared, writer });
+        Ok(bounds)
+    }
+
+    fn directory(&self, channel: ChannelId) -> PathBuf {
+        self.root.join(channel.to_string())
+    }
+}
+
+#[async_trait]
+impl LogBroker for FileLog {
+    async fn open(&self, channel: ChannelId, fresh_incarnation: u64) -> Result<LogBounds> {
+        let _opening = self.opening.lock().await;
+        let before = self.channels.lock().remove(&channel);
+        let directory = self.directory(channel);
+        let recovered = blocking(move || {
+            let cut = before.map(|open| {
+                drop(open.sender);
+                let panicked = open.writer.join().is_err();
+                tracing::debug!(panicked, "the log's writer ended");
+                open.shared.view.lock().bounds.end
+            });
+            recovery::recover(&directory, channel, fresh_incarnation, cut)
+        })
+        .await??;
+        self.start(channel, recovered)
+    }
+
+    async fn append(
+        &self,
+        channel: ChannelId,
+        epoch: Epoch,
+        records: Vec<Bytes>,
+        durability: Durability,
+    ) -> Result<Offset> {
+        self.ask(channel, |reply| Command::Append { epoch, records, durability, reply }).await
+    }
+
+    async fn read(&self, channel: ChannelId, from: Offset, max_bytes: usize) -> Result<Vec<LogEntry>> {
+        let shared = self.shared(channel)?;
+        blocking(move || {
+            let view = shared.view.lock().clone();
+            if from < view.bounds.first {
+                return Err(Error::Trimmed { channel, offset: from, first: view.bounds.first });
+            }
+            let (entries, cursor) = Reading::new(&view, from)?.read(max_bytes)?;
+            shared.view.lock().cursor = Some(cursor);
+            Ok(entries)
+        })
+        .await?
+    }
+
+    async fn wait(&self, channel: ChannelId, from: Offset) -> Result<()> {
+        let mut durable = self.shared(channel)?.durable.subscribe();
+        durable.wait_for(|end| *end > from).await.map_err(|_| not_open(channel))?;
+        Ok(())
+    }
+
+    async fn fence(&self, channel: ChannelId, epoch: Epoch) -> Result<()> {
+        self.ask(channel, |reply| Command::Fence { epoch, reply }).await
+    }
+
+    async fn trim(&self, channel: ChannelId, before: Offset) -> Result<()> {
+        self.ask(channel, |reply| Command::Trim { before, reply }).await
+    }
+
+    async fn bounds(&self, channel: ChannelId) -> Result<LogBounds> {
+        Ok(self.shared(channel)?.view.lock().bounds)
+    }
+}
+
+/// One call of `read`.
+struct Reading<'a> {
+    view: &'a View,
+    from: Offset,
+    /// Index of the current file.
+    file: usize,
+    position: u64,
+    next: Offset,
+}
+
+impl<'a> Reading<'a> {
+    fn new(view: &'a View, from: Offset) -> Result<Self> {
+        if let Some(cursor) = &view.cursor
+            && cursor.next == from
+            && let Ok(file) = view.files.binary_search_by_key(&cursor.file, |(first, _)| *first)
+        {
+            return Ok(Self { view, from, file, position: cursor.position, next: from });
+        }
+        let file = view.files.partition_point(|(first, _)| *first <= from.0).saturating_sub(1);
+        let Some((first, _)) = view.files.get(file) else {
+            return Err(Error::Internal("a log channel without files".into()));
+        };
+        Ok(Self { view, from, file, position: 0, next: Offset(*first) })
+    }
+
+    fn read(mut self, max_bytes: usize) -> Result<(Vec<LogEntry>, Cursor)> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let mut open = self.open()?;
+        while self.next < self.view.bounds.end && bytes <= max_bytes {
+            let chunk = self.chunk(&open)?;
+            if chunk.is_empty() {
+                self.file += 1;
+                self.position = 0;
+                open = self.open()?;
+                continue;
+            }
+            self.frames(&chunk, max_bytes, &mut bytes, &mut entries)?;
+        }
+        let (file, _) = self.view.files[self.file];
+        Ok((entries, Cursor { next: self.next, file, position: self.position }))
+    }
+
+    /// Opens the current file and checks that it continues the one before.
+    fn open(&mut self) -> Result<File> {
+        let Some((_, path)) = self.view.files.get(self.file) else {
+            let reason = format!("it ends at offset {} of {}", self.next, self.view.bounds.end);
+            return Err(Error::corrupted(self.path().display(), reason));
+        };
+        let file = disk::open(path, false)?;
+        if self.position == 0 {
+            let mut header = [0; FILE_HEADER];
+            file.read_exact_at(&mut header, 0).map_err(|source| Error::io("read", path, source))?;
+            let header = FileHeader::decode(&header).map_err(|reason| Error::corrupted(path.display(), reason))?;
+            if header.first != self.next || header.incarnation != self.view.bounds.incarnation {
+                let reason = format!("it starts at offset {}, not {}", header.first, self.next);
+                return Err(Error::corrupted(path.display(), reason));
+            }
+            self.position = FILE_HEADER as u64;
+        }
+        Ok(file)
+    }
+
+    fn path(&self) -> &Path {
+        &self.view.files[self.file.min(self.view.files.len() - 1)].1
+    }
+
+    /// The bytes at the current position: at least one whole frame, nothing at the end of the file.
+    fn chunk(&self, file: &File) -> Result<Bytes> {
+        let mut want = READ_BYTES;
+        loop {
+            let mut bytes = vec![0; want];
+            let mut filled = 0;
+            while filled < want {
+                let at = self.position + filled as u64;
+                let read = file.read_at(&mut bytes[filled..], at);
+                match read.map_err(|source| Error::io("read", self.path(), source))? {
+                    0 => break,
+                    read => filled += read,
+                }
+            }
+            bytes.truncate(filled);
+            match FrameHeader::decode(&bytes) {
+                Some(frame) if frame.frame_len() > want => want = frame.frame_len(),
+                _ => return Ok(bytes.into()),
+            }
+        }
+    }
+
+    fn frames(
+        &mut self,
+        chunk: &Bytes,
+        max_bytes: usize,
+        bytes: &mut usize,
+        entries: &mut Vec<LogEntry>,
+    ) -> Result<()> {
+        let mut at = 0;
+        while self.next < self.view.bounds.end && *bytes <= max_bytes && at < chunk.len() {
+            let rest = &chunk[at..];
+            let header = FrameHeader::decode(rest);
+            // A frame cut by the end of the chunk is read again with the next chunk.
+            let cut = rest.len() < FRAME_HEADER || header.is_some_and(|frame| frame.frame_len() > rest.len());
+            if at > 0 && cut {
+                return Ok(());
+            }
+            let damaged = || {
+                let reason = format!("the frame at byte {} (offset {}) does not check", self.position, self.next);
+                Error::corrupted(self.path().display(), reason)
+            };
+            let frame = header.filter(|frame| frame.first == self.next && frame.checks(rest)).ok_or_else(damaged)?;
+            let body = chunk.slice(at + FRAME_HEADER..at + FRAME_HEADER + frame.body_len());
+            let records = frame.split(body).ok_or_else(damaged)?;
+            for (offset, record) in (frame.first.0..).map(Offset).zip(records) {
+                if offset >= self.from {
+                    *bytes += record.len();
+                    entries.push(LogEntry { offset, epoch: frame.epoch, record });
+                }
+            }
+            at += frame.frame_len();
+            self.position += frame.frame_len() as u64;
+            self.next = frame.end();
+        }
+        Ok(())
+    }
+}

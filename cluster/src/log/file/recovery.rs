@@ -1,0 +1,149 @@
+//! Opening a channel's files: find the end of what is valid, cut a torn tail, refuse damage.
+//!
+//! Only the last file can be torn: a file is synced before its successor is created. Frames behind the last
+//! durable mark are written again before they count as durable, because after a failed fdatasync (of a
+//! process that then died) the page cache may show bytes that the disk never got.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use proto::{ChannelId, Epoch, Offset};
+
+use super::super::frame::{FILE_HEADER, FileHeader, FrameHeader, next_frame};
+use super::disk;
+use crate::error::{Error, Result};
+
+/// A channel's files, ready to be appended to.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) header: FileHeader,
+    pub(super) files: Vec<(u64, PathBuf)>,
+    /// The last file, positioned at its end.
+    pub(super) active: File,
+    pub(super) position: u64,
+    pub(super) next: Offset,
+    pub(super) epoch: Epoch,
+}
+
+/// The path of the file that starts at an offset.
+pub(super) fn file_path(directory: &Path, first: Offset) -> PathBuf {
+    directory.join(format!("{:020}.log", first.0))
+}
+
+/// Opens or creates a channel. Frames from `cut` on (known not to be durable) are dropped.
+pub(super) fn recover(
+    directory: &Path,
+    channel: ChannelId,
+    fresh_incarnation: u64,
+    cut: Option<Offset>,
+) -> Result<Recovered> {
+    disk::create_directories(directory)?;
+    let mut files = disk::log_files(directory)?;
+    if let Some((_, path)) = files.last()
+        && is_torn_creation(path)?
+    {
+        disk::remove(path)?;
+        files.pop();
+    }
+    let Some((first, path)) = files.last().cloned() else {
+        return create(directory, channel, fresh_incarnation);
+    };
+    let (active, bytes) = read_all(&path)?;
+    let header = FileHeader::decode(&bytes).map_err(|reason| Error::corrupted(path.display(), reason))?;
+    if header.channel != channel || header.first.0 != first {
+        let reason = format!("it belongs to channel {} at offset {}", header.channel, header.first);
+        return Err(Error::corrupted(path.display(), reason));
+    }
+    let tail = scan(&bytes, &header, cut).map_err(|reason| Error::corrupted(path.display(), reason))?;
+    let failed = |source| Error::io("repair the end of", &path, source);
+    let unsure = &bytes[tail.sure..tail.position];
+    active.write_all_at(unsure, tail.sure as u64).map_err(failed)?;
+    active.set_len(tail.position as u64).map_err(failed)?;
+    active.sync_all().map_err(failed)?;
+    disk::sync_directory(directory)?;
+    (&active).seek(SeekFrom::Start(tail.position as u64)).map_err(failed)?;
+    if bytes.len() > tail.position {
+        tracing::info!(file = %path.display(), bytes = bytes.len() - tail.position, "cut the torn end of the log");
+    }
+    Ok(Recovered {
+        header,
+        files,
+        active,
+        position: tail.position as u64,
+        next: tail.next,
+        epoch: tail.epoch.max(header.epoch),
+    })
+}
+
+fn create(directory: &Path, channel: ChannelId, incarnation: u64) -> Result<Recovered> {
+    let header = FileHeader { channel, incarnation, first: Offset(0), epoch: Epoch(0) };
+    let path = file_path(directory, Offset(0));
+    let active = disk::create(&path, &header.encode())?;
+    Ok(Recovered {
+        header,
+        files: vec![(0, path)],
+        active,
+        position: FILE_HEADER as u64,
+        next: Offset(0),
+        epoch: Epoch(0),
+    })
+}
+
+/// Whether the last file's creation was cut: nothing was ever appended to it.
+fn is_torn_creation(path: &Path) -> Result<bool> {
+    let (_, bytes) = read_all(path)?;
+    Ok(bytes.len() <= FILE_HEADER && (bytes.len() < FILE_HEADER || bytes.iter().all(|byte| *byte == 0)))
+}
+
+fn read_all(path: &Path) -> Result<(File, Vec<u8>)> {
+    let file = disk::open(path, true)?;
+    let failed = |source| Error::io("read", path, source);
+    let length = file.metadata().map_err(failed)?.len();
+    let mut bytes = vec![0; length as usize];
+    file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+    Ok((file, bytes))
+}
+
+#[derive(Debug)]
+struct Tail {
+    /// Where the first frame starts that no later frame calls durable.
+    sure: usize,
+    /// Behind the last valid frame.
+    position: usize,
+    next: Offset,
+    epoch: Epoch,
+}
+
+/// Walks the frames of the last file to the end of what is valid.
+fn scan(bytes: &[u8], file: &FileHeader, cut: Option<Offset>) -> Result<Tail, String> {
+    let mut tail = Tail { sure: FILE_HEADER, position: FILE_HEADER, next: file.first, epoch: Epoch(0) };
+    let mut starts: Vec<(Offset, usize)> = Vec::new();
+    let mut durable = file.first;
+    while let Some(frame) = FrameHeader::decode(&bytes[tail.position..]) {
+        let cut_here = cut.is_some_and(|cut| frame.first >= cut);
+        if cut_here || frame.first != tail.next || !frame.checks(&bytes[tail.position..]) {
+            break;
+        }
+        if frame.frame_len() > bytes.len() - tail.position {
+            break;
+        }
+        starts.push((frame.first, tail.position));
+        durable = durable.max(frame.durable);
+        tail.position += frame.frame_len();
+        tail.next = frame.end();
+        tail.epoch = tail.epoch.max(frame.epoch);
+    }
+    tail.sure = starts.iter().find(|(first, _)| *first >= durable).map_or(tail.position, |(_, start)| *start);
+    // Valid frames behind the break may be leftovers of the same unsynced write; one that says the break
+    // was durable proves damage.
+    let mut from = tail.position;
+    while let Some((position, frame)) = next_frame(bytes, from) {
+        if frame.durable > tail.next && cut.is_none() {
+            return Err(format!("the frame at byte {} (offset {}) does not check", tail.position, tail.next));
+        }
+        from = position + frame.frame_len();
+    }
+    Ok(tail)
+}

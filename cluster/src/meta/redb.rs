@@ -1,0 +1,241 @@
+//! The meta store in one redb file: the embedded form.
+//!
+//! The whole content is also held in memory (it is small by contract), so reads never touch the file. Every
+//! commit is one durable redb transaction, applied to memory once the file has it. redb refuses everything
+//! after an I/O error until it is reopened, so after one the file is closed, reopened and read again; what
+//! the file then shows is the outcome of the commit that failed.
+//!
+//! File layout: table `entries` (key → 8 bytes little-endian revision, then the value) and table `state`
+//! (`revision`, `format`). Keys under a lease are never written: leases end with the process.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use proto::time::Clock;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+
+use super::memory::Shared;
+use super::state::MetaState;
+use super::{Entry, Guard, LeaseId, Listing, MetaStore, MetaWatch, Outcome, Revision, Write};
+use crate::error::{Error, Result};
+use crate::tasks::blocking;
+
+const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("entries");
+const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state");
+const FORMAT: u64 = 1;
+/// redb's page cache; everything is in memory anyway.
+const CACHE_BYTES: usize = 1 << 20;
+
+/// Opens the file: a plain path, or a fault-injecting back end in tests.
+type Opener = dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync;
+
+/// See the file header.
+pub struct RedbMeta {
+    shared: Arc<Shared>,
+    file: Arc<File>,
+}
+
+struct File {
+    path: PathBuf,
+    open: Box<Opener>,
+    /// Held for a whole commit: guards are checked against what the file has. None after a failed reopening.
+    database: Mutex<Option<Database>>,
+}
+
+impl std::fmt::Debug for RedbMeta {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("RedbMeta").field("path", &self.file.path).finish_non_exhaustive()
+    }
+}
+
+impl RedbMeta {
+    /// Opens or creates the file.
+    ///
+    /// # Errors
+    /// `DataDirectoryInUse` when another process has it, `Corrupted` when it is not ours or damaged.
+    pub async fn open(path: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self> {
+        let path = path.into();
+        let target = path.clone();
+        let open = move || Database::builder().set_cache_size(CACHE_BYTES).create(&target);
+        Self::open_with(path, clock, Box::new(open)).await
+    }
+
+    /// Opens through a given opener; `path` is what errors name.
+    pub(crate) async fn open_with(path: PathBuf, clock: Arc<dyn Clock>, open: Box<Opener>) -> Result<Self> {
+        let file = Arc::new(File { path, open, database: Mutex::new(None) });
+        let reader = Arc::clone(&file);
+        let state = blocking(move || reader.reopen(&mut reader.database.lock())).await??;
+        Ok(Self { shared: Shared::new(state, clock), file })
+    }
+}
+
+impl File {
+    /// Closes the file if it is open, opens it and reads everything.
+    fn reopen(&self, slot: &mut Option<Database>) -> Result<MetaState> {
+        *slot = None;
+        let database = (self.open)().map_err(|error| open_error(&self.path, error))?;
+        let state = self.load(&database)?;
+        *slot = Some(database);
+        Ok(state)
+    }
+
+    /// One commit from the check to memory; runs to its end whatever becomes of the caller.
+    fn commit(&self, shared: &Shared, guards: &[Guard], writes: Vec<Write>) -> Result<Outcome> {
+        let mut slot = self.database.lock();
+        if slot.is_none() {
+            self.reopen(&mut slot)?;
+        }
+        let (refused, revision) = shared.with(|state, _| {
+            state.check_leases(&writes).map(|()| (state.refused_by(guards), state.revision() + 1))
+        })?;
+        if let Some(guard) = refused {
+            return Ok(Outcome::Refused { guard });
+        }
+        if writes.is_empty() {
+            return Ok(Outcome::Committed(revision - 1));
+        }
+        if let Err(failure) = self.write(slot.as_ref(), &writes, revision) {
+            match self.reopen(&mut slot) {
+                Ok(state) if state.revision() == revision => {}
+                Ok(_) => return Err(failure),
+                Err(error) => return Err(Error::Unknown { reason: format!("{failure}; then {error}") }),
+            }
+        }
+        // A lease that ran out meanwhile moves the revision in memory; the file's number is a lower bound.
+        Ok(Outcome::Committed(shared.with(|state, _| state.apply(writes))))
+    }
+
+    fn load(&self, database: &Database) -> Result<MetaState> {
+        let failed = |error: redb::Error| store_error(&self.path, "read", error);
+        let transaction = database.begin_write().map_err(|error| failed(error.into()))?;
+        {
+            let mut state = transaction.open_table(STATE).map_err(|error| failed(error.into()))?;
+            transaction.open_table(ENTRIES).map_err(|error| failed(error.into()))?;
+            let format = state.get("format").map_err(|error| failed(error.into()))?.map(|value| value.value());
+            match format {
+                Some(FORMAT) => {}
+                None => {
+                    state.insert("format", FORMAT).map_err(|error| failed(error.into()))?;
+                }
+                Some(other) => {
+                    let reason = format!("format {other}, this build reads {FORMAT}");
+                    return Err(Error::corrupted(self.path.display(), reason));
+                }
+            }
+        }
+        transaction.commit().map_err(|error| failed(error.into()))?;
+        self.read_all(database).map_err(failed)?
+    }
+
+    fn read_all(&self, database: &Database) -> Result<Result<MetaState>, redb::Error> {
+        let transaction = database.begin_read()?;
+        let revision = transaction.open_table(STATE)?.get("revision")?.map_or(0, |value| value.value());
+        let mut entries = Vec::new();
+        for item in transaction.open_table(ENTRIES)?.iter()? {
+            let (key, value) = item?;
+            let Some((stamp, value)) = value.value().split_first_chunk::<8>() else {
+                return Ok(Err(Error::corrupted(self.path.display(), format!("entry {}", key.value()))));
+            };
+            entries.push(Entry {
+                key: key.value().into(),
+                value: Bytes::copy_from_slice(value),
+                revision: u64::from_le_bytes(*stamp),
+            });
+        }
+        Ok(Ok(MetaState::recovered(revision, entries)))
+    }
+
+    /// One durable transaction.
+    fn write(&self, database: Option<&Database>, writes: &[Write], revision: Revision) -> Result<()> {
+        let database = database.ok_or_else(|| Error::Unavailable {
+            what: format!("meta store \"{}\"", self.path.display()),
+            reason: "it could not be reopened after an I/O error".into(),
+        })?;
+        commit(database, writes, revision).map_err(|error| store_error(&self.path, "write", error))
+    }
+}
+
+fn commit(database: &Database, writes: &[Write], revision: Revision) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    // Immediate durability is redb's default; quick repair makes opening after a crash independent of the size.
+    transaction.set_quick_repair(true);
+    {
+        let mut entries = transaction.open_table(ENTRIES)?;
+        for write in writes {
+            match write {
+                Write::Put { key, value } => {
+                    let mut stored = Vec::with_capacity(8 + value.len());
+                    stored.extend_from_slice(&revision.to_le_bytes());
+                    stored.extend_from_slice(value);
+                    entries.insert(key.as_str(), stored.as_slice())?;
+                }
+                Write::PutLeased { key, .. } | Write::Delete { key } => {
+                    entries.remove(key.as_str())?;
+                }
+            }
+        }
+        transaction.open_table(STATE)?.insert("revision", revision)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn open_error(path: &Path, error: redb::DatabaseError) -> Error {
+    match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => {
+            Error::DataDirectoryInUse { path: path.display().to_string() }
+        }
+        other => store_error(path, "open", other.into()),
+    }
+}
+
+fn store_error(path: &Path, action: &str, error: redb::Error) -> Error {
+    match error {
+        redb::Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+            Error::corrupted(path.display(), source)
+        }
+        redb::Error::Io(source) => {
+            Error::NotWritten { action: format!("could not {action} \"{}\"", path.display()), source }
+        }
+        redb::Error::PreviousIo => Error::NotWritten {
+            action: format!("could not {action} \"{}\"", path.display()),
+            source: std::io::Error::other("an earlier I/O error"),
+        },
+        other => Error::corrupted(path.display(), other),
+    }
+}
+
+#[async_trait]
+impl MetaStore for RedbMeta {
+    async fn get(&self, key: &str) -> Result<Option<Entry>> {
+        Ok(self.shared.with(|state, _| state.get(key)))
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Listing> {
+        Ok(self.shared.with(|state, _| state.list(prefix)))
+    }
+
+    async fn commit(&self, guards: Vec<Guard>, writes: Vec<Write>) -> Result<Outcome> {
+        let (file, shared) = (Arc::clone(&self.file), Arc::clone(&self.shared));
+        blocking(move || file.commit(&shared, &guards, writes)).await?
+    }
+
+    async fn watch(&self, prefix: &str, from: Revision) -> Result<Box<dyn MetaWatch>> {
+        self.shared.watch(prefix, from)
+    }
+
+    async fn grant(&self, ttl_millis: u64) -> Result<LeaseId> {
+        Ok(self.shared.with(|state, now| state.grant(ttl_millis, now)))
+    }
+
+    async fn renew(&self, lease: LeaseId) -> Result<()> {
+        self.shared.with(|state, now| state.renew(lease, now))
+    }
+
+    async fn revoke(&self, lease: LeaseId) -> Result<()> {
+        self.shared.with(|state, _| state.revoke(lease))
+    }
+}
