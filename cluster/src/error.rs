@@ -5,7 +5,6 @@
 //! Invariant: `Unknown` is the only error of a commit after which its rows may still appear.
 
 use std::io;
-use std::path::Path;
 
 use proto::{ChannelId, Classify, Epoch, ErrorKind, Offset, SqlError, TableId};
 
@@ -76,9 +75,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// An I/O error with what was being done to which file.
-    pub fn io(action: &str, path: &Path, source: io::Error) -> Self {
-        Self::Io { action: format!("could not {action} \"{}\"", path.display()), source }
+    /// A file operation that failed before anything was written for good.
+    #[must_use]
+    pub fn not_written(error: segments::Error) -> Self {
+        match error {
+            segments::Error::File { action, path, source } => {
+                Self::NotWritten { action: format!("could not {action} \"{}\"", path.display()), source }
+            }
+            other => Self::Segments(other),
+        }
     }
 
     /// Damaged bytes in a named object.

@@ -17,14 +17,14 @@ use bytes::Bytes;
 
 use crate::error::Result;
 
+mod file;
 mod memory;
-mod redb;
 mod state;
 #[cfg(any(test, feature = "suites"))]
 pub mod suite;
 
+pub use file::RedbMeta;
 pub use memory::MemoryMeta;
-pub use redb::RedbMeta;
 
 /// A number of a state of the store; 0 is the empty store.
 pub type Revision = u64;

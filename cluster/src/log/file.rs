@@ -6,8 +6,6 @@
 //! Invariant: a reader never sees a record before the fdatasync that covers it has returned.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proto::{ChannelId, Epoch, Offset};
+use segments::file::{FileDoor, OpenFile, OpenMode};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::frame::{FILE_HEADER, FRAME_HEADER, FileHeader, FrameHeader};
@@ -23,15 +22,13 @@ use super::{Durability, LogBounds, LogBroker, LogEntry};
 use crate::error::{Error, Result};
 use crate::tasks::{blocking, thread};
 
-pub(crate) mod disk;
 mod recovery;
 mod writer;
 
-use disk::{Disk, SystemDisk};
 use writer::{Command, Writer};
 
 /// Files are closed and a new one begun at this size.
-pub const ROLL_BYTES: u64 = 64 << 20;
+const ROLL_BYTES: u64 = 64 << 20;
 /// Commands that may wait for the writer.
 const MAILBOX: usize = 64;
 /// Bytes read from a file at once.
@@ -70,7 +67,7 @@ struct Channel {
 #[derive(Debug)]
 pub struct FileLog {
     root: PathBuf,
-    disk: Arc<dyn Disk>,
+    door: Arc<dyn FileDoor>,
     roll_bytes: u64,
     channels: Mutex<BTreeMap<ChannelId, Channel>>,
     /// Held while a channel is opened, so that it never has two writers.
@@ -85,15 +82,16 @@ pub(super) fn not_open(channel: ChannelId) -> Error {
 impl FileLog {
     /// A log below a directory, which is created with the first channel.
     #[must_use]
-    pub fn new(root: impl Into<PathBuf>) -> Arc<Self> {
-        Self::with_disk(root, Arc::new(SystemDisk), ROLL_BYTES)
+    pub fn new(door: Arc<dyn FileDoor>, root: impl Into<PathBuf>) -> Arc<Self> {
+        Self::with_roll(door, root, ROLL_BYTES)
     }
 
-    /// A log on a given disk with files of a given size.
-    pub(crate) fn with_disk(root: impl Into<PathBuf>, disk: Arc<dyn Disk>, roll_bytes: u64) -> Arc<Self> {
+    /// A log whose files have a given size.
+    #[must_use]
+    pub fn with_roll(door: Arc<dyn FileDoor>, root: impl Into<PathBuf>, roll_bytes: u64) -> Arc<Self> {
         Arc::new(Self {
             root: root.into(),
-            disk,
+            door,
             roll_bytes,
             channels: Mutex::default(),
             opening: tokio::sync::Mutex::default(),
@@ -129,8 +127,8 @@ impl FileLog {
         let shared = Arc::new(Shared { view: Mutex::new(view), durable });
         let (sender, inbox) = mpsc::channel(MAILBOX);
         let directory = self.directory(channel);
-        let disk = Arc::clone(&self.disk);
-        let writer = Writer::new(directory, disk, self.roll_bytes, Arc::clone(&shared), recovered);
+        let door = Arc::clone(&self.door);
+        let writer = Writer::new(directory, door, self.roll_bytes, Arc::clone(&shared), recovered);
         let writer = thread(&format!("log-{channel}"), move || writer.run(inbox))?;
         self.channels.lock().insert(channel, Channel { sender, shared, writer });
         Ok(bounds)
@@ -146,7 +144,7 @@ impl LogBroker for FileLog {
     async fn open(&self, channel: ChannelId, fresh_incarnation: u64) -> Result<LogBounds> {
         let _opening = self.opening.lock().await;
         let before = self.channels.lock().remove(&channel);
-        let directory = self.directory(channel);
+        let (door, directory) = (Arc::clone(&self.door), self.directory(channel));
         let recovered = blocking(move || {
             let cut = before.map(|open| {
                 drop(open.sender);
@@ -154,7 +152,7 @@ impl LogBroker for FileLog {
                 tracing::debug!(panicked, "the log's writer ended");
                 open.shared.view.lock().bounds.end
             });
-            recovery::recover(&directory, channel, fresh_incarnation, cut)
+            recovery::recover(door.as_ref(), &directory, channel, fresh_incarnation, cut)
         })
         .await??;
         self.start(channel, recovered)
@@ -172,12 +170,13 @@ impl LogBroker for FileLog {
 
     async fn read(&self, channel: ChannelId, from: Offset, max_bytes: usize) -> Result<Vec<LogEntry>> {
         let shared = self.shared(channel)?;
+        let door = Arc::clone(&self.door);
         blocking(move || {
             let view = shared.view.lock().clone();
             if from < view.bounds.first {
                 return Err(Error::Trimmed { channel, offset: from, first: view.bounds.first });
             }
-            let (entries, cursor) = Reading::new(&view, from)?.read(max_bytes)?;
+            let (entries, cursor) = Reading::new(door.as_ref(), &view, from)?.read(max_bytes)?;
             shared.view.lock().cursor = Some(cursor);
             Ok(entries)
         })
@@ -205,6 +204,7 @@ impl LogBroker for FileLog {
 
 /// One call of `read`.
 struct Reading<'a> {
+    door: &'a dyn FileDoor,
     view: &'a View,
     from: Offset,
     /// Index of the current file.
@@ -214,18 +214,18 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(view: &'a View, from: Offset) -> Result<Self> {
+    fn new(door: &'a dyn FileDoor, view: &'a View, from: Offset) -> Result<Self> {
         if let Some(cursor) = &view.cursor
             && cursor.next == from
             && let Ok(file) = view.files.binary_search_by_key(&cursor.file, |(first, _)| *first)
         {
-            return Ok(Self { view, from, file, position: cursor.position, next: from });
+            return Ok(Self { door, view, from, file, position: cursor.position, next: from });
         }
         let file = view.files.partition_point(|(first, _)| *first <= from.0).saturating_sub(1);
         let Some((first, _)) = view.files.get(file) else {
             return Err(Error::Internal("a log channel without files".into()));
         };
-        Ok(Self { view, from, file, position: 0, next: Offset(*first) })
+        Ok(Self { door, view, from, file, position: 0, next: Offset(*first) })
     }
 
     fn read(mut self, max_bytes: usize) -> Result<(Vec<LogEntry>, Cursor)> {
@@ -233,7 +233,7 @@ impl<'a> Reading<'a> {
         let mut bytes = 0;
         let mut open = self.open()?;
         while self.next < self.view.bounds.end && bytes <= max_bytes {
-            let chunk = self.chunk(&open)?;
+            let chunk = self.chunk(open.as_ref())?;
             if chunk.is_empty() {
                 self.file += 1;
                 self.position = 0;
@@ -247,15 +247,15 @@ impl<'a> Reading<'a> {
     }
 
     /// Opens the current file and checks that it continues the one before.
-    fn open(&mut self) -> Result<File> {
+    fn open(&mut self) -> Result<Arc<dyn OpenFile>> {
         let Some((_, path)) = self.view.files.get(self.file) else {
             let reason = format!("it ends at offset {} of {}", self.next, self.view.bounds.end);
             return Err(Error::corrupted(self.path().display(), reason));
         };
-        let file = disk::open(path, false)?;
+        let file = self.door.open(path, OpenMode::Read)?;
         if self.position == 0 {
-            let mut header = [0; FILE_HEADER];
-            file.read_exact_at(&mut header, 0).map_err(|source| Error::io("read", path, source))?;
+            let mut header = vec![0; FILE_HEADER.min(file.len()? as usize)];
+            file.read_at(&mut header, 0)?;
             let header = FileHeader::decode(&header).map_err(|reason| Error::corrupted(path.display(), reason))?;
             if header.first != self.next || header.incarnation != self.view.bounds.incarnation {
                 let reason = format!("it starts at offset {}, not {}", header.first, self.next);
@@ -271,20 +271,12 @@ impl<'a> Reading<'a> {
     }
 
     /// The bytes at the current position: at least one whole frame, nothing at the end of the file.
-    fn chunk(&self, file: &File) -> Result<Bytes> {
+    fn chunk(&self, file: &dyn OpenFile) -> Result<Bytes> {
         let mut want = READ_BYTES;
         loop {
-            let mut bytes = vec![0; want];
-            let mut filled = 0;
-            while filled < want {
-                let at = self.position + filled as u64;
-                let read = file.read_at(&mut bytes[filled..], at);
-                match read.map_err(|source| Error::io("read", self.path(), source))? {
-                    0 => break,
-                    read => filled += read,
-                }
-            }
-            bytes.truncate(filled);
+            let left = file.len()?.saturating_sub(self.position) as usize;
+            let mut bytes = vec![0; want.min(left)];
+            file.read_at(&mut bytes, self.position)?;
             match FrameHeader::decode(&bytes) {
                 Some(frame) if frame.frame_len() > want => want = frame.frame_len(),
                 _ => return Ok(bytes.into()),

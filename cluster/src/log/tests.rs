@@ -1,13 +1,13 @@
-use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use proto::Offset;
+use segments::SystemDoor;
+use segments::file::fault::{Fault, FaultDoor, Operation};
 
-use super::file::disk::{Disk, SystemDisk};
 use super::suite::Bench;
 use super::*;
 use crate::error::Error;
@@ -30,7 +30,7 @@ struct Files(tempfile::TempDir);
 #[async_trait]
 impl Bench for Files {
     async fn open(&self) -> Result<Arc<dyn LogBroker>> {
-        Ok(FileLog::with_disk(self.0.path().join("log"), Arc::new(SystemDisk), 4096))
+        Ok(FileLog::with_roll(Arc::new(SystemDoor), self.0.path().join("log"), 4096))
     }
 }
 
@@ -54,7 +54,7 @@ async fn append(log: &FileLog, record: &'static [u8], durability: Durability) ->
 
 /// A log of five synced appends in one file; its path and the offsets at which frames end.
 async fn five_appends(root: &Path) -> PathBuf {
-    let log = FileLog::new(root);
+    let log = FileLog::new(Arc::new(SystemDoor), root);
     log.open(CHANNEL, 1).await.expect("a new channel");
     for record in [b"one".as_slice(), b"two", b"three", b"four", b"five"] {
         append(&log, record, Durability::Synced).await.expect("an append");
@@ -85,7 +85,7 @@ async fn a_tail_cut_at_every_byte_loses_only_the_frame_it_cuts() {
     for length in 0..=bytes.len() {
         let root = directory();
         copy_with(root.path(), &bytes[..length]);
-        let log = FileLog::new(root.path());
+        let log = FileLog::new(Arc::new(SystemDoor), root.path());
         let bounds = log.open(CHANNEL, 1).await.unwrap_or_else(|error| panic!("cut at {length}: {error}"));
         // The last frame's padding is not part of what must be there.
         let whole = (0..5).filter(|index| length >= frame::FILE_HEADER + (index + 1) * frame).count();
@@ -107,7 +107,7 @@ async fn damage_before_the_tail_names_the_file() {
         let mut damaged = bytes.clone();
         damaged[position] ^= 0x10;
         copy_with(root.path(), &damaged);
-        let log = FileLog::new(root.path());
+        let log = FileLog::new(Arc::new(SystemDoor), root.path());
         let opened = log.open(CHANNEL, 1).await;
         // Padding and the reserved end of the file header are covered by no checksum that matters.
         let outcome = match opened {
@@ -125,7 +125,7 @@ async fn damage_before_the_tail_names_the_file() {
 #[tokio::test]
 async fn a_damaged_older_file_is_found_when_it_is_read() {
     let root = directory();
-    let log = FileLog::with_disk(root.path(), Arc::new(SystemDisk), 256);
+    let log = FileLog::with_roll(Arc::new(SystemDoor), root.path(), 256);
     log.open(CHANNEL, 1).await.expect("a new channel");
     for _ in 0..20 {
         append(&log, b"some record", Durability::Synced).await.expect("an append");
@@ -135,70 +135,45 @@ async fn a_damaged_older_file_is_found_when_it_is_read() {
     let mut bytes = bytes_of(&path);
     bytes[frame::FILE_HEADER + frame::FRAME_HEADER + 9] ^= 1;
     copy_with(root.path(), &bytes);
-    let log = FileLog::new(root.path());
+    let log = FileLog::new(Arc::new(SystemDoor), root.path());
     log.open(CHANNEL, 1).await.expect("the last file is whole");
     let error = log.read(CHANNEL, Offset(0), usize::MAX).await.expect_err("the first is not");
     assert!(error.to_string().contains("00000000000000000000.log"), "{error}");
 }
 
-/// Fails on demand, and counts syncs.
-#[derive(Debug, Default)]
-struct Faulty {
-    writes_fail: AtomicBool,
-    syncs_fail: AtomicBool,
-    syncs: AtomicU64,
-}
-
-impl Disk for Faulty {
-    fn append(&self, file: &File, parts: &mut [IoSlice<'_>]) -> io::Result<()> {
-        if self.writes_fail.load(Ordering::SeqCst) {
-            // Half of it arrives, as on a full disk.
-            SystemDisk.append(file, &mut parts[..1])?;
-            return Err(io::Error::from_raw_os_error(28));
-        }
-        SystemDisk.append(file, parts)
-    }
-
-    fn sync(&self, file: &File) -> io::Result<()> {
-        self.syncs.fetch_add(1, Ordering::SeqCst);
-        if self.syncs_fail.load(Ordering::SeqCst) {
-            return Err(io::Error::from_raw_os_error(5));
-        }
-        SystemDisk.sync(file)
-    }
-}
-
-async fn faulty(root: &Path) -> (Arc<Faulty>, Arc<FileLog>) {
-    let disk = Arc::new(Faulty::default());
-    let log = FileLog::with_disk(root, Arc::clone(&disk) as _, file::ROLL_BYTES);
+async fn faulty(root: &Path) -> (FaultDoor, Arc<FileLog>) {
+    let door = FaultDoor::new(Arc::new(SystemDoor));
+    let log = FileLog::new(Arc::new(door.clone()), root);
     log.open(CHANNEL, 1).await.expect("a new channel");
-    (disk, log)
+    (door, log)
+}
+
+fn fault(operation: Operation, error: io::ErrorKind) -> Fault {
+    Fault { operation, after: 0, error, forever: false }
 }
 
 #[tokio::test]
 async fn a_full_disk_is_a_definite_no_and_the_next_append_works() {
     let root = directory();
-    let (disk, log) = faulty(root.path()).await;
+    let (door, log) = faulty(root.path()).await;
     append(&log, b"before", Durability::Synced).await.expect("an append");
-    disk.writes_fail.store(true, Ordering::SeqCst);
+    door.plan(fault(Operation::Write, io::ErrorKind::StorageFull));
     let refused = append(&log, b"refused", Durability::Synced).await;
     assert!(matches!(refused, Err(Error::NotWritten { .. })), "{refused:?}");
-    disk.writes_fail.store(false, Ordering::SeqCst);
     assert_eq!(append(&log, b"after", Durability::Synced).await.expect("an append"), Offset(2));
     drop(log);
-    let log = FileLog::new(root.path());
+    let log = FileLog::new(Arc::new(SystemDoor), root.path());
     assert_eq!(log.open(CHANNEL, 1).await.expect("the same channel").end, Offset(4));
 }
 
 #[tokio::test]
 async fn after_a_failed_sync_nothing_is_acknowledged_until_reopened() {
     let root = directory();
-    let (disk, log) = faulty(root.path()).await;
+    let (door, log) = faulty(root.path()).await;
     append(&log, b"before", Durability::Synced).await.expect("an append");
-    disk.syncs_fail.store(true, Ordering::SeqCst);
+    door.plan(fault(Operation::SyncFile, io::ErrorKind::Other));
     let unknown = append(&log, b"unknown", Durability::Synced).await;
     assert!(matches!(unknown, Err(Error::Unknown { .. })), "{unknown:?}");
-    disk.syncs_fail.store(false, Ordering::SeqCst);
     for durability in [Durability::Synced, Durability::Deferred] {
         let refused = append(&log, b"refused", durability).await;
         assert!(matches!(refused, Err(Error::Unavailable { .. })), "{refused:?}");
@@ -210,15 +185,40 @@ async fn after_a_failed_sync_nothing_is_acknowledged_until_reopened() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_begun_refuses_and_can_be_begun_later() {
+    let root = directory();
+    let door = FaultDoor::new(Arc::new(SystemDoor));
+    let log = FileLog::with_roll(Arc::new(door.clone()), root.path(), 256);
+    log.open(CHANNEL, 1).await.expect("a new channel");
+    let mut acknowledged = 0;
+    for round in 0..30 {
+        door.plan(fault(Operation::SyncDirectory, io::ErrorKind::StorageFull));
+        match append(&log, b"a record that fills files", Durability::Synced).await {
+            Ok(_) => acknowledged += 2,
+            Err(Error::NotWritten { .. }) => {}
+            Err(other) => panic!("round {round}: {other}"),
+        }
+        door.heal();
+    }
+    assert!(acknowledged < 60, "some rolls failed");
+    drop(log);
+    let log = FileLog::new(Arc::new(SystemDoor), root.path());
+    log.open(CHANNEL, 1).await.expect("the same channel");
+    assert_eq!(log.read(CHANNEL, Offset(0), usize::MAX).await.expect("a read").len(), acknowledged);
+}
+
+#[tokio::test]
 async fn concurrent_appends_share_syncs_and_deferred_ones_need_none() {
     let root = directory();
-    let (disk, log) = faulty(root.path()).await;
+    let (door, log) = faulty(root.path()).await;
+    let syncs = |door: &FaultDoor| door.take_seen().iter().filter(|seen| **seen == Operation::SyncFile).count();
+    syncs(&door);
     for _ in 0..50 {
         append(&log, b"payload", Durability::Deferred).await.expect("an append");
     }
-    assert_eq!(disk.syncs.load(Ordering::SeqCst), 0);
+    assert_eq!(syncs(&door), 0);
     let appends = (0..50).map(|_| append(&log, b"commit", Durability::Synced));
     futures::future::try_join_all(appends).await.expect("appends");
-    let syncs = disk.syncs.load(Ordering::SeqCst);
+    let syncs = syncs(&door);
     assert!((1..40).contains(&syncs), "{syncs} syncs for 50 commits that waited together");
 }

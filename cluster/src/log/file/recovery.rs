@@ -4,15 +4,13 @@
 //! durable mark are written again before they count as durable, because after a failed fdatasync (of a
 //! process that then died) the page cache may show bytes that the disk never got.
 
-use std::fs::File;
-use std::io::{Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proto::{ChannelId, Epoch, Offset};
+use segments::file::{FileDoor, OpenFile, OpenMode};
 
 use super::super::frame::{FILE_HEADER, FileHeader, FrameHeader, next_frame};
-use super::disk;
 use crate::error::{Error, Result};
 
 /// A channel's files, ready to be appended to.
@@ -20,8 +18,8 @@ use crate::error::{Error, Result};
 pub(super) struct Recovered {
     pub(super) header: FileHeader,
     pub(super) files: Vec<(u64, PathBuf)>,
-    /// The last file, positioned at its end.
-    pub(super) active: File,
+    /// The last file, and where it ends.
+    pub(super) active: Arc<dyn OpenFile>,
     pub(super) position: u64,
     pub(super) next: Offset,
     pub(super) epoch: Epoch,
@@ -34,36 +32,34 @@ pub(super) fn file_path(directory: &Path, first: Offset) -> PathBuf {
 
 /// Opens or creates a channel. Frames from `cut` on (known not to be durable) are dropped.
 pub(super) fn recover(
+    door: &dyn FileDoor,
     directory: &Path,
     channel: ChannelId,
     fresh_incarnation: u64,
     cut: Option<Offset>,
 ) -> Result<Recovered> {
-    disk::create_directories(directory)?;
-    let mut files = disk::log_files(directory)?;
+    door.create_dirs(directory)?;
+    let mut files = log_files(door, directory)?;
     if let Some((_, path)) = files.last()
-        && is_torn_creation(path)?
+        && is_torn_creation(door, path)?
     {
-        disk::remove(path)?;
+        door.remove(path)?;
         files.pop();
     }
     let Some((first, path)) = files.last().cloned() else {
-        return create(directory, channel, fresh_incarnation);
+        return create(door, directory, channel, fresh_incarnation);
     };
-    let (active, bytes) = read_all(&path)?;
+    let (active, bytes) = read_all(door, &path)?;
     let header = FileHeader::decode(&bytes).map_err(|reason| Error::corrupted(path.display(), reason))?;
     if header.channel != channel || header.first.0 != first {
         let reason = format!("it belongs to channel {} at offset {}", header.channel, header.first);
         return Err(Error::corrupted(path.display(), reason));
     }
     let tail = scan(&bytes, &header, cut).map_err(|reason| Error::corrupted(path.display(), reason))?;
-    let failed = |source| Error::io("repair the end of", &path, source);
-    let unsure = &bytes[tail.sure..tail.position];
-    active.write_all_at(unsure, tail.sure as u64).map_err(failed)?;
-    active.set_len(tail.position as u64).map_err(failed)?;
-    active.sync_all().map_err(failed)?;
-    disk::sync_directory(directory)?;
-    (&active).seek(SeekFrom::Start(tail.position as u64)).map_err(failed)?;
+    active.write_at(&bytes[tail.sure..tail.position], tail.sure as u64)?;
+    active.set_len(tail.position as u64)?;
+    active.sync_all()?;
+    door.sync_dir(directory)?;
     if bytes.len() > tail.position {
         tracing::info!(file = %path.display(), bytes = bytes.len() - tail.position, "cut the torn end of the log");
     }
@@ -77,10 +73,10 @@ pub(super) fn recover(
     })
 }
 
-fn create(directory: &Path, channel: ChannelId, incarnation: u64) -> Result<Recovered> {
+fn create(door: &dyn FileDoor, directory: &Path, channel: ChannelId, incarnation: u64) -> Result<Recovered> {
     let header = FileHeader { channel, incarnation, first: Offset(0), epoch: Epoch(0) };
     let path = file_path(directory, Offset(0));
-    let active = disk::create(&path, &header.encode())?;
+    let active = create_file(door, &path, &header)?;
     Ok(Recovered {
         header,
         files: vec![(0, path)],
@@ -91,18 +87,38 @@ fn create(directory: &Path, channel: ChannelId, incarnation: u64) -> Result<Reco
     })
 }
 
+/// Creates a log file that must not exist, durably.
+pub(super) fn create_file(
+    door: &dyn FileDoor,
+    path: &Path,
+    header: &FileHeader,
+) -> segments::Result<Arc<dyn OpenFile>> {
+    let file = door.open(path, OpenMode::CreateNew)?;
+    file.write_at(&header.encode(), 0)?;
+    file.sync_all()?;
+    door.sync_dir(path.parent().unwrap_or(path))?;
+    Ok(file)
+}
+
+/// The log files of a directory: first offset (from the name) and path, ascending.
+fn log_files(door: &dyn FileDoor, directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let names = door.list(directory)?;
+    let first = |name: &String| name.strip_suffix(".log")?.parse().ok();
+    let mut files: Vec<_> = names.iter().filter_map(|name| Some((first(name)?, directory.join(name)))).collect();
+    files.sort_unstable();
+    Ok(files)
+}
+
 /// Whether the last file's creation was cut: nothing was ever appended to it.
-fn is_torn_creation(path: &Path) -> Result<bool> {
-    let (_, bytes) = read_all(path)?;
+fn is_torn_creation(door: &dyn FileDoor, path: &Path) -> Result<bool> {
+    let (_, bytes) = read_all(door, path)?;
     Ok(bytes.len() <= FILE_HEADER && (bytes.len() < FILE_HEADER || bytes.iter().all(|byte| *byte == 0)))
 }
 
-fn read_all(path: &Path) -> Result<(File, Vec<u8>)> {
-    let file = disk::open(path, true)?;
-    let failed = |source| Error::io("read", path, source);
-    let length = file.metadata().map_err(failed)?.len();
-    let mut bytes = vec![0; length as usize];
-    file.read_exact_at(&mut bytes, 0).map_err(failed)?;
+fn read_all(door: &dyn FileDoor, path: &Path) -> Result<(Arc<dyn OpenFile>, Vec<u8>)> {
+    let file = door.open(path, OpenMode::ReadWrite)?;
+    let mut bytes = vec![0; file.len()? as usize];
+    file.read_at(&mut bytes, 0)?;
     Ok((file, bytes))
 }
 

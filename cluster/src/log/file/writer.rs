@@ -4,25 +4,25 @@
 //! a failed fdatasync nothing is acknowledged any more (the thread only refuses); a file is synced before its
 //! successor exists.
 
-use std::fs::File;
-use std::io::{IoSlice, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use proto::{ChannelId, Epoch, Offset, SqlError};
+use segments::file::{FileDoor, OpenFile};
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::Durability;
-use super::super::frame::{FILE_HEADER, FileHeader, MAX_BODY, frame_head};
+use super::super::frame::{FILE_HEADER, FileHeader, FrameHead, MAX_BODY, frame_head};
 use super::Shared;
-use super::disk::{self, Disk};
-use super::recovery::{Recovered, file_path};
+use super::recovery::{Recovered, create_file, file_path};
 use crate::error::{Error, Result};
 
 /// Deferred bytes are synced in the background once there are this many, so that a commit behind a large
 /// COPY does not wait for all of it.
 const UNSYNCED_BYTES: u64 = 8 << 20;
+/// Frames up to this size are gathered and written with one system call; larger ones record by record.
+const GATHER_BYTES: usize = 64 << 10;
 /// At most this many commands share a turn.
 const TURN: usize = 256;
 
@@ -49,12 +49,12 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) directory: PathBuf,
-    pub(super) disk: Arc<dyn Disk>,
+    pub(super) door: Arc<dyn FileDoor>,
     pub(super) roll_bytes: u64,
     pub(super) shared: Arc<Shared>,
     channel: ChannelId,
     incarnation: u64,
-    active: File,
+    active: Arc<dyn OpenFile>,
     position: u64,
     next: Offset,
     durable: Offset,
@@ -67,14 +67,14 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         directory: PathBuf,
-        disk: Arc<dyn Disk>,
+        door: Arc<dyn FileDoor>,
         roll_bytes: u64,
         shared: Arc<Shared>,
         recovered: Recovered,
     ) -> Self {
         Self {
             directory,
-            disk,
+            door,
             roll_bytes,
             shared,
             channel: recovered.header.channel,
@@ -155,13 +155,8 @@ impl Writer {
             )
             .into());
         };
-        let padding = [0; 8];
-        let mut parts: Vec<IoSlice<'_>> = Vec::with_capacity(records.len() + 2);
-        parts.push(IoSlice::new(&head.bytes));
-        parts.extend(records.iter().map(|record| IoSlice::new(record)));
-        parts.push(IoSlice::new(&padding[..head.padding]));
-        if let Err(source) = self.disk.append(&self.active, &mut parts) {
-            return Err(self.take_back(source));
+        if let Err(error) = self.write(&head, records) {
+            return Err(self.take_back(error));
         }
         self.position += head.frame_len as u64;
         self.unsynced += head.frame_len as u64;
@@ -170,23 +165,39 @@ impl Writer {
         Ok(first)
     }
 
+    fn write(&self, head: &FrameHead, records: &[Bytes]) -> segments::Result<()> {
+        let padding = &[0; 8][..head.padding];
+        let parts = || records.iter().map(Bytes::as_ref).chain([padding]);
+        if head.frame_len <= GATHER_BYTES {
+            let mut frame = Vec::with_capacity(head.frame_len);
+            frame.extend_from_slice(&head.bytes);
+            parts().for_each(|part| frame.extend_from_slice(part));
+            return self.active.write_at(&frame, self.position);
+        }
+        self.active.write_at(&head.bytes, self.position)?;
+        let mut position = self.position + head.bytes.len() as u64;
+        for part in parts() {
+            self.active.write_at(part, position)?;
+            position += part.len() as u64;
+        }
+        Ok(())
+    }
+
     /// Removes half a frame; when even that fails, nobody may append behind it.
-    fn take_back(&mut self, source: std::io::Error) -> Error {
-        let cut = self.active.set_len(self.position);
-        let cut = cut.and_then(|()| (&self.active).seek(SeekFrom::Start(self.position)));
-        if let Err(error) = cut {
-            let reason = format!("{source}; then {error}");
+    fn take_back(&mut self, error: segments::Error) -> Error {
+        if let Err(second) = self.active.set_len(self.position) {
+            let reason = format!("{error}; then {second}");
             self.broken = Some(reason.clone());
             return Error::Unknown { reason };
         }
-        Error::NotWritten { action: format!("could not write to log channel {}", self.channel), source }
+        Error::not_written(error)
     }
 
     fn sync(&mut self) -> Result<(), String> {
         if self.unsynced == 0 {
             return Ok(());
         }
-        if let Err(error) = self.disk.sync(&self.active) {
+        if let Err(error) = self.active.sync_data() {
             let reason = format!("could not sync log channel {}: {error}", self.channel);
             tracing::error!(reason, "the log stops until it is reopened");
             self.broken = Some(reason.clone());
@@ -209,17 +220,11 @@ impl Writer {
             epoch: self.epoch,
         };
         let path = file_path(&self.directory, self.next);
-        let file = match disk::create(&path, &header.encode()) {
-            Ok(file) => file,
-            Err(Error::Io { action, source }) => {
-                // A file that exists in part is in the way of the next attempt.
-                if source.kind() != std::io::ErrorKind::AlreadyExists {
-                    disk::remove(&path).or_else(|_| Ok::<(), Error>(()))?;
-                }
-                return Err(Error::NotWritten { action, source });
-            }
-            Err(other) => return Err(other),
-        };
+        let file = create_file(self.door.as_ref(), &path, &header).map_err(|error| {
+            // A file that exists in part is in the way of the next attempt; recovery knows it by its length.
+            let _ = self.door.remove(&path);
+            Error::not_written(error)
+        })?;
         self.active = file;
         self.position = FILE_HEADER as u64;
         self.shared.view.lock().files.push((self.next.0, path));
@@ -236,7 +241,7 @@ impl Writer {
                     _ => return Ok(()),
                 }
             };
-            disk::remove(&path)?;
+            self.door.remove(&path)?;
             let mut view = self.shared.view.lock();
             view.files.remove(0);
             if let Some((first, _)) = view.files.first() {

@@ -1,4 +1,4 @@
-//! The meta store in one redb file: the embedded form.
+//! The meta store in one redb file, behind the file door: the embedded form.
 //!
 //! The whole content is also held in memory (it is small by contract), so reads never touch the file. Every
 //! commit is one durable redb transaction, applied to memory once the file has it. redb refuses everything
@@ -8,6 +8,7 @@
 //! File layout: table `entries` (key → 8 bytes little-endian revision, then the value) and table `state`
 //! (`revision`, `format`). Keys under a lease are never written: leases end with the process.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use proto::time::Clock;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use segments::file::{FileDoor, OpenFile, OpenMode};
 
 use super::memory::Shared;
 use super::state::MetaState;
@@ -29,9 +31,6 @@ const FORMAT: u64 = 1;
 /// redb's page cache; everything is in memory anyway.
 const CACHE_BYTES: usize = 1 << 20;
 
-/// Opens the file: a plain path, or a fault-injecting back end in tests.
-type Opener = dyn Fn() -> Result<Database, redb::DatabaseError> + Send + Sync;
-
 /// See the file header.
 pub struct RedbMeta {
     shared: Arc<Shared>,
@@ -39,8 +38,8 @@ pub struct RedbMeta {
 }
 
 struct File {
+    door: Arc<dyn FileDoor>,
     path: PathBuf,
-    open: Box<Opener>,
     /// Held for a whole commit: guards are checked against what the file has. None after a failed reopening.
     database: Mutex<Option<Database>>,
 }
@@ -56,16 +55,12 @@ impl RedbMeta {
     ///
     /// # Errors
     /// `DataDirectoryInUse` when another process has it, `Corrupted` when it is not ours or damaged.
-    pub async fn open(path: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Result<Self> {
-        let path = path.into();
-        let target = path.clone();
-        let open = move || Database::builder().set_cache_size(CACHE_BYTES).create(&target);
-        Self::open_with(path, clock, Box::new(open)).await
-    }
-
-    /// Opens through a given opener; `path` is what errors name.
-    pub(crate) async fn open_with(path: PathBuf, clock: Arc<dyn Clock>, open: Box<Opener>) -> Result<Self> {
-        let file = Arc::new(File { path, open, database: Mutex::new(None) });
+    pub async fn open(
+        door: Arc<dyn FileDoor>,
+        path: impl Into<PathBuf>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let file = Arc::new(File { door, path: path.into(), database: Mutex::new(None) });
         let reader = Arc::clone(&file);
         let state = blocking(move || reader.reopen(&mut reader.database.lock())).await??;
         Ok(Self { shared: Shared::new(state, clock), file })
@@ -76,7 +71,13 @@ impl File {
     /// Closes the file if it is open, opens it and reads everything.
     fn reopen(&self, slot: &mut Option<Database>) -> Result<MetaState> {
         *slot = None;
-        let database = (self.open)().map_err(|error| open_error(&self.path, error))?;
+        let file = self.door.open(&self.path, OpenMode::OpenOrCreate)?;
+        self.door.sync_dir(self.path.parent().unwrap_or(&self.path))?;
+        if !file.try_lock()? {
+            return Err(Error::DataDirectoryInUse { path: self.path.display().to_string() });
+        }
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file));
+        let database = database.map_err(|error| store_error(&self.path, "open", error.into()))?;
         let state = self.load(&database)?;
         *slot = Some(database);
         Ok(state)
@@ -183,18 +184,9 @@ fn commit(database: &Database, writes: &[Write], revision: Revision) -> Result<(
     Ok(())
 }
 
-fn open_error(path: &Path, error: redb::DatabaseError) -> Error {
-    match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => {
-            Error::DataDirectoryInUse { path: path.display().to_string() }
-        }
-        other => store_error(path, "open", other.into()),
-    }
-}
-
 fn store_error(path: &Path, action: &str, error: redb::Error) -> Error {
     match error {
-        redb::Error::Io(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+        redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
             Error::corrupted(path.display(), source)
         }
         redb::Error::Io(source) => {
@@ -202,9 +194,46 @@ fn store_error(path: &Path, action: &str, error: redb::Error) -> Error {
         }
         redb::Error::PreviousIo => Error::NotWritten {
             action: format!("could not {action} \"{}\"", path.display()),
-            source: std::io::Error::other("an earlier I/O error"),
+            source: io::Error::other("an earlier I/O error"),
         },
         other => Error::corrupted(path.display(), other),
+    }
+}
+
+/// redb's storage over the file door. The lock is taken before redb sees the file.
+#[derive(Debug)]
+struct Backend(Arc<dyn OpenFile>);
+
+fn io_error(error: segments::Error) -> io::Error {
+    match error {
+        segments::Error::File { source, .. } => source,
+        other => io::Error::other(other),
+    }
+}
+
+impl StorageBackend for Backend {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len().map_err(io_error)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(out, offset).map_err(io_error)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len).map_err(io_error)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data().map_err(io_error)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_at(data, offset).map_err(io_error)
+    }
+
+    fn close(&self) -> io::Result<()> {
+        self.0.unlock().map_err(io_error)
     }
 }
 
