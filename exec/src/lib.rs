@@ -1,1 +1,16 @@
+//! Query execution: PostgreSQL's functions, casts and operators over Arrow, scans of segments, exact top-k
+//! search, memory limits, and the engine that runs a logical plan.
+//!
+//! What it is not: no SQL text (planner), no network, no clock of its own, no knowledge of how segments come to
+//! be (cluster); it reads snapshots that the statement's context carries.
+//!
+//! Invariants: only functions on our list exist; no predicate sees an invisible row; errors inside DataFusion
+//! travel as `DataFusionError::External(SqlError)`.
 
+pub mod error;
+pub mod functions;
+pub mod statement;
+pub mod text;
+
+pub use error::to_sql_error;
+pub use statement::{CancelFlag, SequenceSource, SessionValues, StatementContext};

@@ -1,0 +1,109 @@
+//! DISTINCT for our own aggregates: every different row once, handed on at the end.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, ListArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{Result as DfResult, ScalarValue};
+use datafusion::logical_expr::Accumulator;
+
+/// Collects the different argument rows in first-seen order.
+#[derive(Debug)]
+pub(super) struct Distinct {
+    inner: Box<dyn Accumulator>,
+    seen: HashSet<Vec<ScalarValue>>,
+    order: Vec<Vec<ScalarValue>>,
+    types: Vec<DataType>,
+}
+
+impl Distinct {
+    pub(super) fn new(inner: Box<dyn Accumulator>, fields: &[FieldRef]) -> Self {
+        let types = fields.iter().map(|field| field.data_type().clone()).collect();
+        Self { inner, seen: HashSet::new(), order: Vec::new(), types }
+    }
+
+    fn insert(&mut self, columns: &[ArrayRef]) -> DfResult<()> {
+        for row in 0..columns[0].len() {
+            if columns[0].is_null(row) {
+                continue;
+            }
+            let values =
+                columns.iter().map(|c| ScalarValue::try_from_array(c, row)).collect::<DfResult<Vec<_>>>()?;
+            if self.seen.insert(values.clone()) {
+                self.order.push(values);
+            }
+        }
+        Ok(())
+    }
+
+    fn columns(&self) -> DfResult<Vec<ArrayRef>> {
+        (0..self.types.len())
+            .map(|position| ScalarValue::iter_to_array(self.order.iter().map(|row| row[position].clone())))
+            .collect()
+    }
+}
+
+/// The state: one list per argument.
+pub(super) fn state_fields(name: &str, inputs: &[FieldRef]) -> Vec<FieldRef> {
+    inputs
+        .iter()
+        .enumerate()
+        .map(|(position, input)| {
+            Arc::new(Field::new(format!("{name}[distinct {position}]"), list_of(input.data_type()), true))
+        })
+        .collect()
+}
+
+fn list_of(data_type: &DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("item", data_type.clone(), true)))
+}
+
+impl Accumulator for Distinct {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        self.insert(values)
+    }
+
+    fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        if !self.order.is_empty() {
+            let columns = self.columns()?;
+            self.inner.update_batch(&columns)?;
+            self.order.clear();
+        }
+        self.inner.evaluate()
+    }
+
+    fn size(&self) -> usize {
+        let row = self.types.len() * size_of::<ScalarValue>() + size_of::<Vec<ScalarValue>>();
+        let values: usize = self.order.iter().flatten().map(ScalarValue::size).sum();
+        size_of::<Self>() + 2 * (self.order.capacity() * row + values)
+    }
+
+    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
+        let columns = if self.order.is_empty() {
+            self.types.iter().map(arrow::array::new_empty_array).collect()
+        } else {
+            self.columns()?
+        };
+        columns
+            .into_iter()
+            .zip(&self.types)
+            .map(|(values, data_type)| {
+                let item = Arc::new(Field::new("item", data_type.clone(), true));
+                let list =
+                    ListArray::try_new(item, OffsetBuffer::from_lengths([values.len()]), values, None)?;
+                Ok(ScalarValue::List(Arc::new(list)))
+            })
+            .collect()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
+        for row in 0..states[0].len() {
+            let columns: Vec<ArrayRef> =
+                states.iter().map(|state| state.as_list::<i32>().value(row)).collect();
+            self.insert(&columns)?;
+        }
+        Ok(())
+    }
+}

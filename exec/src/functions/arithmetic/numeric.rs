@@ -1,0 +1,157 @@
+//! Arithmetic on numeric: computed in 256 bits, kept in 38 digits.
+//!
+//! PostgreSQL's numeric has a scale per value, Arrow one per column: sums keep the larger scale, products add
+//! them up to 20 digits, quotients have at least 16 digits.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, PrimitiveArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{Decimal128Type, i256};
+use datafusion::logical_expr::ReturnFieldArgs;
+use proto::{ErrorKind, SqlError};
+
+use super::division_by_zero;
+use crate::functions::cast::decimal_to_float8;
+use crate::functions::overload::{Call, scale_of};
+use crate::text::number::{divide_rounded, numeric_overflow, parse_decimal, rescale, to_i128};
+
+/// Most digits behind the point that a product keeps.
+const PRODUCT_SCALE_LIMIT: i8 = 20;
+/// Digits behind the point of a quotient.
+pub(crate) const QUOTIENT_SCALE: i8 = 16;
+
+fn scales(args: &ReturnFieldArgs<'_>) -> (i8, i8) {
+    let scale = |position: usize| {
+        args.arg_fields.get(position).and_then(|field| scale_of(field.data_type())).unwrap_or(0)
+    };
+    (scale(0), scale(1))
+}
+
+pub(crate) fn widest_scale(args: &ReturnFieldArgs<'_>) -> i8 {
+    let (left, right) = scales(args);
+    left.max(right)
+}
+
+pub(crate) fn product_scale(args: &ReturnFieldArgs<'_>) -> i8 {
+    let (left, right) = scales(args);
+    (left + right).min(PRODUCT_SCALE_LIMIT.max(left).max(right))
+}
+
+pub(crate) fn quotient_scale(args: &ReturnFieldArgs<'_>) -> i8 {
+    let (left, right) = scales(args);
+    QUOTIENT_SCALE.max(left).max(right)
+}
+
+/// A decimal column of the scale the call promised.
+pub(crate) fn column(
+    call: &Call<'_>,
+    values: Vec<i128>,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, SqlError> {
+    let scale = result_scale(call);
+    PrimitiveArray::<Decimal128Type>::new(values.into(), nulls)
+        .with_precision_and_scale(proto::types::NUMERIC_PRECISION, scale as i8)
+        .map(|array| Arc::new(array) as ArrayRef)
+        .map_err(|error| SqlError::new(ErrorKind::Internal, error.to_string()))
+}
+
+/// The scale of the call's result.
+pub(crate) fn result_scale(call: &Call<'_>) -> i32 {
+    scale_of(call.result_type()).map_or(0, i32::from)
+}
+
+/// Computes on (unscaled, scale) pairs; the function returns an unscaled value at the result's scale.
+fn pairs(
+    call: &Call<'_>,
+    compute: impl Fn((i256, i32), (i256, i32), i32) -> Result<i256, SqlError>,
+) -> Result<ArrayRef, SqlError> {
+    let ((left, left_scale), (right, right_scale)) = (call.decimal(0)?, call.decimal(1)?);
+    let scale = result_scale(call);
+    let nulls = NullBuffer::union(left.nulls(), right.nulls());
+    let mut values = Vec::with_capacity(call.rows());
+    for row in 0..call.rows() {
+        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            values.push(0);
+            continue;
+        }
+        let a = (i256::from_i128(left.value(row)), left_scale);
+        let b = (i256::from_i128(right.value(row)), right_scale);
+        values.push(to_i128(compute(a, b, scale)?)?);
+    }
+    column(call, values, nulls)
+}
+
+/// Computes on one decimal; the function returns an unscaled value at the result's scale.
+pub(crate) fn single(
+    call: &Call<'_>,
+    compute: impl Fn(i256, i32, i32) -> Result<i256, SqlError>,
+) -> Result<ArrayRef, SqlError> {
+    let (array, from) = call.decimal(0)?;
+    let scale = result_scale(call);
+    let mut values = Vec::with_capacity(call.rows());
+    for row in 0..call.rows() {
+        values.push(if array.is_null(row) {
+            0
+        } else {
+            to_i128(compute(i256::from_i128(array.value(row)), from, scale)?)?
+        });
+    }
+    column(call, values, array.nulls().cloned())
+}
+
+pub(super) fn add(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    pairs(call, |(a, a_scale), (b, b_scale), scale| {
+        rescale(a, a_scale, scale)?.checked_add(rescale(b, b_scale, scale)?).ok_or_else(numeric_overflow)
+    })
+}
+
+pub(super) fn subtract(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    pairs(call, |(a, a_scale), (b, b_scale), scale| {
+        rescale(a, a_scale, scale)?.checked_sub(rescale(b, b_scale, scale)?).ok_or_else(numeric_overflow)
+    })
+}
+
+pub(super) fn multiply(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    pairs(call, |(a, a_scale), (b, b_scale), scale| {
+        rescale(a.checked_mul(b).ok_or_else(numeric_overflow)?, a_scale + b_scale, scale)
+    })
+}
+
+pub(super) fn divide(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    pairs(call, |(a, a_scale), (b, b_scale), scale| quotient(a, a_scale, b, b_scale, scale))
+}
+
+/// Quotient of two decimals at a scale, rounded half away from zero.
+pub(crate) fn quotient(a: i256, a_scale: i32, b: i256, b_scale: i32, scale: i32) -> Result<i256, SqlError> {
+    if b == i256::ZERO {
+        return Err(division_by_zero());
+    }
+    // a / 10^as over b / 10^bs at `scale` digits is a * 10^(scale + bs - as) / b.
+    let shift = scale + b_scale - a_scale;
+    if shift >= 0 {
+        return Ok(divide_rounded(rescale(a, 0, shift)?, b));
+    }
+    Ok(divide_rounded(a, rescale(b, 0, -shift)?))
+}
+
+pub(crate) fn modulo(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    pairs(call, |(a, a_scale), (b, b_scale), scale| {
+        let (a, b) = (rescale(a, a_scale, scale)?, rescale(b, b_scale, scale)?);
+        if b == i256::ZERO { Err(division_by_zero()) } else { Ok(a.wrapping_rem(b)) }
+    })
+}
+
+pub(super) fn negate(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    single(call, |value, _, _| Ok(value.wrapping_neg()))
+}
+
+/// Integer powers are exact up to the carrier's digits; others go through float8.
+pub(crate) fn power(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    pairs(call, |(a, a_scale), (b, b_scale), scale| {
+        let exponent = decimal_to_float8(b, b_scale);
+        let value = super::power(decimal_to_float8(a, a_scale), exponent)?;
+        let decimal = parse_decimal(&format!("{value:e}"))?;
+        rescale(decimal.unscaled, decimal.scale, scale)
+    })
+}

@@ -1,0 +1,168 @@
+//! Sequence functions: `nextval` draws from the owner of the sequence, `currval` and `lastval` from the session.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::datatypes::{DataType, UInt32Type};
+use async_trait::async_trait;
+use datafusion::common::Result as DfResult;
+use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature as DfSignature, Volatility,
+};
+use proto::{ColumnType, ErrorKind, SequenceId, SqlError, TypeKind};
+
+use super::overload::{Call, PgFunction};
+use super::signature::Signature;
+use super::{Function, FunctionKind};
+use crate::error::{internal, raise};
+use crate::statement::{SessionValues, StatementContext, of_config};
+
+/// `nextval(regclass)`: one durable value per row.
+#[derive(Clone, Debug)]
+struct NextVal {
+    signature: DfSignature,
+}
+
+impl PartialEq for NextVal {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for NextVal {}
+
+impl Hash for NextVal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        "nextval".hash(state);
+    }
+}
+
+impl ScalarUDFImpl for NextVal {
+    fn name(&self) -> &str {
+        "nextval"
+    }
+
+    fn signature(&self) -> &DfSignature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        Err(internal("nextval can only be awaited"))
+    }
+}
+
+#[async_trait]
+impl AsyncScalarUDFImpl for NextVal {
+    async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let context = Arc::clone(of_config(&args.config_options)?);
+        let oids = args.args[0].to_array(args.number_rows)?;
+        let values = next_values(&context, &oids).await.map_err(raise)?;
+        Ok(ColumnarValue::Array(Arc::new(values)))
+    }
+}
+
+/// Draws a value for every row; rows of one sequence are drawn in one call and keep their order.
+///
+/// # Errors
+/// 42P01 for OIDs that name no sequence, 55000 at a sequence's limit.
+pub async fn next_values(context: &StatementContext, oids: &ArrayRef) -> Result<Int64Array, SqlError> {
+    let oids = oids.as_primitive::<UInt32Type>();
+    let mut wanted: Vec<(SequenceId, Vec<usize>)> = Vec::new();
+    for row in (0..oids.len()).filter(|row| oids.is_valid(*row)) {
+        let sequence = sequence_of(&context.session, oids.value(row))?;
+        match wanted.iter_mut().find(|(known, _)| *known == sequence) {
+            Some((_, rows)) => rows.push(row),
+            None => wanted.push((sequence, vec![row])),
+        }
+    }
+    let mut out = vec![None; oids.len()];
+    for (sequence, rows) in wanted {
+        let values = context.sequences.next_values(sequence, rows.len()).await?;
+        if values.len() != rows.len() {
+            return Err(SqlError::new(
+                ErrorKind::Internal,
+                "sequence gave another number of values than asked",
+            ));
+        }
+        let mut known = context.session.sequence_values.lock();
+        known.last = Some(sequence);
+        for (row, value) in rows.into_iter().zip(values) {
+            out[row] = Some(value);
+            known.last_by_sequence.insert(sequence, value);
+        }
+    }
+    Ok(Int64Array::from(out))
+}
+
+fn sequence_of(session: &SessionValues, oid: u32) -> Result<SequenceId, SqlError> {
+    let id = SequenceId(u64::from(oid));
+    if session.catalog.sequences.contains_key(&id) {
+        return Ok(id);
+    }
+    let relation = session.catalog.tables.values().find(|table| table.id.oid().0 == oid);
+    Err(match relation {
+        Some(table) => {
+            SqlError::new(ErrorKind::WrongObjectType, format!("\"{}\" is not a sequence", table.name))
+        }
+        None => SqlError::new(ErrorKind::UndefinedTable, format!("relation with OID {oid} does not exist")),
+    })
+}
+
+fn currval(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let oids = call.primitive::<UInt32Type>(0)?;
+    let session = call.session()?;
+    let known = session.sequence_values.lock();
+    let mut out = Vec::with_capacity(call.rows());
+    for row in 0..call.rows() {
+        if oids.is_null(row) {
+            out.push(None);
+            continue;
+        }
+        let sequence = sequence_of(session, oids.value(row))?;
+        let value = known.last_by_sequence.get(&sequence).copied().ok_or_else(|| {
+            let name = session.catalog.sequences.get(&sequence).map_or("", |meta| meta.name.as_str());
+            SqlError::new(
+                ErrorKind::ObjectNotInPrerequisiteState,
+                format!("currval of sequence \"{name}\" is not yet defined in this session"),
+            )
+        })?;
+        out.push(Some(value));
+    }
+    Ok(Arc::new(Int64Array::from(out)))
+}
+
+fn lastval(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let known = call.session()?.sequence_values.lock();
+    let value = known.last.and_then(|last| known.last_by_sequence.get(&last).copied()).ok_or_else(|| {
+        SqlError::new(ErrorKind::ObjectNotInPrerequisiteState, "lastval is not yet defined in this session")
+    })?;
+    Ok(Arc::new(Int64Array::from(vec![value; call.rows()])))
+}
+
+/// The sequence functions.
+#[must_use]
+pub(super) fn functions() -> Vec<Function> {
+    let regclass = ColumnType::scalar(TypeKind::Regclass);
+    let signature = DfSignature::exact(vec![regclass.data_type()], Volatility::Volatile);
+    let nextval = AsyncScalarUDF::new(Arc::new(NextVal { signature }));
+    let mut functions = vec![Function {
+        name: "nextval".to_owned(),
+        kind: FunctionKind::Scalar(Arc::new(nextval.into_scalar_udf())),
+        signatures: vec![Signature::parse("regclass", "int8")],
+    }];
+    functions.extend(
+        [
+            PgFunction::volatile("currval").on("regclass", "int8", currval),
+            PgFunction::volatile("lastval").on("", "int8", lastval),
+        ]
+        .into_iter()
+        .map(super::scalar_entry),
+    );
+    functions
+}

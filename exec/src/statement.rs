@@ -1,0 +1,170 @@
+//! What one statement sees: snapshots of its tables, the values of its session, sequences, and the cancel flag.
+//!
+//! It travels to operators and functions as an extension of DataFusion's session configuration, so that
+//! nothing of a session is ever folded into a cached plan.
+//!
+//! Invariant: a context never changes while its statement runs, the cancel flag and currval apart.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use datafusion::common::Result as DfResult;
+use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::error::DataFusionError;
+use parking_lot::Mutex;
+use proto::catalog::CatalogSnapshot;
+use proto::time::{Clock, Dice};
+use proto::{DatabaseId, SequenceId, SqlError, TableId};
+use segments::TableSnapshot;
+
+use crate::error::{canceled, internal, raise};
+use crate::text::TimeZone;
+
+/// Set from another task to stop a statement at its next batch.
+#[derive(Clone, Debug, Default)]
+pub struct CancelFlag(Arc<AtomicBool>);
+
+impl CancelFlag {
+    /// A flag that is not set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the statement to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes the flag usable for the next statement.
+    pub fn reset(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the statement was asked to stop.
+    #[must_use]
+    pub fn is_canceled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// # Errors
+    /// 57014 once the flag is set.
+    pub fn check(&self) -> Result<(), DataFusionError> {
+        if self.is_canceled() { Err(raise(canceled())) } else { Ok(()) }
+    }
+}
+
+/// Where sequence values come from.
+#[async_trait]
+pub trait SequenceSource: Send + Sync + fmt::Debug {
+    /// The next `count` values, never handed out before or again.
+    ///
+    /// # Errors
+    /// 55000 at the sequence's limit, and whatever the owner of the sequence reports.
+    async fn next_values(&self, sequence: SequenceId, count: usize) -> Result<Vec<i64>, SqlError>;
+}
+
+/// What functions may know of the session.
+#[derive(Clone, Debug)]
+pub struct SessionValues {
+    /// Start of the transaction, microseconds since 1970: `now()`.
+    pub transaction_micros: i64,
+    /// Start of the statement, microseconds since 1970: `statement_timestamp()`.
+    pub statement_micros: i64,
+    /// For `clock_timestamp()`.
+    pub clock: Arc<dyn Clock>,
+    /// For `random()`.
+    pub dice: Arc<dyn Dice>,
+    /// `current_user`.
+    pub user: String,
+    /// `session_user`.
+    pub session_user: String,
+    /// `current_database()`.
+    pub database: String,
+    pub database_id: DatabaseId,
+    /// The schemas named by `search_path`, `$user` resolved, without the implicit `pg_catalog`.
+    pub search_path: Vec<String>,
+    /// The session's time zone.
+    pub time_zone: TimeZone,
+    /// Every setting in the form `SHOW` prints, by lower-case name.
+    pub settings: BTreeMap<String, String>,
+    pub backend_pid: i32,
+    /// What exists at the statement's catalog revision (a transaction's own changes included).
+    pub catalog: Arc<CatalogSnapshot>,
+    /// What `currval` and `lastval` know: last value by sequence, and the last sequence used.
+    pub sequence_values: Arc<Mutex<SequenceValues>>,
+}
+
+/// The values that this session drew from sequences.
+#[derive(Clone, Debug, Default)]
+pub struct SequenceValues {
+    pub last_by_sequence: HashMap<SequenceId, i64>,
+    pub last: Option<SequenceId>,
+}
+
+/// Everything a running statement may look at.
+#[derive(Clone, Debug)]
+pub struct StatementContext {
+    /// One snapshot per table that the plan reads.
+    pub snapshots: HashMap<TableId, Arc<TableSnapshot>>,
+    pub session: Arc<SessionValues>,
+    pub sequences: Arc<dyn SequenceSource>,
+    pub cancel: CancelFlag,
+    /// Off: `ORDER BY distance LIMIT k` runs as a plain scan and sort.
+    pub enable_knn: bool,
+}
+
+impl StatementContext {
+    /// The snapshot of a table of the plan.
+    ///
+    /// # Errors
+    /// XX000 when the statement was started without it.
+    pub fn snapshot(&self, table: TableId) -> Result<&Arc<TableSnapshot>, DataFusionError> {
+        self.snapshots.get(&table).ok_or_else(|| internal(format!("no snapshot of table {table}")))
+    }
+}
+
+/// The carrier of a `StatementContext` inside DataFusion's configuration.
+#[derive(Clone, Debug)]
+pub struct StatementExtension(pub Arc<StatementContext>);
+
+impl ConfigExtension for StatementExtension {
+    const PREFIX: &'static str = "elanus_statement";
+}
+
+impl ExtensionOptions for StatementExtension {
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn std::any::Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, _value: &str) -> DfResult<()> {
+        Err(internal(format!("statement context has no option {key}")))
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        Vec::new()
+    }
+}
+
+/// The statement that a configuration belongs to.
+///
+/// # Errors
+/// XX000 when a plan runs outside `Engine::execute`.
+pub fn of_config(options: &ConfigOptions) -> Result<&Arc<StatementContext>, DataFusionError> {
+    options
+        .extensions
+        .get::<StatementExtension>()
+        .map(|extension| &extension.0)
+        .ok_or_else(|| internal("function needs a statement context"))
+}
