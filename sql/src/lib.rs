@@ -1,5 +1,11 @@
 //! The PostgreSQL face and the assembly: wire protocol, sessions, execution, catalogs, the binary.
 
 pub mod copy;
+pub mod decode;
+pub mod encode;
+pub mod error;
+pub mod http;
+pub mod server;
 pub mod session;
 pub mod settings;
+pub mod wire;

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use exec::text::TimeZone;
 use proto::{ErrorKind, SqlError};
 
 pub mod table;
 pub mod value;
 
 pub use table::{Context, SERVER_VERSION, SERVER_VERSION_NUM, SETTINGS, Setting};
-pub use value::{Kind, Unit, Zone, parse_bool};
+pub use value::{Kind, Unit, parse_bool};
 
 /// How long a SET lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,8 +241,8 @@ impl SessionSettings {
 
     /// The session's time zone.
     #[must_use]
-    pub fn time_zone(&self) -> Zone {
-        self.get("TimeZone").map_or(Zone::UTC, Zone::of)
+    pub fn time_zone(&self) -> TimeZone {
+        self.get("TimeZone").map_or(TimeZone::UTC, value::zone_of)
     }
 
     /// The names of `search_path`, unquoted, `$user` included as such.

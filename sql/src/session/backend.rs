@@ -332,6 +332,10 @@ pub trait Executor: Send + 'static {
     /// Mutable access for bookkeeping of what was reported.
     fn settings_mut(&mut self) -> &mut SessionSettings;
 
+    /// The instant that `'now'` means in text input (parameters, COPY): the transaction's or statement's
+    /// start, microseconds since 1970.
+    fn now_micros(&self) -> i64;
+
     /// Notices of what ran since the last call.
     fn take_notices(&mut self) -> Vec<Notice>;
 

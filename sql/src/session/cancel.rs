@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -73,6 +73,8 @@ pub struct CancelFlag {
 #[derive(Default)]
 struct Inner {
     state: AtomicU8,
+    /// The session shall end when it is idle.
+    draining: AtomicBool,
     changed: Notify,
 }
 
@@ -117,13 +119,35 @@ impl CancelFlag {
 
     /// Resolves when the statement must stop.
     pub async fn cancelled(&self) -> CancelReason {
+        self.until(|| self.reason()).await
+    }
+
+    /// Resolves when the server shuts down and no longer waits for statements.
+    pub async fn shut_down(&self) {
+        self.until(|| self.reason().filter(|&reason| reason == CancelReason::Shutdown)).await;
+    }
+
+    /// Resolves when an idle session shall end.
+    pub async fn drained(&self) {
+        let shutdown = || self.reason() == Some(CancelReason::Shutdown);
+        self.until(|| (self.inner.draining.load(Ordering::Acquire) || shutdown()).then_some(())).await;
+    }
+
+    async fn until<T>(&self, found: impl Fn() -> Option<T>) -> T {
         loop {
-            let changed = self.inner.changed.notified();
-            if let Some(reason) = self.reason() {
-                return reason;
+            let mut changed = std::pin::pin!(self.inner.changed.notified());
+            // Registered before the look at the state, so that no change is missed between the two.
+            changed.as_mut().enable();
+            if let Some(found) = found() {
+                return found;
             }
             changed.await;
         }
+    }
+
+    fn drain(&self) {
+        self.inner.draining.store(true, Ordering::Release);
+        self.inner.changed.notify_waiters();
     }
 }
 
@@ -149,6 +173,7 @@ pub struct CancelRegistry {
 #[derive(Debug, Default)]
 struct Sessions {
     next_pid: i32,
+    draining: bool,
     flags: HashMap<i32, (CancelKey, CancelFlag)>,
 }
 
@@ -163,6 +188,9 @@ impl CancelRegistry {
             let pid = sessions.next_pid;
             if !sessions.flags.contains_key(&pid) {
                 let key = CancelKey { pid, secret };
+                if sessions.draining {
+                    flag.drain();
+                }
                 sessions.flags.insert(pid, (key, flag.clone()));
                 return Registration { registry: Arc::clone(self), key, flag };
             }
@@ -184,6 +212,15 @@ impl CancelRegistry {
             flag.cancel(CancelReason::User);
             true
         })
+    }
+
+    /// Ends every session once it is idle, and those that come later at once.
+    pub fn drain(&self) {
+        let mut sessions = self.sessions.lock();
+        sessions.draining = true;
+        for (_, flag) in sessions.flags.values() {
+            flag.drain();
+        }
     }
 
     /// Stops everything: the server shuts down.

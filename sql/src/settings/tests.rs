@@ -106,10 +106,10 @@ fn zones_are_names_or_offsets() {
     assert_eq!(settings.show("TimeZone").unwrap(), "Europe/Berlin");
     settings.set("TimeZone", "-7", Scope::Session).unwrap();
     assert_eq!(settings.show("TimeZone").unwrap(), "<-07>+07");
-    assert_eq!(settings.time_zone(), Zone::Fixed(-7 * 3600));
+    assert_eq!(settings.time_zone(), TimeZone::Fixed(-7 * 3600));
     settings.set("TimeZone", "+05:30", Scope::Session).unwrap();
     assert_eq!(settings.show("TimeZone").unwrap(), "<+05:30>-05:30");
-    assert_eq!(settings.time_zone(), Zone::Fixed(5 * 3600 + 1800));
+    assert_eq!(settings.time_zone(), TimeZone::Fixed(5 * 3600 + 1800));
     let error = settings.set("TimeZone", "Mars/Olympus", Scope::Session).unwrap_err();
     assert_eq!(error.message, "invalid value for parameter \"TimeZone\": \"Mars/Olympus\"");
 }

@@ -4,7 +4,8 @@
 //! time zones as the tz database or an offset spells them. `pg_settings.setting` shows the canonical text,
 //! SHOW adds the largest unit that divides it.
 
-use chrono_tz::{TZ_VARIANTS, Tz};
+use chrono_tz::TZ_VARIANTS;
+use exec::text::TimeZone;
 use proto::{ErrorKind, SqlError};
 
 use super::table::Setting;
@@ -283,22 +284,10 @@ fn canonical_encoding(setting: &Setting, value: &str) -> Result<String, SqlError
     }
 }
 
-/// A time zone: a name of the tz database, or a fixed offset.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zone {
-    Named(Tz),
-    /// Seconds east of UTC.
-    Fixed(i32),
-}
-
-impl Zone {
-    pub const UTC: Self = Self::Named(Tz::UTC);
-
-    /// Reads a canonical value back.
-    #[must_use]
-    pub fn of(text: &str) -> Self {
-        read_zone(text).map_or(Self::UTC, |(zone, _)| zone)
-    }
+/// The zone of a canonical value; UTC for anything else.
+#[must_use]
+pub fn zone_of(text: &str) -> TimeZone {
+    read_zone(text).map_or(TimeZone::UTC, |(zone, _)| zone)
 }
 
 fn canonical_zone(value: &str) -> Option<String> {
@@ -306,10 +295,10 @@ fn canonical_zone(value: &str) -> Option<String> {
 }
 
 /// Reads a zone's name (any case), a number of hours east, or `INTERVAL`-made offsets such as `+02:00`.
-fn read_zone(value: &str) -> Option<(Zone, String)> {
+fn read_zone(value: &str) -> Option<(TimeZone, String)> {
     let value = value.trim();
     if let Some(zone) = TZ_VARIANTS.iter().find(|zone| zone.name().eq_ignore_ascii_case(value)) {
-        return Some((Zone::Named(*zone), zone.name().to_owned()));
+        return Some((TimeZone::Named(*zone), zone.name().to_owned()));
     }
     let inner = value.strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(inner, _)| inner);
     let seconds = offset_seconds(inner.unwrap_or(value))?;
@@ -318,7 +307,7 @@ fn read_zone(value: &str) -> Option<(Zone, String)> {
     // PostgreSQL shows the POSIX form, whose second part counts west of Greenwich.
     let posix = if seconds < 0 { '+' } else { '-' };
     let shown = if minutes == 0 { format!("{hours:02}") } else { format!("{hours:02}:{minutes:02}") };
-    Some((Zone::Fixed(seconds), format!("<{sign}{shown}>{posix}{shown}")))
+    Some((TimeZone::Fixed(seconds), format!("<{sign}{shown}>{posix}{shown}")))
 }
 
 /// `-7`, `+05:30`, `5.5`: seconds east.
