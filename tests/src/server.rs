@@ -158,10 +158,15 @@ impl Server {
         self.directory.path().join("data")
     }
 
-    /// The process id; under a wrapper that of the wrapper.
+    /// The server's process id: the wrapper's child when there is a wrapper.
     #[must_use]
     pub fn process_id(&self) -> u32 {
-        self.child.id()
+        let own = self.child.id();
+        if self.options.wrapper.is_empty() {
+            return own;
+        }
+        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        children.split_whitespace().next().and_then(|id| id.parse().ok()).unwrap_or(own)
     }
 
     /// The end of what the process wrote to its error output.
@@ -181,7 +186,7 @@ impl Server {
     /// # Panics
     /// When the process is gone.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.process_id().to_string()).status();
         assert!(status.is_ok_and(|status| status.success()), "cannot signal the server");
     }
 
@@ -199,6 +204,9 @@ impl Server {
     /// # Panics
     /// When the process cannot be waited for.
     pub fn kill(&mut self) {
+        if !self.options.wrapper.is_empty() && self.is_running() {
+            self.signal("KILL");
+        }
         let _ = self.child.kill();
         self.child.wait().expect("the process is ours");
     }

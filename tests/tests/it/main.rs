@@ -1,6 +1,11 @@
 //! The end-to-end tests: one binary, one module per subject.
 #![allow(clippy::disallowed_methods, reason = "tests stand outside the house")]
 
+mod bad_input;
+mod copy;
 mod crash;
+mod drivers;
+mod lifecycle;
 mod tidy;
 mod trace;
+mod wire;

@@ -2,6 +2,7 @@
 
 use tests::server::{Options, Server};
 use tests::trace::{self, MARK};
+use tests::wire::Connection;
 
 const CLIENTS: usize = 4;
 const COMMITS: usize = 1_000;
@@ -17,9 +18,9 @@ fn no_reply_before_the_fdatasync_that_covers_it() {
     server.connect().run("CREATE TABLE t (mark text PRIMARY KEY)").expect("create");
     std::thread::scope(|scope| {
         for client in 0..CLIENTS {
-            let server = &server;
+            let address = server.address().clone();
             scope.spawn(move || {
-                let mut connection = server.connect();
+                let mut connection = Connection::open(&address).expect("a session");
                 for commit in 0..COMMITS / CLIENTS {
                     // The reply carries the mark, so that the trace tells which commit it answers.
                     let mark = format!("{MARK}{:06}", client * COMMITS + commit);
