@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests stand outside the house")]
 
 mod bad_input;
+mod clients;
 mod copy;
 mod crash;
 mod drivers;

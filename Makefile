@@ -1,0 +1,43 @@
+# The two commands are `make run` and `make test`; the others are parts of them or take longer.
+# DATA=dir names a folder with the larger data sets; KILLS, SEED and MODEL_SEEDS lengthen or repeat runs.
+
+.PHONY: run test bench demo fmt lint crash model test-clients oracle
+
+run:
+	@scripts/run $(ARGS)
+
+test:
+	@DATA="$(DATA)" scripts/test
+
+bench:
+	@DATA="$(DATA)" scripts/bench
+
+demo:
+	@scripts/demo
+
+fmt:
+	cargo fmt --all
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo test -p tests --test it tidy
+
+# The kill loop, as long as it is worth waiting for.
+crash:
+	@scripts/setup test
+	cargo build -p sql --bin elanus
+	KILLS=$${KILLS:-200} cargo test -p tests --test it crash -- --nocapture
+
+# Random operations against a naive twin, 1 000 seeds unless MODEL_SEEDS says otherwise.
+model:
+	MODEL_SEEDS=$${MODEL_SEEDS:-1000} cargo test -p tests --features planted-bugs --test model -- --nocapture
+
+test-clients:
+	@scripts/setup test
+	cargo build -p sql --bin elanus
+	cargo test -p tests --test it -- drivers clients
+
+# PostgreSQL 16 with pgvector, to compare with.
+oracle:
+	@scripts/oracle start
