@@ -7,10 +7,18 @@
 //! Invariants: only functions on our list exist; no predicate sees an invisible row; errors inside DataFusion
 //! travel as `DataFusionError::External(SqlError)`.
 
+pub mod engine;
 pub mod error;
 pub mod functions;
+pub mod knn;
+pub mod memory;
+pub mod predicate;
+pub mod rows;
+pub mod scan;
 pub mod statement;
+pub mod table;
 pub mod text;
 
+pub use engine::{Engine, EngineSettings, ExplainOptions};
 pub use error::to_sql_error;
 pub use statement::{CancelFlag, SequenceSource, SessionValues, StatementContext};

@@ -1,0 +1,193 @@
+//! The engine: from a logical plan to a stream of batches.
+//!
+//! One per process. A statement gets a clone of the template state that carries its `StatementContext`;
+//! nothing of a statement survives in the engine. Plans that only compute (`SELECT 1`) skip the optimizer and
+//! the physical planner.
+//!
+//! Invariants: only our functions exist; nothing spills to disk, so that the memory limit ends in 53200; a
+//! canceled statement's stream ends with 57014 at its next batch.
+
+use std::sync::Arc;
+
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::prelude::SessionConfig;
+use proto::SqlError;
+
+use crate::error::Error;
+use crate::memory::LimitedPool;
+use crate::statement::{StatementContext, StatementExtension};
+use crate::to_sql_error;
+
+mod cancel;
+mod explain;
+mod fast;
+
+pub use explain::ExplainOptions;
+
+/// Rows per batch.
+pub const BATCH_ROWS: usize = 8192;
+
+/// What an engine is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineSettings {
+    /// Bytes that the process may hold; none for no limit.
+    pub memory_limit_bytes: Option<usize>,
+    /// Parallel parts of a plan; normally the number of cores.
+    pub target_partitions: usize,
+}
+
+/// Runs logical plans.
+#[derive(Debug)]
+pub struct Engine {
+    template: SessionState,
+    options: Arc<ConfigOptions>,
+}
+
+impl Engine {
+    /// An engine with the given optimizer rules behind DataFusion's own.
+    ///
+    /// # Errors
+    /// When DataFusion's runtime cannot be put together.
+    pub fn new(
+        settings: EngineSettings,
+        rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+    ) -> Result<Self, Error> {
+        let pool: Arc<dyn MemoryPool> = Arc::new(LimitedPool::new(settings.memory_limit_bytes));
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(pool)
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()
+            .map_err(|error| Error::Setup(error.to_string()))?;
+        let template = template(configuration(settings), runtime, rules);
+        let options = Arc::clone(template.config_options());
+        Ok(Self { template, options })
+    }
+
+    /// The optimized plan, with constants folded for this statement: not for a cache.
+    ///
+    /// # Errors
+    /// Whatever analysis finds wrong with the plan.
+    pub fn optimize(
+        &self,
+        plan: LogicalPlan,
+        context: &Arc<StatementContext>,
+    ) -> Result<LogicalPlan, SqlError> {
+        self.state(context).optimize(&plan).map_err(to_sql_error)
+    }
+
+    /// Runs a plan whose parameters are bound. Errors inside the stream are `DataFusionError`s for
+    /// `to_sql_error`.
+    ///
+    /// # Errors
+    /// Whatever planning finds wrong; 57014 when the statement is canceled already.
+    pub async fn execute(
+        &self,
+        plan: LogicalPlan,
+        context: Arc<StatementContext>,
+    ) -> Result<SendableRecordBatchStream, SqlError> {
+        context.cancel.check().map_err(to_sql_error)?;
+        if let Some(projection) = fast::as_constant_projection(&plan) {
+            let options = self.options_for(&context);
+            if let Some(stream) = fast::evaluate(projection, options) {
+                return Ok(stream);
+            }
+        }
+        let state = self.state(&context);
+        let physical = physical_plan(&state, &plan).await.map_err(to_sql_error)?;
+        let stream = execute_stream(physical, state.task_ctx()).map_err(to_sql_error)?;
+        Ok(cancel::until_canceled(stream, context.cancel.clone()))
+    }
+
+    /// The lines of EXPLAIN; with `analyze` the plan is run and its rows thrown away.
+    ///
+    /// # Errors
+    /// Whatever planning, and with `analyze` running, ends with.
+    pub async fn explain(
+        &self,
+        plan: LogicalPlan,
+        context: Arc<StatementContext>,
+        options: ExplainOptions,
+    ) -> Result<Vec<String>, SqlError> {
+        context.cancel.check().map_err(to_sql_error)?;
+        let state = self.state(&context);
+        let physical = physical_plan(&state, &plan).await.map_err(to_sql_error)?;
+        let clock = Arc::clone(&context.session.clock);
+        let mut elapsed = None;
+        if options.analyze {
+            let start = clock.monotonic_micros();
+            let stream = execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(to_sql_error)?;
+            explain::drain(cancel::until_canceled(stream, context.cancel.clone()))
+                .await
+                .map_err(to_sql_error)?;
+            elapsed = Some(clock.monotonic_micros().saturating_sub(start));
+        }
+        Ok(explain::render(&physical, options, elapsed))
+    }
+
+    /// A state that carries a statement.
+    fn state(&self, context: &Arc<StatementContext>) -> SessionState {
+        let mut state = self.template.clone();
+        *state.config_mut().options_mut() = self.statement_options(context);
+        state.mark_start_execution();
+        state
+    }
+
+    fn statement_options(&self, context: &Arc<StatementContext>) -> ConfigOptions {
+        let mut options = ConfigOptions::clone(&self.options);
+        options.extensions.insert(StatementExtension(Arc::clone(context)));
+        options
+    }
+
+    /// Options that carry a statement, for evaluating expressions outside a plan.
+    pub(crate) fn options_for(&self, context: &Arc<StatementContext>) -> Arc<ConfigOptions> {
+        Arc::new(self.statement_options(context))
+    }
+}
+
+async fn physical_plan(state: &SessionState, plan: &LogicalPlan) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let optimized = state.optimize(plan)?;
+    state.query_planner().create_physical_plan(&optimized, state).await
+}
+
+fn configuration(settings: EngineSettings) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_batch_size(BATCH_ROWS)
+        .with_target_partitions(settings.target_partitions.max(1))
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false)
+        .with_collect_statistics(false);
+    let options = config.options_mut();
+    options.sql_parser.enable_ident_normalization = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.default_null_ordering = "nulls_max".to_owned();
+    options.optimizer.skip_failed_rules = false;
+    // PostgreSQL keeps the order of a derived table, and pgvector's users rely on it.
+    options.sql_parser.enable_subquery_sort_elimination = false;
+    config
+}
+
+fn template(
+    config: SessionConfig,
+    runtime: Arc<RuntimeEnv>,
+    rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
+) -> SessionState {
+    let mut all = Optimizer::new().rules;
+    all.extend(rules);
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_optimizer_rules(all)
+        .with_query_planner(Arc::new(crate::knn::KnnQueryPlanner))
+        .build()
+}
+
+#[cfg(test)]
+mod tests;

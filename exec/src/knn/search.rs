@@ -1,0 +1,327 @@
+//! The physical leaf: per segment visibility and predicate make a bitmap, the segment's search gives its k
+//! nearest, the k nearest of all are read.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanBufferBuilder, Float64Array, RecordBatch, RecordBatchOptions, UInt32Array,
+};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{SortOptions, concat_batches, take_record_batch};
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::Result as DfResult;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::config::ConfigOptions;
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, ReplaceChildrenOptions};
+use datafusion::physical_plan::metrics::{
+    BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
+};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
+};
+use proto::DistanceMetric;
+use proto::catalog::TableMeta;
+use segments::{Hit, ScanColumn, SegmentView, TableSnapshot};
+
+use super::{DISTANCE_COLUMN, KnnScanSpec};
+use crate::engine::BATCH_ROWS;
+use crate::error::{internal, raise, raise_classified};
+use crate::functions::vectors::Vectors;
+use crate::predicate::RowFilter;
+use crate::scan::stored_columns;
+use crate::statement::{CancelFlag, of_config};
+
+/// Searches a table exactly.
+#[derive(Debug)]
+pub struct KnnScanExec {
+    table: Arc<TableMeta>,
+    snapshot: Arc<TableSnapshot>,
+    columns: Vec<ScanColumn>,
+    filter: Option<Arc<RowFilter>>,
+    vector: usize,
+    metric: DistanceMetric,
+    query: Arc<dyn PhysicalExpr>,
+    k: usize,
+    schema: SchemaRef,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl KnnScanExec {
+    pub(super) fn try_new(
+        spec: &KnnScanSpec,
+        schema: SchemaRef,
+        query: Arc<dyn PhysicalExpr>,
+        predicate: Option<Arc<dyn PhysicalExpr>>,
+        options: &ConfigOptions,
+    ) -> DfResult<Self> {
+        let snapshot = Arc::clone(of_config(options)?.snapshot(spec.table.id)?);
+        let all: Vec<ScanColumn> = (0..spec.table.columns.len()).map(ScanColumn::Column).collect();
+        let filter = predicate
+            .map(|predicate| RowFilter::new(predicate, &all, &spec.table.arrow_schema()).map(Arc::new))
+            .transpose()?;
+        let distance = schema.fields().len() - 1;
+        let order = PhysicalSortExpr::new(
+            Arc::new(Column::new(DISTANCE_COLUMN, distance)),
+            SortOptions { descending: false, nulls_first: false },
+        );
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new_with_orderings(Arc::clone(&schema), [vec![order]]),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Ok(Self {
+            table: Arc::clone(&spec.table),
+            snapshot,
+            columns: spec.columns.clone(),
+            filter,
+            vector: spec.vector,
+            metric: spec.metric,
+            query,
+            k: spec.k,
+            schema,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+
+    /// The table that is searched.
+    #[must_use]
+    pub const fn table(&self) -> &Arc<TableMeta> {
+        &self.table
+    }
+
+    /// What EXPLAIN prints below the node.
+    #[must_use]
+    pub fn details(&self) -> Vec<String> {
+        let column = self.table.columns.get(self.vector).map_or("?", |column| column.name.as_str());
+        let mut lines = vec![format!("Order By: ({column} {} $query)", self.metric.operator())];
+        if let Some(filter) = &self.filter {
+            lines.push(format!("Filter: ({filter})"));
+        }
+        lines.push(format!("Rows: {}  Segments: {}  Method: exact", self.k, self.snapshot.segments.len()));
+        lines
+    }
+}
+
+/// A hit and the segment it is in.
+struct Found {
+    segment: usize,
+    hit: Hit,
+}
+
+/// Numbers ascending, then NaN, then NULL; ties by commit, then row.
+fn total_order(left: &Hit, right: &Hit) -> Ordering {
+    let class = |hit: &Hit| match hit.distance {
+        Some(distance) if distance.is_nan() => 1_u8,
+        Some(_) => 0,
+        None => 2,
+    };
+    class(left)
+        .cmp(&class(right))
+        .then_with(|| match (left.distance, right.distance) {
+            (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
+            _ => Ordering::Equal,
+        })
+        .then_with(|| (left.ts, left.row).cmp(&(right.ts, right.row)))
+}
+
+struct Search {
+    snapshot: Arc<TableSnapshot>,
+    columns: Vec<ScanColumn>,
+    filter: Option<Arc<RowFilter>>,
+    vector: usize,
+    metric: DistanceMetric,
+    query: Arc<dyn PhysicalExpr>,
+    k: usize,
+    schema: SchemaRef,
+    cancel: CancelFlag,
+    metrics: BaselineMetrics,
+    candidates: datafusion::physical_plan::metrics::Count,
+}
+
+impl Search {
+    async fn run(self) -> DfResult<RecordBatch> {
+        let vector = ScanColumn::Column(self.vector);
+        let needed = stored_columns(
+            self.columns
+                .iter()
+                .chain(std::iter::once(&vector))
+                .chain(self.filter.iter().flat_map(|filter| filter.columns())),
+        );
+        self.snapshot.load(&needed).await.map_err(|error| raise_classified(&error))?;
+        let elapsed = self.metrics.elapsed_compute().clone();
+        let _timed = elapsed.timer();
+        let query = self.query_vector()?;
+        let mut found: Vec<Found> = Vec::new();
+        for (segment, view) in self.snapshot.segments.iter().enumerate() {
+            self.cancel.check()?;
+            let admit = self.admitted(view)?;
+            let count = admit.count_set_bits();
+            self.candidates.add(count);
+            if count == 0 {
+                continue;
+            }
+            let hits = match &query {
+                Some(query) => segments::top_k(view, self.vector, self.metric, query, self.k, &admit)
+                    .map_err(|error| raise_classified(&error))?,
+                None => without_distance(view, &admit, self.k),
+            };
+            found.extend(hits.into_iter().map(|hit| Found { segment, hit }));
+        }
+        found.sort_by(|left, right| total_order(&left.hit, &right.hit));
+        found.truncate(self.k);
+        self.metrics.record_output(found.len());
+        self.read(&found)
+    }
+
+    /// The query vector; none when it is NULL, which makes every distance NULL.
+    fn query_vector(&self) -> DfResult<Option<Vec<f32>>> {
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        let one_row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)?;
+        let value = self.query.evaluate(&one_row)?.into_array(1)?;
+        if value.is_null(0) {
+            return Ok(None);
+        }
+        Ok(Some(Vectors::of(value.as_ref()).map_err(raise)?.row(0).to_vec()))
+    }
+
+    fn admitted(&self, view: &SegmentView) -> DfResult<BooleanBuffer> {
+        let visible = view.visible();
+        let Some(filter) = &self.filter else { return Ok(visible.clone()) };
+        let mut bits = BooleanBufferBuilder::new(view.rows());
+        for rows in view.form().natural_ranges(BATCH_ROWS) {
+            self.cancel.check()?;
+            bits.append_buffer(&filter.admitted(view, &rows, &visible.slice(rows.start, rows.len()))?);
+        }
+        Ok(bits.finish())
+    }
+
+    /// Reads the rows found, in their order.
+    fn read(&self, found: &[Found]) -> DfResult<RecordBatch> {
+        let distances: ArrayRef =
+            Arc::new(found.iter().map(|found| found.hit.distance).collect::<Float64Array>());
+        let mut batches = Vec::new();
+        let mut positions = vec![0_u32; found.len()];
+        let mut taken = 0;
+        for (segment, view) in self.snapshot.segments.iter().enumerate() {
+            let own: Vec<usize> = (0..found.len()).filter(|at| found[*at].segment == segment).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let ordinals: Vec<u32> = own.iter().map(|at| found[*at].hit.ordinal).collect();
+            let batch = view.read_rows(&self.columns, &ordinals).map_err(|error| raise_classified(&error))?;
+            for at in own {
+                positions[at] = taken;
+                taken += 1;
+            }
+            batches.push(batch);
+        }
+        let columns = self.schema.fields().len() - 1;
+        let mut arrays: Vec<ArrayRef> = match batches.first() {
+            Some(first) => {
+                let joined = concat_batches(&first.schema(), &batches)?;
+                take_record_batch(&joined, &UInt32Array::from(positions))?.columns().to_vec()
+            }
+            None => {
+                let fields = self.schema.fields();
+                fields[..columns].iter().map(|f| arrow::array::new_empty_array(f.data_type())).collect()
+            }
+        };
+        arrays.push(distances);
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), arrays)?)
+    }
+}
+
+/// The first k admitted rows by commit order, all with a NULL distance.
+fn without_distance(view: &SegmentView, admit: &BooleanBuffer, k: usize) -> Vec<Hit> {
+    let mut hits: Vec<Hit> = admit
+        .set_indices()
+        .map(|ordinal| {
+            let (ts, row) = view.form().identity(ordinal as u32);
+            Hit { distance: None, ts, row, ordinal: ordinal as u32 }
+        })
+        .collect();
+    hits.sort_by(total_order);
+    hits.truncate(k);
+    hits
+}
+
+impl DisplayAs for KnnScanExec {
+    fn fmt_as(&self, _kind: DisplayFormatType, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "KnnScanExec: table={}, {}", self.table.name, self.details().join(", "))
+    }
+}
+
+impl ExecutionPlan for KnnScanExec {
+    fn name(&self) -> &'static str {
+        "KnnScanExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        see: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        let seen = see(&self.query)?;
+        match &self.filter {
+            Some(filter) if seen == TreeNodeRecursion::Continue => see(filter.predicate()),
+            _ => Ok(seen),
+        }
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
+        if partition != 0 {
+            return Err(internal("a KnnScan has one partition"));
+        }
+        let statement = of_config(context.session_config().options())?;
+        let search = Search {
+            snapshot: Arc::clone(&self.snapshot),
+            columns: self.columns.clone(),
+            filter: self.filter.clone(),
+            vector: self.vector,
+            metric: self.metric,
+            query: Arc::clone(&self.query),
+            k: self.k,
+            schema: Arc::clone(&self.schema),
+            cancel: statement.cancel.clone(),
+            metrics: BaselineMetrics::new(&self.metrics, partition),
+            candidates: MetricBuilder::new(&self.metrics).counter("candidates", partition),
+        };
+        let stream = futures::stream::once(search.run());
+        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), stream)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+}
