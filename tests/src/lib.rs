@@ -14,6 +14,8 @@
 )]
 
 pub mod crash;
+#[cfg(feature = "planted-bugs")]
+pub mod model;
 pub mod server;
 pub mod tidy;
 pub mod trace;

@@ -129,11 +129,12 @@ fn a_driver_cancels() {
         let sql = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a + b = 7";
         let query = client.query(sql, &[]);
         futures::pin_mut!(query);
+        let token = client.cancel_token();
         // A cancel that comes before the statement does nothing, so it is repeated until the answer is there.
         let ended = loop {
             tokio::select! {
                 ended = &mut query => break ended,
-                sent = client.cancel_token().cancel_query(NoTls) => sent.expect("cancel"),
+                sent = token.cancel_query(NoTls) => sent.expect("cancel"),
             }
         };
         let code = ended.err().and_then(|error| error.code().map(|code| code.code().to_owned()));

@@ -1,0 +1,54 @@
+//! The naive twin: two maps and nothing else.
+
+use std::collections::BTreeMap;
+
+use proto::DistanceMetric;
+
+use super::rows;
+
+/// The rows of one table: key number to version.
+pub(super) type Rows = BTreeMap<u32, u32>;
+
+/// What both tables hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Twin {
+    pub(super) tables: [Rows; 2],
+}
+
+impl Twin {
+    /// The distances of the `k` nearest rows, in order: numbers, NaN, then `None` for NULL vectors.
+    pub(super) fn nearest(&self, table: usize, metric: DistanceMetric, query: &[f32], k: usize) -> Vec<Option<f64>> {
+        let mut distances: Vec<Option<f64>> = self.tables[table]
+            .iter()
+            .map(|(&number, &version)| rows::vector(table, number, version).map(|v| distance(metric, &v, query)))
+            .collect();
+        distances.sort_by(|left, right| order(*left, *right));
+        distances.truncate(k);
+        distances
+    }
+}
+
+/// Numbers, then NaN, then NULL.
+pub(super) fn order(left: Option<f64>, right: Option<f64>) -> std::cmp::Ordering {
+    let rank = |value: Option<f64>| match value {
+        Some(number) if !number.is_nan() => (0, number),
+        Some(_) => (1, 0.0),
+        None => (2, 0.0),
+    };
+    let (left, right) = (rank(left), rank(right));
+    left.0.cmp(&right.0).then(left.1.total_cmp(&right.1))
+}
+
+/// The distance by its definition.
+pub(super) fn distance(metric: DistanceMetric, left: &[f32], right: &[f32]) -> f64 {
+    let pairs = || left.iter().zip(right).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+    match metric {
+        DistanceMetric::L2 => pairs().map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt(),
+        DistanceMetric::InnerProduct => -pairs().map(|(a, b)| a * b).sum::<f64>(),
+        DistanceMetric::L1 => pairs().map(|(a, b)| (a - b).abs()).sum(),
+        DistanceMetric::Cosine => {
+            let norm = |values: &[f32]| values.iter().map(|a| f64::from(*a) * f64::from(*a)).sum::<f64>();
+            1.0 - pairs().map(|(a, b)| a * b).sum::<f64>() / (norm(left) * norm(right)).sqrt()
+        }
+    }
+}
