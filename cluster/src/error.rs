@@ -86,6 +86,21 @@ impl Error {
         }
     }
 
+    /// The same error on the way through a seam of `segments`, with its class and words.
+    #[must_use]
+    pub fn into_segments(self) -> segments::Error {
+        match self {
+            Self::Segments(error) => error,
+            Self::Corrupted { object, reason } => segments::Error::Corrupted { object, reason },
+            other => {
+                let mut error = SqlError::new(other.kind(), other.to_string());
+                error.detail = other.detail();
+                error.hint = other.hint();
+                segments::Error::Sql(error)
+            }
+        }
+    }
+
     /// Damaged bytes in a named object.
     pub fn corrupted(object: impl ToString, reason: impl ToString) -> Self {
         Self::Corrupted { object: object.to_string(), reason: reason.to_string() }

@@ -7,11 +7,24 @@
 //! (epochs); readers never block writers (states are immutable values, swapped whole); nothing runs when
 //! nothing happens.
 
+mod catalog;
+mod channel;
 pub mod clock;
 pub mod error;
+mod flusher;
+mod follower;
 pub mod log;
 pub mod meta;
+pub mod node;
 pub mod oracle;
+mod owner;
+#[cfg(any(test, feature = "suites"))]
+pub mod testing;
+pub mod settings;
 pub mod tasks;
 
+pub use catalog::DEFAULT_DATABASE;
 pub use error::{Error, Result};
+pub use node::{Node, NodeParts, SegmentInfo};
+pub use owner::{CommitOutcome, CommitRequest};
+pub use settings::{PlantedBug, Settings};

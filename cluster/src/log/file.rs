@@ -58,9 +58,28 @@ struct Cursor {
 
 #[derive(Debug)]
 struct Channel {
-    sender: mpsc::Sender<Command>,
+    /// None while it is being closed.
+    sender: Option<mpsc::Sender<Command>>,
     shared: Arc<Shared>,
-    writer: JoinHandle<()>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Channel {
+    /// Lets the writer finish what it has taken and waits for it: nobody else may open the files before.
+    fn close(&mut self) {
+        drop(self.sender.take());
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("a log writer panicked");
+        }
+    }
+}
+
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 /// See the file header.
@@ -108,7 +127,7 @@ impl FileLog {
         channel: ChannelId,
         command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command,
     ) -> Result<T> {
-        let sender = self.channels.lock().get(&channel).map(|open| open.sender.clone());
+        let sender = self.channels.lock().get(&channel).and_then(|open| open.sender.clone());
         let sender = sender.ok_or_else(|| not_open(channel))?;
         let (reply, answer) = oneshot::channel();
         sender.send(command(reply)).await.map_err(|_| not_open(channel))?;
@@ -130,7 +149,7 @@ impl FileLog {
         let door = Arc::clone(&self.door);
         let writer = Writer::new(directory, door, self.roll_bytes, Arc::clone(&shared), recovered);
         let writer = thread(&format!("log-{channel}"), move || writer.run(inbox))?;
-        self.channels.lock().insert(channel, Channel { sender, shared, writer });
+        self.channels.lock().insert(channel, Channel { sender: Some(sender), shared, writer: Some(writer) });
         Ok(bounds)
     }
 
@@ -146,10 +165,8 @@ impl LogBroker for FileLog {
         let before = self.channels.lock().remove(&channel);
         let (door, directory) = (Arc::clone(&self.door), self.directory(channel));
         let recovered = blocking(move || {
-            let cut = before.map(|open| {
-                drop(open.sender);
-                let panicked = open.writer.join().is_err();
-                tracing::debug!(panicked, "the log's writer ended");
+            let cut = before.map(|mut open| {
+                open.close();
                 open.shared.view.lock().bounds.end
             });
             recovery::recover(door.as_ref(), &directory, channel, fresh_incarnation, cut)

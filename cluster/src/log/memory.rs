@@ -23,6 +23,14 @@ struct Channel {
     durable: watch::Sender<Offset>,
 }
 
+impl Channel {
+    /// Drops what is not durable.
+    fn cut(&mut self) {
+        self.entries.truncate((self.bounds.end.0 - self.bounds.first.0) as usize);
+        self.appends.split_off(&self.bounds.end.0);
+    }
+}
+
 /// See the file header.
 #[derive(Debug, Default)]
 pub struct MemoryLog {
@@ -38,11 +46,7 @@ impl MemoryLog {
 
     /// What a power cut does: records that no synced append covered are gone.
     pub fn crash(&self) {
-        for channel in self.channels.lock().values_mut() {
-            let kept = (channel.bounds.end.0 - channel.bounds.first.0) as usize;
-            channel.entries.truncate(kept);
-            channel.appends.split_off(&channel.bounds.end.0);
-        }
+        self.channels.lock().values_mut().for_each(Channel::cut);
     }
 
     fn with<T>(&self, id: ChannelId, act: impl FnOnce(&mut Channel) -> Result<T>) -> Result<T> {
@@ -67,6 +71,7 @@ impl LogBroker for MemoryLog {
             appends: BTreeMap::new(),
             durable: watch::Sender::new(Offset(0)),
         });
+        channel.cut();
         Ok(channel.bounds)
     }
 

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
@@ -159,8 +159,12 @@ struct LogRecordForm {
 /// When Arrow cannot write the batch.
 pub fn encode_batch(batch: &RecordBatch) -> Result<Bytes, ArrowError> {
     let mut bytes = Vec::with_capacity(batch.get_array_memory_size() + 1024);
-    let mut writer = StreamWriter::try_new(&mut bytes, &bare_schema(batch.schema_ref()))?;
-    writer.write(&batch.clone().with_schema(bare_schema(batch.schema_ref()))?)?;
+    let schema = bare_schema(batch.schema_ref());
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    // Not `with_schema`: it refuses to drop metadata.
+    let bare = RecordBatch::try_new_with_options(Arc::clone(&schema), batch.columns().to_vec(), &options)?;
+    let mut writer = StreamWriter::try_new(&mut bytes, &schema)?;
+    writer.write(&bare)?;
     writer.finish()?;
     drop(writer);
     Ok(bytes.into())

@@ -1,0 +1,332 @@
+//! What exists, in the meta store: typed keys, loading, changing, and the counters that ids come from.
+//!
+//! ```text
+//! catalog/revision                    u64 LE, grows with every change of what is below `catalog/`
+//! catalog/database/<id>               proto::catalog stored forms; ids as 20 digits, so that listings are in order
+//! catalog/table/<id>
+//! catalog/sequence/<id>
+//! counter/oid | counter/segment       u64 LE, the next number to give out
+//! channel/<id>/epoch                  u64 LE, the epoch of the owner
+//! channel/<id>/checkpoint             `channel::Checkpoint`
+//! channel/<id>/decision/<txn>         u32 LE number of payload parts: the transaction is decided, its Commit
+//!                                     record may still be missing from the log
+//! storage/<table>/manifest            pointer to the table's newest manifest (`flusher`)
+//! oracle/mark                         see `oracle`
+//! ```
+//! Invariants: a change is one meta transaction guarded by `catalog/revision`, so two changes never overlap;
+//! numbers are never given out twice (blocks lost in a crash stay unused).
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use proto::catalog::{
+    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, decode_database, decode_sequence, decode_table,
+    encode_database, encode_sequence, encode_table,
+};
+use proto::{ChannelId, DatabaseId, Oid, SegmentId, TableId, TxnId};
+
+use crate::error::{Error, Result};
+use crate::meta::{Guard, MetaStore, Outcome, Write};
+
+const REVISION: &str = "catalog/revision";
+const OIDS: &str = "counter/oid";
+const SEGMENTS: &str = "counter/segment";
+/// The database users get.
+pub const DEFAULT_DATABASE: &str = "elanus";
+
+/// Keys of the other parts of the store.
+pub(crate) fn epoch_key(channel: ChannelId) -> String {
+    format!("channel/{:020}/epoch", channel.0)
+}
+
+pub(crate) fn checkpoint_key(channel: ChannelId) -> String {
+    format!("channel/{:020}/checkpoint", channel.0)
+}
+
+pub(crate) fn decision_prefix(channel: ChannelId) -> String {
+    format!("channel/{:020}/decision/", channel.0)
+}
+
+pub(crate) fn decision_key(channel: ChannelId, txn: TxnId) -> String {
+    format!("{}{:020}", decision_prefix(channel), txn.0)
+}
+
+pub(crate) fn manifest_key(table: TableId) -> String {
+    format!("storage/{:020}/manifest", table.0)
+}
+
+/// A u64 as the store keeps it.
+pub(crate) fn number(value: u64) -> Bytes {
+    Bytes::copy_from_slice(&value.to_le_bytes())
+}
+
+/// Reads a u64 back.
+pub(crate) fn read_number(key: &str, value: &[u8]) -> Result<u64> {
+    let bytes = value.try_into().map_err(|_| Error::corrupted(key, "not 8 bytes"))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+/// The catalog of a node: the store's content as an immutable value, and the way to change it.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    meta: Arc<dyn MetaStore>,
+    current: ArcSwap<CatalogSnapshot>,
+    /// One change at a time from here; other nodes' changes are found by the guard.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A change that is in the store but not shown yet.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Changed {
+    pub(crate) snapshot: Arc<CatalogSnapshot>,
+}
+
+impl Catalog {
+    /// Loads the catalog; an empty store gets its first databases.
+    pub(crate) async fn open(meta: Arc<dyn MetaStore>) -> Result<Self> {
+        let mut snapshot = load(meta.as_ref()).await?;
+        if snapshot.revision == 0 {
+            bootstrap(meta.as_ref()).await?;
+            snapshot = load(meta.as_ref()).await?;
+        }
+        let current = ArcSwap::from_pointee(snapshot);
+        Ok(Self { meta, current, turn: tokio::sync::Mutex::default() })
+    }
+
+    /// The catalog as it is shown.
+    pub(crate) fn snapshot(&self) -> Arc<CatalogSnapshot> {
+        self.current.load_full()
+    }
+
+    /// Writes changes together with other keys. They are not shown before `publish`. `planned_at` is the
+    /// revision the changes were made under: what changed since must not touch the same objects.
+    pub(crate) async fn change(
+        &self,
+        changes: &[CatalogChange],
+        planned_at: u64,
+        guards: Vec<Guard>,
+        writes: Vec<Write>,
+    ) -> Result<Changed> {
+        let _turn = self.turn.lock().await;
+        let mut base = self.current.load_full();
+        // Another node may have changed the catalog: look again, at most as often as it wins.
+        loop {
+            let changes = expand(&base, changes);
+            check(&base, &changes, planned_at)?;
+            let mut next = base.with_changes(&changes);
+            next.revision = base.revision + 1;
+            let mut all_guards = vec![Guard::Equals { key: REVISION.into(), value: number(base.revision) }];
+            all_guards.extend(guards.iter().cloned());
+            let mut all_writes = vec![Write::put(REVISION, number(next.revision))];
+            all_writes.extend(changes.iter().map(change_write));
+            all_writes.extend(writes.iter().cloned());
+            match self.meta.commit(all_guards, all_writes).await? {
+                Outcome::Committed(_) => return Ok(Changed { snapshot: Arc::new(next) }),
+                Outcome::Refused { guard: 0 } => base = Arc::new(load(self.meta.as_ref()).await?),
+                Outcome::Refused { .. } => {
+                    return Err(Error::Unavailable {
+                        what: "the channel".into(),
+                        reason: "another owner has taken over".into(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Shows a written change.
+    pub(crate) fn publish(&self, changed: Changed) {
+        self.current.rcu(|current| {
+            if current.revision < changed.snapshot.revision {
+                Arc::clone(&changed.snapshot)
+            } else {
+                Arc::clone(current)
+            }
+        });
+    }
+
+    /// Reads everything again: after a change of unknown outcome.
+    pub(crate) async fn reload(&self) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        let snapshot = Arc::new(load(self.meta.as_ref()).await?);
+        self.publish(Changed { snapshot });
+        Ok(())
+    }
+
+    /// The first of `count` OIDs that nobody else gets.
+    pub(crate) async fn allocate_oids(&self, count: u32) -> Result<Oid> {
+        let first = self.allocate(OIDS, u64::from(FIRST_USER_OID), u64::from(count)).await?;
+        let last = first + u64::from(count);
+        u32::try_from(last).map_err(|_| Error::Internal("all object identifiers are used up".into()))?;
+        Ok(Oid(first as u32))
+    }
+
+    /// The first of `count` segment ids that nobody else gets.
+    pub(crate) async fn allocate_segments(&self, count: u64) -> Result<SegmentId> {
+        Ok(SegmentId(self.allocate(SEGMENTS, 1, count).await?))
+    }
+
+    async fn allocate(&self, key: &str, start: u64, count: u64) -> Result<u64> {
+        loop {
+            let entry = self.meta.get(key).await?;
+            let (first, guard) = match &entry {
+                None => (start, Guard::Absent { key: key.into() }),
+                Some(entry) => (
+                    read_number(key, &entry.value)?,
+                    Guard::Equals { key: key.into(), value: entry.value.clone() },
+                ),
+            };
+            let outcome = self.meta.commit(vec![guard], vec![Write::put(key, number(first + count))]).await?;
+            if let Outcome::Committed(_) = outcome {
+                return Ok(first);
+            }
+        }
+    }
+}
+
+/// A dropped database takes its tables and sequences along; a new one without a channel gets its own, and a
+/// table without one gets its database's home channel.
+fn expand(base: &CatalogSnapshot, changes: &[CatalogChange]) -> Vec<CatalogChange> {
+    let mut expanded = Vec::with_capacity(changes.len());
+    for change in changes {
+        match change {
+            CatalogChange::DropDatabase(id) => {
+                let tables = base.tables.values().filter(|table| table.database == *id);
+                expanded.extend(tables.map(|table| CatalogChange::DropTable(table.id)));
+                let sequences = base.sequences.values().filter(|sequence| sequence.database == *id);
+                expanded.extend(sequences.map(|sequence| CatalogChange::DropSequence(sequence.id)));
+                expanded.push(change.clone());
+            }
+            CatalogChange::PutDatabase(database) if database.home_channel == ChannelId(0) => {
+                let mut database = database.as_ref().clone();
+                database.home_channel = ChannelId(database.id.0);
+                expanded.push(CatalogChange::PutDatabase(Arc::new(database)));
+            }
+            CatalogChange::PutTable(table) if table.channel == ChannelId(0) => {
+                let mut table = table.as_ref().clone();
+                let home = base.databases.get(&table.database).map(|database| database.home_channel);
+                table.channel = home.unwrap_or_default();
+                expanded.push(CatalogChange::PutTable(Arc::new(table)));
+            }
+            other => expanded.push(other.clone()),
+        }
+    }
+    expanded
+}
+
+/// Refuses changes that do not fit what exists by now.
+fn check(base: &CatalogSnapshot, changes: &[CatalogChange], planned_at: u64) -> Result<()> {
+    let moved = base.revision != planned_at;
+    let mut view = base.clone();
+    for change in changes {
+        match change {
+            CatalogChange::PutTable(table) => {
+                match view.tables.get(&table.id) {
+                    None if !view.databases.contains_key(&table.database) => return Err(Error::SchemaChanged),
+                    Some(known) if moved && known.schema_version + 1 != table.schema_version => {
+                        return Err(Error::SchemaChanged);
+                    }
+                    _ => {}
+                }
+                let mut others = view.clone();
+                others.tables.remove(&table.id);
+                let key = table.primary_key.as_ref().map(|key| &key.name);
+                for name in std::iter::once(&table.name).chain(key) {
+                    if others.relation_exists(table.database, &table.namespace, name) {
+                        return Err(Error::DuplicateRelation(name.clone()));
+                    }
+                }
+            }
+            CatalogChange::PutSequence(sequence) => {
+                let mut others = view.clone();
+                others.sequences.remove(&sequence.id);
+                if others.relation_exists(sequence.database, &sequence.namespace, &sequence.name) {
+                    return Err(Error::DuplicateRelation(sequence.name.clone()));
+                }
+            }
+            CatalogChange::PutDatabase(database) => {
+                if view.database(&database.name).is_some_and(|known| known.id != database.id) {
+                    return Err(Error::DuplicateDatabase(database.name.clone()));
+                }
+            }
+            CatalogChange::DropTable(id) if !view.tables.contains_key(id) => {
+                return Err(Error::UndefinedTable(*id));
+            }
+            CatalogChange::DropSequence(id) if !view.sequences.contains_key(id) => {
+                return Err(Error::UndefinedObject { what: format!("sequence with OID {id}") });
+            }
+            CatalogChange::DropDatabase(id) if !view.databases.contains_key(id) => {
+                return Err(Error::UndefinedObject { what: format!("database with OID {id}") });
+            }
+            CatalogChange::DropTable(_) | CatalogChange::DropSequence(_) | CatalogChange::DropDatabase(_) => {}
+        }
+        change.apply(&mut view);
+    }
+    Ok(())
+}
+
+fn object_key(kind: &str, id: u64) -> String {
+    format!("catalog/{kind}/{id:020}")
+}
+
+fn change_write(change: &CatalogChange) -> Write {
+    let delete = |kind, id| Write::Delete { key: object_key(kind, id) };
+    match change {
+        CatalogChange::PutDatabase(database) => {
+            Write::put(object_key("database", database.id.0), encode_database(database))
+        }
+        CatalogChange::DropDatabase(id) => delete("database", id.0),
+        CatalogChange::PutTable(table) => Write::put(object_key("table", table.id.0), encode_table(table)),
+        CatalogChange::DropTable(id) => delete("table", id.0),
+        CatalogChange::PutSequence(sequence) => {
+            Write::put(object_key("sequence", sequence.id.0), encode_sequence(sequence))
+        }
+        CatalogChange::DropSequence(id) => delete("sequence", id.0),
+    }
+}
+
+/// Everything below `catalog/` at one revision of the store.
+async fn load(meta: &dyn MetaStore) -> Result<CatalogSnapshot> {
+    let mut snapshot = CatalogSnapshot::default();
+    for entry in meta.list("catalog/").await?.entries {
+        let damaged = |error: prost::DecodeError| Error::corrupted(&entry.key, error);
+        match entry.key.split('/').nth(1) {
+            Some("revision") => snapshot.revision = read_number(&entry.key, &entry.value)?,
+            Some("database") => {
+                let database = decode_database(&entry.value).map_err(damaged)?;
+                snapshot.databases.insert(database.id, database);
+            }
+            Some("table") => {
+                let table = decode_table(&entry.value).map_err(damaged)?;
+                snapshot.tables.insert(table.id, table);
+            }
+            Some("sequence") => {
+                let sequence = decode_sequence(&entry.value).map_err(damaged)?;
+                snapshot.sequences.insert(sequence.id, sequence);
+            }
+            _ => return Err(Error::corrupted(&entry.key, "not a key of this version")),
+        }
+    }
+    Ok(snapshot)
+}
+
+/// The databases of a new cluster, with the OIDs PostgreSQL gives the first two.
+async fn bootstrap(meta: &dyn MetaStore) -> Result<()> {
+    let databases = [(1, "template1"), (5, "postgres"), (16_384, DEFAULT_DATABASE)];
+    let mut writes = vec![Write::put(REVISION, number(1))];
+    writes.extend(databases.map(|(id, name)| {
+        change_write(&CatalogChange::PutDatabase(Arc::new(DatabaseMeta {
+            id: DatabaseId(id),
+            name: name.into(),
+            home_channel: ChannelId(id),
+            extensions: Vec::new(),
+        })))
+    }));
+    // A loser of this race finds the winner's databases.
+    let _ = meta.commit(vec![Guard::Absent { key: REVISION.into() }], writes).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! From memory to files: frozen segments, deletes, and the checkpoint behind which the log may go.
+//!
+//! One task per channel. It sleeps until the owner tells it that a segment froze or that the log has grown past
+//! its limit, or until somebody asks for a checkpoint.
+//!
+//! Flushing a segment: (1) take the frozen rows and their deletes from the published state; (2) write the objects,
+//! each under a key of this epoch that nobody used before; (3) write a manifest that names them; (4) one meta
+//! transaction, guarded by the channel's epoch and by the table's manifest pointer, moves the pointer: from here
+//! on the segment is stored; (5) the owner serves it from the files. A checkpoint seals and flushes
+//! everything, writes the deletes of stored segments that are in no object yet, then (6) stores the first
+//! record that a restart still needs and (7) trims the log before it.
+//!
+//! Why no crash loses anything: before (4) there are only objects that nothing names, and the log still holds the
+//! rows, because the checkpoint never passes the first record of a segment that is not stored. After (4) a
+//! replay skips the rows of stored segments (a segment is stored whole, so it skips all or none) and applies their
+//! deletes again, which changes nothing twice. The checkpoint is computed from a state that was published, so
+//! from durable records only, and never passes the first delete that is in no object, nor the first record of an
+//! open transaction. (7) follows (6): what is trimmed is not needed by any checkpoint that a restart can find.
+//!
+//! Objects of crashed flushes and of dropped tables stay in the store; a later collection removes what no manifest
+//! of an existing table names.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prost::Message;
+use proto::{ChannelId, Epoch, Offset, SegmentId, TableId};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::catalog::checkpoint_key;
+use crate::channel::{Checkpoint, Parts, SequenceMark, TableMark, epoch_guard};
+use crate::error::{Error, Result};
+use crate::follower::{ChannelState, Segment, Stage};
+use crate::meta::{Outcome, Write};
+use crate::owner::{OwnerHandle, OwnerMessage, Stored};
+use crate::settings::PlantedBug;
+use crate::tasks::Stop;
+
+mod files;
+
+pub(crate) use files::load_tables;
+
+#[derive(Debug, Default)]
+struct Signals {
+    /// Something to do may have come up.
+    look: Notify,
+    /// Bytes appended since the last checkpoint.
+    log_bytes: AtomicU64,
+    incarnation: AtomicU64,
+}
+
+/// The way to a flusher.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    signals: Arc<Signals>,
+    requests: mpsc::Sender<oneshot::Sender<Result<()>>>,
+    limit: u64,
+}
+
+impl Handle {
+    /// The owner has (again) taken the channel over.
+    pub(crate) fn took_over(&self, incarnation: u64) {
+        self.signals.incarnation.store(incarnation, Ordering::SeqCst);
+    }
+
+    /// The owner has appended; `frozen` says that a segment waits.
+    pub(crate) fn appended(&self, bytes: u64, frozen: bool) {
+        let behind = self.signals.log_bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
+        if frozen || behind > self.limit {
+            self.look();
+        }
+    }
+
+    /// Wakes the flusher.
+    pub(crate) fn look(&self) {
+        self.signals.look.notify_one();
+    }
+
+    /// Seals and flushes everything and advances the checkpoint.
+    pub(crate) async fn checkpoint(&self) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(reply).await.map_err(|_| Error::Stopped)?;
+        answer.await.map_err(|_| Error::Stopped)?
+    }
+}
+
+/// The task's state.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    parts: Parts,
+    channel: ChannelId,
+    signals: Arc<Signals>,
+    requests: mpsc::Receiver<oneshot::Sender<Result<()>>>,
+    limit: u64,
+}
+
+impl Flusher {
+    /// A flusher that `run` starts, and the way to it.
+    pub(crate) fn new(parts: Parts, channel: ChannelId) -> (Self, Handle) {
+        let signals = Arc::new(Signals::default());
+        let (sender, requests) = mpsc::channel(16);
+        let limit = parts.settings.log_bytes;
+        let handle = Handle { signals: Arc::clone(&signals), requests: sender, limit };
+        (Self { parts, channel, signals, requests, limit }, handle)
+    }
+
+    /// Works until asked to stop.
+    pub(crate) async fn run(mut self, owner: OwnerHandle, stop: Stop) {
+        loop {
+            let mut waiting = Vec::new();
+            tokio::select! {
+                biased;
+                () = stop.requested() => return,
+                received = self.requests.recv_many(&mut waiting, 16) => if received == 0 { return },
+                () = self.signals.look.notified() => {}
+            }
+            let full = !waiting.is_empty() || self.signals.log_bytes.load(Ordering::SeqCst) > self.limit;
+            let outcome = if full { self.checkpoint(&owner).await } else { self.flush_frozen(&owner).await };
+            if let Err(error) = &outcome {
+                // Tried again when the next segment freezes or somebody asks.
+                tracing::warn!(channel = %self.channel, %error, "a flush failed");
+            }
+            let failure = outcome.err().map(|error| error.to_string());
+            for reply in waiting {
+                let what = "the checkpoint".to_owned();
+                let result =
+                    failure.clone().map_or(Ok(()), |reason| Err(Error::Unavailable { what, reason }));
+                // The asker may be gone.
+                let _ = reply.send(result);
+            }
+        }
+    }
+
+    /// Steps 1 to 5 of the header for every frozen segment, then the checkpoint.
+    async fn flush_frozen(&self, owner: &OwnerHandle) -> Result<()> {
+        let mut any = false;
+        while let Some((table, segment)) = next_of(&owner.published.state(), |segment| segment.stage == Stage::Frozen) {
+            self.store(owner, table, segment).await?;
+            any = true;
+        }
+        if any { self.advance(owner).await } else { Ok(()) }
+    }
+
+    /// Everything of the header.
+    async fn checkpoint(&self, owner: &OwnerHandle) -> Result<()> {
+        owner.ask(|reply| OwnerMessage::Seal { reply }).await?;
+        self.flush_frozen(owner).await?;
+        let unsaved = |segment: &Segment| segment.stage == Stage::Stored && segment.first_unsaved.is_some();
+        let mut seen = Vec::new();
+        // Each segment once: a busy one could keep this loop going for ever.
+        while let Some(next) = next_unseen(&owner.published.state(), unsaved, &seen) {
+            self.store(owner, next.0, next.1).await?;
+            seen.push(next);
+        }
+        self.advance(owner).await
+    }
+
+    /// Writes what a segment has in no file yet, and makes it the truth.
+    async fn store(&self, owner: &OwnerHandle, table: TableId, segment: SegmentId) -> Result<()> {
+        // Before the state: a takeover in between makes the guarded commit fail.
+        let epoch = owner.epoch();
+        let durable = self.parts.log.bounds(self.channel).await?.end;
+        let state = owner.published.state();
+        let Some(found) = state.tables.get(&table).and_then(|table| table.segment(segment)) else {
+            return Ok(());
+        };
+        let catalog = self.parts.catalog.snapshot();
+        let Some(meta) = catalog.tables.get(&table) else { return Ok(()) };
+        let open = state.open.values().map(|open| open.first).min();
+        let covered = open.map_or(state.next, |open| open.min(state.next)).min(durable);
+        let job = files::Job { parts: &self.parts, channel: self.channel, epoch, meta };
+        let form = job.store(found).await?;
+        let stored = Stored { table, segment, form, deletes: found.state.deletes.clone(), covered };
+        owner.ask(|reply| OwnerMessage::Stored { stored, reply }).await
+    }
+
+    /// Steps 6 and 7 of the header.
+    async fn advance(&self, owner: &OwnerHandle) -> Result<()> {
+        let epoch = owner.epoch();
+        let appended = self.signals.log_bytes.load(Ordering::SeqCst);
+        let durable = self.parts.log.bounds(self.channel).await?.end;
+        let state = owner.published.state();
+        let passes = self.parts.settings.has(PlantedBug::CheckpointPassesUnflushedRows);
+        let offset = state.needed_from(passes).min(durable);
+        let incarnation = self.signals.incarnation.load(Ordering::SeqCst);
+        let checkpoint = checkpoint_of(&state, offset, epoch, incarnation);
+        let writes = vec![Write::put(checkpoint_key(self.channel), checkpoint.encode_to_vec())];
+        match self.parts.meta.commit(vec![epoch_guard(self.channel, epoch)], writes).await? {
+            Outcome::Committed(_) => {}
+            Outcome::Refused { .. } => {
+                let what = format!("channel {}", self.channel);
+                return Err(Error::Unavailable { what, reason: "it was taken over meanwhile".into() });
+            }
+        }
+        // What came meanwhile counts towards the next one.
+        let left = |bytes: u64| Some(bytes.saturating_sub(appended));
+        let _ = self.signals.log_bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
+        self.parts.log.trim(self.channel, offset).await
+    }
+}
+
+fn checkpoint_of(state: &ChannelState, offset: Offset, epoch: Epoch, incarnation: u64) -> Checkpoint {
+    let sequences = state.sequences.iter();
+    let tables = state.tables.iter();
+    Checkpoint {
+        offset: offset.0,
+        epoch: epoch.0,
+        last_ts: state.last_ts.0,
+        incarnation,
+        sequences: sequences.map(|(id, next)| SequenceMark { sequence: id.0, next: *next }).collect(),
+        tables: tables.map(|(id, table)| TableMark { table: id.0, next_row: table.next_row.0 }).collect(),
+    }
+}
+
+fn next_of(state: &ChannelState, wanted: impl Fn(&Segment) -> bool) -> Option<(TableId, SegmentId)> {
+    next_unseen(state, wanted, &[])
+}
+
+fn next_unseen(
+    state: &ChannelState,
+    wanted: impl Fn(&Segment) -> bool,
+    seen: &[(TableId, SegmentId)],
+) -> Option<(TableId, SegmentId)> {
+    let of_table = state.tables.iter().flat_map(|(id, table)| table.segments.iter().map(move |found| (*id, found)));
+    let mut wanted = of_table.filter(|(_, found)| wanted(found)).map(|(id, found)| (id, found.state.form.id()));
+    wanted.find(|candidate| !seen.contains(candidate))
+}

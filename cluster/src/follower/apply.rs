@@ -1,0 +1,203 @@
+//! What each record does to a channel's state. Deterministic: the same records give the same state everywhere.
+//!
+//! A replay starts from stored segments and may meet records that are in them already: rows of stored segments
+//! are skipped (a segment is stored as a whole), deletes are applied again (the same end of the same row).
+//! Tables that the catalog no longer has are passed over.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use proto::catalog::CatalogSnapshot;
+use proto::record::{LogRecord, Placement, RecordBody, RowDelete, TableChange};
+use proto::{Offset, RowId, SegmentId, TableId, Timestamp, TxnId};
+use segments::{DeleteSet, GrowingRows, SegmentForm, SegmentState};
+
+use super::state::{ChannelState, OpenTransaction, Segment, Stage, TableState};
+use crate::error::{Error, Result};
+use crate::settings::{PlantedBug, Settings};
+
+impl ChannelState {
+    /// Applies the record at `offset`, which must be the next one.
+    pub(crate) fn apply(
+        &mut self,
+        offset: Offset,
+        record: &LogRecord,
+        catalog: &CatalogSnapshot,
+        settings: &Settings,
+    ) -> Result<()> {
+        if offset != self.next {
+            return Err(Error::Internal(format!("record {offset} applied at {}", self.next)));
+        }
+        self.next = offset.next();
+        self.epoch = self.epoch.max(record.epoch);
+        match &record.body {
+            RecordBody::EpochStart { .. } => {}
+            RecordBody::Payload { txn, part, changes } => self.add_part(offset, *txn, *part, changes),
+            RecordBody::Abort { txn } => drop(self.open.remove(txn)),
+            RecordBody::Seal { table, segment } => self.seal(*table, *segment),
+            RecordBody::SequenceMark { sequence, next } => {
+                if catalog.sequences.contains_key(sequence) {
+                    self.sequences.insert(*sequence, *next);
+                }
+            }
+            RecordBody::Commit { txn, parts, placements, changes } => {
+                let open = self.take_parts(*txn, *parts)?;
+                let first = open.as_ref().map_or(offset, |open| open.first);
+                let parts = open.iter().flat_map(|open| open.parts.values().map(|part| part.as_slice()));
+                let all: Vec<&[TableChange]> = parts.chain([changes.as_slice()]).collect();
+                let commit = Commit { first, ts: record.ts, all: &all, settings };
+                commit.apply(self, placements, catalog)?;
+                self.last_ts = self.last_ts.max(record.ts);
+            }
+        }
+        Ok(())
+    }
+
+    fn add_part(&mut self, offset: Offset, txn: TxnId, part: u32, changes: &[TableChange]) {
+        let open = self
+            .open
+            .entry(txn)
+            .or_insert_with(|| Arc::new(OpenTransaction { first: offset, parts: Default::default() }));
+        Arc::make_mut(open).parts.insert(part, Arc::new(changes.to_vec()));
+    }
+
+    /// The payloads of a transaction that is being decided.
+    fn take_parts(&mut self, txn: TxnId, parts: u32) -> Result<Option<Arc<OpenTransaction>>> {
+        let open = self.open.remove(&txn);
+        let have = open.as_ref().map_or(0, |open| open.parts.len());
+        if have != parts as usize {
+            let reason = format!("transaction {txn} has {have} of {parts} payloads");
+            return Err(Error::corrupted("the log", reason));
+        }
+        Ok(open)
+    }
+
+    fn seal(&mut self, table: TableId, segment: SegmentId) {
+        if !self.tables.contains_key(&table) {
+            return;
+        }
+        if let Some(segment) = self.table_mut(table).segment_mut(segment)
+            && segment.stage == Stage::Growing
+        {
+            segment.stage = Stage::Frozen;
+        }
+    }
+}
+
+/// A decided transaction: the changes of all parts, in order.
+struct Commit<'a> {
+    /// The first record that a replay needs to do this again.
+    first: Offset,
+    ts: Timestamp,
+    all: &'a [&'a [TableChange]],
+    settings: &'a Settings,
+}
+
+impl Commit<'_> {
+    /// Truncates first, then deletes, then inserts, whatever part they came in.
+    fn apply(&self, state: &mut ChannelState, placements: &[Placement], catalog: &CatalogSnapshot) -> Result<()> {
+        let changes = || self.all.iter().flat_map(|part| part.iter());
+        let known = |change: &&TableChange| catalog.tables.contains_key(&change.table);
+        for change in changes().filter(known).filter(|change| change.truncate) {
+            self.truncate(state.table_mut(change.table));
+        }
+        for change in changes().filter(known).filter(|change| !change.deletes.is_empty()) {
+            let table = state.table_mut(change.table);
+            for delete in &change.deletes {
+                self.delete(table, delete)?;
+            }
+        }
+        for placement in placements {
+            if let Some(meta) = catalog.tables.get(&placement.table) {
+                let of_table = changes().filter(|change| change.table == placement.table);
+                let batches = of_table.flat_map(|change| &change.inserts);
+                let table = state.table_mut(placement.table);
+                table.next_row = table.next_row.max(RowId(placement.first_row.0 + placement.rows));
+                let empty = || {
+                    SegmentForm::Growing(GrowingRows::new(placement.segment, Arc::clone(meta)))
+                };
+                self.insert(table, placement, batches, empty)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every row that began before this transaction.
+    fn truncate(&self, table: &mut TableState) {
+        for segment in &mut table.segments {
+            let rows = rows_before(&segment.state.form, self.ts);
+            if rows > 0 {
+                let segment = Arc::make_mut(segment);
+                segment.state.deletes.end_all(rows, self.ts);
+                segment.first_unsaved.get_or_insert(self.first);
+            }
+        }
+    }
+
+    fn delete(&self, table: &mut TableState, delete: &RowDelete) -> Result<()> {
+        let target = delete.target;
+        let segment = table.segment_mut(target.segment).ok_or_else(|| {
+            let reason = format!("a delete names segment {}, which is not there", target.segment);
+            Error::corrupted("the log", reason)
+        })?;
+        if segment.stage == Stage::Growing && self.settings.has(PlantedBug::DeleteNotAppliedToGrowing) {
+            return Ok(());
+        }
+        segment.state.deletes.insert(target.ordinal, target.row, self.ts);
+        segment.first_unsaved.get_or_insert(self.first);
+        Ok(())
+    }
+
+    fn insert<'b>(
+        &self,
+        table: &mut TableState,
+        placement: &Placement,
+        batches: impl Iterator<Item = &'b RecordBatch>,
+        empty: impl FnOnce() -> SegmentForm,
+    ) -> Result<()> {
+        if table.segment(placement.segment).is_none() {
+            table.add(Segment {
+                state: SegmentState { form: empty(), deletes: DeleteSet::new() },
+                stage: Stage::Growing,
+                first_row: self.first,
+                first_unsaved: None,
+            });
+        }
+        let Some(segment) = table.segment_mut(placement.segment) else {
+            return Err(Error::Internal("a segment just added is not there".into()));
+        };
+        let SegmentForm::Growing(rows) = &mut segment.state.form else {
+            return Ok(());
+        };
+        if segment.stage != Stage::Growing && !self.settings.has(PlantedBug::InsertIntoSealedSegment) {
+            let reason = format!("rows for segment {} behind its Seal", placement.segment);
+            return Err(Error::corrupted("the log", reason));
+        }
+        let mut row = placement.first_row.0;
+        for batch in batches {
+            rows.append(batch, self.ts, RowId(row))?;
+            row += batch.num_rows() as u64;
+        }
+        if row != placement.first_row.0 + placement.rows {
+            let reason = format!("{} rows placed, {} found", placement.rows, row - placement.first_row.0);
+            return Err(Error::corrupted("the log", reason));
+        }
+        // An earlier record of an open transaction may come before the one that opened the segment.
+        segment.first_row = segment.first_row.min(self.first);
+        Ok(())
+    }
+}
+
+/// How many rows of a segment began before an instant: they are its first ones.
+fn rows_before(form: &SegmentForm, ts: Timestamp) -> u32 {
+    let rows = form.rows() as u32;
+    if form.max_ts() < ts {
+        return rows;
+    }
+    let (mut low, mut high) = (0, rows);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if form.identity(middle).0 < ts { low = middle + 1 } else { high = middle }
+    }
+    low
+}

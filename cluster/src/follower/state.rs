@@ -1,0 +1,153 @@
+//! The state of a channel at one offset, as a value that shares what did not change with its predecessors.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proto::catalog::TableMeta;
+use proto::record::TableChange;
+use proto::{Epoch, Offset, RowId, SegmentId, SequenceId, TableId, Timestamp, TxnId};
+use segments::{SegmentForm, SegmentState, TableSnapshot};
+
+use crate::settings::{PlantedBug, Settings};
+
+/// How far a segment has come. Its identity and content stay the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Takes rows.
+    Growing,
+    /// A Seal record ended it; it waits for the flusher.
+    Frozen,
+    /// In files that the manifest names.
+    Stored,
+}
+
+/// A segment as this node holds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment {
+    pub(crate) state: SegmentState,
+    pub(crate) stage: Stage,
+    /// The first record that carries rows of it, until it is stored.
+    pub(crate) first_row: Offset,
+    /// The first record with a delete that is in no delete object yet.
+    pub(crate) first_unsaved: Option<Offset>,
+}
+
+impl Segment {
+    /// Bytes of memory that rows which are not in files take.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        match &self.state.form {
+            SegmentForm::Growing(rows) => rows.memory_bytes(),
+        }
+    }
+}
+
+/// A table's rows on the channel.
+#[derive(Clone, Debug)]
+pub(crate) struct TableState {
+    /// Ascending by id.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    /// The next row id to give out.
+    pub(crate) next_row: RowId,
+}
+
+impl TableState {
+    /// A table without rows.
+    pub(crate) const fn new() -> Self {
+        Self { segments: Vec::new(), next_row: RowId(1) }
+    }
+
+    fn position(&self, id: SegmentId) -> Result<usize, usize> {
+        self.segments.binary_search_by_key(&id, |segment| segment.state.form.id())
+    }
+
+    /// A segment by its id.
+    pub(crate) fn segment(&self, id: SegmentId) -> Option<&Arc<Segment>> {
+        self.position(id).ok().map(|position| &self.segments[position])
+    }
+
+    /// A segment to be changed; readers keep the version they hold.
+    pub(crate) fn segment_mut(&mut self, id: SegmentId) -> Option<&mut Segment> {
+        self.position(id).ok().map(|position| Arc::make_mut(&mut self.segments[position]))
+    }
+
+    /// Adds a segment at its place.
+    pub(crate) fn add(&mut self, segment: Segment) {
+        match self.position(segment.state.form.id()) {
+            Ok(position) => self.segments[position] = Arc::new(segment),
+            Err(position) => self.segments.insert(position, Arc::new(segment)),
+        }
+    }
+
+    /// The segment that takes rows.
+    pub(crate) fn growing(&self) -> Option<&Arc<Segment>> {
+        self.segments.iter().rev().find(|segment| segment.stage == Stage::Growing)
+    }
+
+    /// The segment that the next rows go to; None when a new one must be begun.
+    pub(crate) fn target(&self, settings: &Settings) -> Option<SegmentId> {
+        let target = if settings.has(PlantedBug::InsertIntoSealedSegment) { self.segments.last() } else { self.growing() };
+        target.map(|segment| segment.state.form.id())
+    }
+
+    /// The table at an instant.
+    pub(crate) fn at(&self, table: Arc<TableMeta>, read_ts: Timestamp) -> TableSnapshot {
+        let segments = self.segments.iter().map(|segment| Arc::new(segment.state.at(read_ts))).collect();
+        TableSnapshot { table, read_ts, segments }
+    }
+}
+
+/// A transaction with payloads that is not decided.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenTransaction {
+    pub(crate) first: Offset,
+    pub(crate) parts: BTreeMap<u32, Arc<Vec<TableChange>>>,
+}
+
+/// Everything a channel says up to `next`.
+#[derive(Clone, Debug)]
+pub(crate) struct ChannelState {
+    /// The offset behind the last applied record.
+    pub(crate) next: Offset,
+    /// The epoch of the last applied record.
+    pub(crate) epoch: Epoch,
+    /// The last commit's timestamp: the channel's service_ts.
+    pub(crate) last_ts: Timestamp,
+    pub(crate) tables: BTreeMap<TableId, Arc<TableState>>,
+    pub(crate) open: BTreeMap<TxnId, Arc<OpenTransaction>>,
+    /// Per sequence the next value that is certainly free.
+    pub(crate) sequences: BTreeMap<SequenceId, i64>,
+}
+
+impl ChannelState {
+    /// The state before the first record.
+    pub(crate) const fn new() -> Self {
+        Self {
+            next: Offset(0),
+            epoch: Epoch(0),
+            last_ts: Timestamp::ZERO,
+            tables: BTreeMap::new(),
+            open: BTreeMap::new(),
+            sequences: BTreeMap::new(),
+        }
+    }
+
+    /// A table to be changed, created when it had no rows so far.
+    pub(crate) fn table_mut(&mut self, id: TableId) -> &mut TableState {
+        Arc::make_mut(self.tables.entry(id).or_insert_with(|| Arc::new(TableState::new())))
+    }
+
+    /// Forgets what the catalog no longer has. Its objects stay in the store for a later collection.
+    pub(crate) fn retain(&mut self, catalog: &proto::catalog::CatalogSnapshot) {
+        self.tables.retain(|id, _| catalog.tables.contains_key(id));
+        self.sequences.retain(|id, _| catalog.sequences.contains_key(id));
+    }
+
+    /// The first record that a restart still needs.
+    pub(crate) fn needed_from(&self, ignore_rows: bool) -> Offset {
+        let segments = self.tables.values().flat_map(|table| &table.segments);
+        let rows = segments.clone().filter(|segment| segment.stage != Stage::Stored && !ignore_rows);
+        let deletes = segments.filter_map(|segment| segment.first_unsaved.filter(|_| segment.stage == Stage::Stored));
+        let open = self.open.values().map(|open| open.first);
+        rows.map(|segment| segment.first_row).chain(deletes).chain(open).min().unwrap_or(self.next).min(self.next)
+    }
+}

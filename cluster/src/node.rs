@@ -1,0 +1,349 @@
+//! The embedded node: owner, follower and flusher of every channel in one process, behind function calls.
+//!
+//! What it is not: another code path. The cluster form puts RPC between these calls and the same tasks.
+//!
+//! Invariants: a commit is answered after its record is durable and its effect is published; a barrier answers
+//! with the last such commit; every channel of the catalog has exactly one runtime.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use object_store::ObjectStore;
+use parking_lot::RwLock;
+use proto::catalog::{CatalogChange, CatalogSnapshot};
+use proto::record::TableChange;
+use proto::time::{Clock, Dice, ReadPoint};
+use proto::{ChannelId, DatabaseId, ErrorKind, Oid, SegmentId, SequenceId, SqlError, TableId, TxnId};
+use segments::{SnapshotSource, TableSnapshot};
+
+use crate::catalog::Catalog;
+use crate::channel::Parts;
+use crate::error::{Error, Result};
+use crate::flusher::{self, Flusher};
+use crate::follower::Stage;
+use crate::log::LogBroker;
+use crate::meta::MetaStore;
+use crate::oracle::TimestampOracle;
+use crate::owner::{CommitOutcome, CommitRequest, Owner, OwnerHandle, OwnerMessage};
+use crate::settings::Settings;
+use crate::tasks::TaskSet;
+
+mod payload;
+
+/// The back ends of a node, chosen by assembly.
+#[derive(Clone, Debug)]
+pub struct NodeParts {
+    pub meta: Arc<dyn MetaStore>,
+    pub log: Arc<dyn LogBroker>,
+    pub store: Arc<dyn ObjectStore>,
+    pub oracle: Arc<dyn TimestampOracle>,
+    pub clock: Arc<dyn Clock>,
+    pub dice: Arc<dyn Dice>,
+    pub settings: Settings,
+}
+
+/// A segment, for views and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    pub channel: ChannelId,
+    pub table: TableId,
+    pub segment: SegmentId,
+    /// `growing`, `frozen` (sealed, not in files yet) or `sealed`.
+    pub stage: &'static str,
+    /// Row versions held.
+    pub rows: u64,
+    /// Row versions that ended.
+    pub deleted: u64,
+    /// Bytes of memory of rows that are not in files.
+    pub memory_bytes: u64,
+}
+
+/// A channel's tasks.
+#[derive(Debug)]
+struct Runtime {
+    owner: OwnerHandle,
+    flusher: flusher::Handle,
+    tasks: TaskSet,
+}
+
+/// See the file header.
+#[derive(Debug)]
+pub struct Node {
+    parts: Parts,
+    clock: Arc<dyn Clock>,
+    channels: RwLock<BTreeMap<ChannelId, Arc<Runtime>>>,
+    /// Held while channels are started or stopped.
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl Node {
+    /// Takes over everything the back ends hold; empty ones get the databases `template1`, `postgres` and
+    /// `elanus`. Returns when all of it can be read and written.
+    ///
+    /// # Errors
+    /// When a back end fails or holds damaged bytes; the error names them.
+    pub async fn start(parts: NodeParts) -> Result<Arc<Self>> {
+        let catalog = Arc::new(Catalog::open(Arc::clone(&parts.meta)).await?);
+        let node = Arc::new(Self {
+            parts: Parts {
+                meta: parts.meta,
+                log: parts.log,
+                store: parts.store,
+                oracle: parts.oracle,
+                dice: parts.dice,
+                catalog,
+                settings: Arc::new(parts.settings),
+            },
+            clock: parts.clock,
+            channels: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+        });
+        node.match_channels().await?;
+        Ok(node)
+    }
+
+    /// Starts the channels that the catalog has and this node does not, and stops the others.
+    async fn match_channels(&self) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        let catalog = self.catalog();
+        let wanted: Vec<ChannelId> = catalog.databases.values().map(|database| database.home_channel).collect();
+        let gone: Vec<Arc<Runtime>> = {
+            let mut channels = self.channels.write();
+            let gone = channels.keys().filter(|id| !wanted.contains(id)).copied().collect::<Vec<_>>();
+            gone.iter().filter_map(|id| channels.remove(id)).collect()
+        };
+        for runtime in gone {
+            runtime.tasks.shutdown().await;
+        }
+        let missing: Vec<ChannelId> =
+            wanted.into_iter().filter(|id| !self.channels.read().contains_key(id)).collect();
+        let started = futures::future::try_join_all(missing.iter().map(|id| self.start_channel(*id))).await?;
+        self.channels.write().extend(missing.into_iter().zip(started));
+        Ok(())
+    }
+
+    async fn start_channel(&self, channel: ChannelId) -> Result<Arc<Runtime>> {
+        let tasks = TaskSet::new();
+        let (flusher, handle) = Flusher::new(self.parts.clone(), channel);
+        let started = Owner::start(self.parts.clone(), channel, handle.clone()).await?;
+        let owner = started.handle();
+        tasks.spawn(format!("owner {channel}"), move |stop| started.run(stop));
+        let to_owner = owner.clone();
+        tasks.spawn(format!("flusher {channel}"), move |stop| flusher.run(to_owner, stop));
+        Ok(Arc::new(Runtime { owner, flusher: handle, tasks }))
+    }
+
+    fn runtime(&self, database: DatabaseId) -> Result<Arc<Runtime>> {
+        let catalog = self.parts.catalog.snapshot();
+        let known = catalog.databases.get(&database);
+        let known = known.ok_or_else(|| Error::UndefinedObject { what: format!("database with OID {database}") })?;
+        self.channels.read().get(&known.home_channel).cloned().ok_or(Error::Stopped)
+    }
+
+    fn sequence_runtime(&self, sequence: SequenceId) -> Result<Arc<Runtime>> {
+        let catalog = self.parts.catalog.snapshot();
+        let known = catalog.sequences.get(&sequence);
+        let known = known.ok_or_else(|| Error::UndefinedObject { what: format!("sequence with OID {sequence}") })?;
+        self.runtime(known.database)
+    }
+
+    /// What exists, as of the last acknowledged change.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<CatalogSnapshot> {
+        self.parts.catalog.snapshot()
+    }
+
+    /// Lives as long as anything of this node runs.
+    #[cfg(any(test, feature = "suites"))]
+    pub(crate) fn running(&self) -> std::sync::Weak<impl Sized + use<>> {
+        Arc::downgrade(&self.parts.catalog)
+    }
+
+    /// The clock of the assembly.
+    #[must_use]
+    pub const fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// A read point that shows every acknowledged commit of a database. Nothing is written or awaited for it.
+    ///
+    /// # Errors
+    /// When the database does not exist.
+    #[allow(clippy::unused_async, reason = "a question to the home owner in a cluster")]
+    pub async fn barrier(&self, database: DatabaseId) -> Result<ReadPoint> {
+        Ok(ReadPoint::at(self.runtime(database)?.owner.published.state().last_ts))
+    }
+
+    /// Decides a transaction. Returns when its record is durable and visible to every later barrier.
+    ///
+    /// # Errors
+    /// `Conflict`, `DuplicateKey`, `SchemaChanged`, `UndefinedTable`: nothing happened. `Unknown`: it may have.
+    pub async fn commit(&self, mut request: CommitRequest) -> Result<CommitOutcome> {
+        let runtime = self.runtime(request.database)?;
+        if request.changes.is_empty() && request.payload_parts == 0 && request.catalog.is_empty() {
+            let state = runtime.owner.published.state();
+            return Ok(CommitOutcome { ts: state.last_ts, catalog_revision: self.catalog().revision });
+        }
+        self.check_channels(&request)?;
+        let changes_databases = request.catalog.iter().any(|change| {
+            matches!(change, CatalogChange::PutDatabase(_) | CatalogChange::DropDatabase(_))
+        });
+        let (database, txn) = (request.database, request.txn);
+        let outcome = async {
+            self.move_to_payloads(&runtime, &mut request).await?;
+            runtime.owner.ask(|reply| OwnerMessage::Commit { request: Box::new(request), reply }).await
+        }
+        .await;
+        if outcome.is_err() {
+            self.abort(database, txn).await;
+        }
+        if changes_databases && outcome.is_ok() {
+            self.match_channels().await?;
+        }
+        outcome
+    }
+
+    /// All tables of a transaction must be on its database's home channel.
+    fn check_channels(&self, request: &CommitRequest) -> Result<()> {
+        let catalog = self.catalog();
+        let home = catalog.databases.get(&request.database).map(|database| database.home_channel);
+        let elsewhere = |change: &TableChange| {
+            catalog.tables.get(&change.table).is_some_and(|table| Some(table.channel) != home)
+        };
+        if request.changes.iter().any(elsewhere) {
+            return Err(SqlError::unsupported("a transaction over tables of several channels").into());
+        }
+        Ok(())
+    }
+
+    /// Appends rows of a transaction that is not decided yet; parts are numbered from 0 and may come in any
+    /// order. Returns when they are accepted; the commit makes them durable.
+    ///
+    /// # Errors
+    /// When the log cannot be written; the transaction must then be given up.
+    pub async fn append_payload(
+        &self,
+        database: DatabaseId,
+        txn: TxnId,
+        part: u32,
+        changes: Vec<TableChange>,
+    ) -> Result<()> {
+        self.send_payload(&*self.runtime(database)?, txn, part, changes).await
+    }
+
+    /// Gives a transaction up: its payloads may be forgotten.
+    pub async fn abort(&self, database: DatabaseId, txn: TxnId) {
+        if let Ok(runtime) = self.runtime(database) {
+            // An owner that is gone has nothing to forget.
+            let _ = runtime.owner.sender.send(OwnerMessage::Abort { txn }).await;
+        }
+    }
+
+    /// The next values of a sequence; none is ever given out twice.
+    ///
+    /// # Errors
+    /// At the sequence's end, when it does not exist, or when its mark could not be logged.
+    pub async fn next_values(&self, sequence: SequenceId, count: usize) -> Result<Vec<i64>> {
+        let runtime = self.sequence_runtime(sequence)?;
+        runtime.owner.ask(|reply| OwnerMessage::NextValues { sequence, count, reply }).await
+    }
+
+    /// Makes `next` the next value of a sequence (setval, RESTART).
+    ///
+    /// # Errors
+    /// When it does not exist or the mark could not be logged.
+    pub async fn set_sequence(&self, sequence: SequenceId, next: i64) -> Result<()> {
+        let runtime = self.sequence_runtime(sequence)?;
+        runtime.owner.ask(|reply| OwnerMessage::SetSequence { sequence, next, reply }).await
+    }
+
+    /// The first of `count` fresh OIDs.
+    ///
+    /// # Errors
+    /// When the meta store fails.
+    pub async fn allocate_oids(&self, count: u32) -> Result<Oid> {
+        self.parts.catalog.allocate_oids(count).await
+    }
+
+    /// A number for a new transaction.
+    #[must_use]
+    pub fn draw_txn(&self) -> TxnId {
+        TxnId(self.parts.dice.next_u64())
+    }
+
+    /// Seals and flushes everything, saves deletes, advances the checkpoints and trims the logs.
+    ///
+    /// # Errors
+    /// When something could not be written; nothing is lost then, the log still holds it.
+    pub async fn checkpoint(&self) -> Result<()> {
+        let channels: Vec<Arc<Runtime>> = self.channels.read().values().cloned().collect();
+        futures::future::try_join_all(channels.iter().map(|runtime| runtime.flusher.checkpoint())).await?;
+        Ok(())
+    }
+
+    /// Stops all tasks; what was acknowledged is durable anyway.
+    ///
+    /// # Errors
+    /// None today; stopping a cluster node hands over its leases.
+    pub async fn stop(&self) -> Result<()> {
+        let _changing = self.changing.lock().await;
+        let channels = std::mem::take(&mut *self.channels.write());
+        for runtime in channels.into_values() {
+            runtime.tasks.shutdown().await;
+        }
+        Ok(())
+    }
+
+    /// Every segment this node holds.
+    #[must_use]
+    pub fn segment_infos(&self) -> Vec<SegmentInfo> {
+        let mut infos = Vec::new();
+        for (channel, runtime) in self.channels.read().iter() {
+            let state = runtime.owner.published.state();
+            for (table, rows) in &state.tables {
+                infos.extend(rows.segments.iter().map(|segment| {
+                    let form = &segment.state.form;
+                    SegmentInfo {
+                        channel: *channel,
+                        table: *table,
+                        segment: form.id(),
+                        stage: stage_name(segment.stage),
+                        rows: form.rows() as u64,
+                        deleted: segment.state.deletes.len() as u64,
+                        memory_bytes: segment.memory_bytes() as u64,
+                    }
+                }));
+            }
+        }
+        infos
+    }
+}
+
+const fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Growing => "growing",
+        Stage::Frozen => "frozen",
+        Stage::Stored => "sealed",
+    }
+}
+
+#[async_trait]
+impl SnapshotSource for Node {
+    async fn snapshot(&self, table: TableId, point: ReadPoint) -> segments::Result<Arc<TableSnapshot>> {
+        let catalog = self.catalog();
+        let meta = catalog.tables.get(&table).ok_or_else(|| {
+            let message = format!("relation with OID {table} does not exist");
+            SqlError::new(ErrorKind::UndefinedTable, message)
+        })?;
+        let runtime = self.channels.read().get(&meta.channel).cloned();
+        let snapshot = match runtime {
+            Some(runtime) => runtime.owner.published.snapshot(meta, point).await,
+            None => Err(Error::Stopped),
+        };
+        snapshot.map_err(Error::into_segments)
+    }
+}
+
+#[cfg(test)]
+mod tests;

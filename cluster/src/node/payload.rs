@@ -1,0 +1,80 @@
+//! Large transactions: rows leave as Payload records of a good size before the Commit that decides them.
+
+use arrow::array::RecordBatch;
+use proto::Timestamp;
+use proto::record::{LogRecord, RecordBody, TableChange};
+use proto::TxnId;
+
+use super::{Node, Runtime};
+use crate::channel::encode;
+use crate::error::Result;
+use crate::owner::{CommitRequest, OwnerMessage};
+
+/// Deletes per Payload record.
+const DELETES: usize = 8192;
+
+impl Node {
+    /// Encodes on the caller's side and hands rows and bytes to the owner.
+    pub(super) async fn send_payload(
+        &self,
+        runtime: &Runtime,
+        txn: TxnId,
+        part: u32,
+        changes: Vec<TableChange>,
+    ) -> Result<()> {
+        let epoch = runtime.owner.epoch();
+        let body = RecordBody::Payload { txn, part, changes };
+        let record = LogRecord { channel: runtime.owner.published.channel, epoch, ts: Timestamp::ZERO, body };
+        let encoded = encode(&record)?;
+        let RecordBody::Payload { changes, .. } = record.body else { return Ok(()) };
+        let message = |reply| OwnerMessage::Payload { txn, part, changes, encoded, epoch, reply };
+        runtime.owner.ask(message).await
+    }
+
+    /// Moves changes that are too large for a Commit record into payloads.
+    pub(super) async fn move_to_payloads(&self, runtime: &Runtime, request: &mut CommitRequest) -> Result<()> {
+        let bytes: usize = request.changes.iter().map(change_bytes).sum();
+        if bytes <= self.parts.settings.inline_bytes {
+            return Ok(());
+        }
+        for change in std::mem::take(&mut request.changes) {
+            for piece in split(change, self.parts.settings.payload_bytes) {
+                self.send_payload(runtime, request.txn, request.payload_parts, vec![piece]).await?;
+                request.payload_parts += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of rows that a batch shows, whatever larger buffers they lie in.
+fn batch_bytes(batch: &RecordBatch) -> usize {
+    let columns = batch.columns().iter();
+    columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
+}
+
+fn change_bytes(change: &TableChange) -> usize {
+    let deletes: usize = change.deletes.iter().map(|delete| 24 + delete.key.len()).sum();
+    deletes + change.inserts.iter().map(batch_bytes).sum::<usize>()
+}
+
+/// Cuts a change into pieces of about `bytes`; all of them together do the same, in any order of kinds.
+fn split(change: TableChange, bytes: usize) -> Vec<TableChange> {
+    let mut pieces = Vec::new();
+    let empty = TableChange::new(change.table, change.schema_version);
+    if change.truncate {
+        pieces.push(TableChange { truncate: true, ..empty.clone() });
+    }
+    for deletes in change.deletes.chunks(DELETES) {
+        pieces.push(TableChange { deletes: deletes.to_vec(), ..empty.clone() });
+    }
+    for batch in change.inserts {
+        let rows = batch.num_rows();
+        let step = (rows * bytes / batch_bytes(&batch).max(1)).clamp(1, rows.max(1));
+        for start in (0..rows).step_by(step) {
+            let inserts = vec![batch.slice(start, step.min(rows - start))];
+            pieces.push(TableChange { inserts, ..empty.clone() });
+        }
+    }
+    pieces
+}

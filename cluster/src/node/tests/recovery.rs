@@ -1,0 +1,72 @@
+use super::*;
+use crate::testing::row;
+
+fn benches() -> Vec<(Bench, Option<tempfile::TempDir>)> {
+    let directory = tempfile::tempdir().expect("a directory");
+    vec![
+        (Bench::new(Form::Memory, directory.path()), None),
+        (Bench::new(Form::Files, directory.path()), Some(directory)),
+    ]
+}
+
+#[tokio::test]
+async fn everything_acknowledged_is_there_after_a_restart() {
+    for (bench, _directory) in benches() {
+        let tested = bench.start().await.expect("a node");
+        let table = tested.create("t").await.expect("a table");
+        let sequence = tested.create_sequence("s", 1, i64::MAX).await.expect("a sequence");
+        let given = tested.node.next_values(sequence, 3).await.expect("values");
+        tested.insert(&table, &[row(1, "a"), row(2, "b"), row(3, "c")]).await.expect("a commit");
+        tested.delete(&table, &[2]).await.expect("a delete");
+        let last = tested.update(&table, &[row(3, "new")]).await.expect("an update");
+        // A transaction that is never decided.
+        let open = tested.node.draw_txn();
+        let payload = vec![tested.inserting(&table, &[row(7, "open")])];
+        tested.node.append_payload(tested.database, open, 0, payload).await.expect("a payload");
+        tested.kill().await;
+
+        let tested = bench.start().await.expect("the node again");
+        let table = Arc::clone(&tested.node.catalog().tables[&table.id]);
+        assert_eq!(tested.rows(&table).await.expect("a read"), [row(1, "a"), row(3, "new")]);
+        let barrier = tested.node.barrier(tested.database).await.expect("a barrier");
+        assert_eq!(barrier.read_ts, last.ts);
+        let next = tested.node.next_values(sequence, 1).await.expect("a value");
+        assert!(next[0] > given[2], "{next:?} after {given:?}");
+        let mut request = tested.request(vec![]).await.expect("a request");
+        (request.txn, request.payload_parts) = (open, 1);
+        assert!(matches!(tested.node.commit(request).await, Err(Error::Conflict)), "its front is gone");
+        let after = tested.insert(&table, &[row(4, "d")]).await.expect("a commit");
+        assert!(after.ts > last.ts);
+        tested.node.stop().await.expect("a stop");
+    }
+}
+
+#[tokio::test]
+async fn an_old_node_cannot_write_behind_a_new_one() {
+    let bench = Bench::new(Form::Memory, std::path::Path::new(""));
+    let old = bench.start().await.expect("a node");
+    let table = old.create("t").await.expect("a table");
+    old.insert(&table, &[row(1, "a")]).await.expect("a commit");
+    let new = bench.start().await.expect("a second node on the same back ends");
+    new.insert(&table, &[row(2, "b")]).await.expect("a commit");
+    // The old node finds out, takes over in turn and sees what it missed.
+    let refused = old.insert(&table, &[row(2, "c")]).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(new.rows(&table).await.expect("a read"), [row(1, "a"), row(2, "b")]);
+    let duplicate = old.insert(&table, &[row(2, "c")]).await;
+    assert!(matches!(duplicate, Err(Error::DuplicateKey { .. } | Error::Unavailable { .. })), "{duplicate:?}");
+}
+
+#[tokio::test]
+async fn a_log_of_another_cluster_is_refused() {
+    let bench = Bench::new(Form::Memory, std::path::Path::new(""));
+    let tested = bench.start().await.expect("a node");
+    let table = tested.create("t").await.expect("a table");
+    tested.insert(&table, &[row(1, "a")]).await.expect("a commit");
+    tested.node.checkpoint().await.expect("a checkpoint");
+    tested.kill().await;
+    let parts = bench.parts().await.expect("the back ends");
+    let stranger = bench.parts_with(parts.meta, MemoryLog::new(), parts.store).await.expect("parts");
+    let error = Node::start(stranger).await.expect_err("an empty log in place of the real one");
+    assert!(matches!(error, Error::Corrupted { .. }), "{error}");
+}

@@ -1,0 +1,114 @@
+//! Whether a transaction may be decided on a state: schema versions, live targets, free keys.
+//!
+//! Invariant: nothing here changes anything; a transaction that passes can be applied.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use proto::catalog::{CatalogSnapshot, TableMeta};
+use proto::key::encode_keys;
+use proto::record::{RowRef, TableChange};
+use proto::{TableId, Timestamp};
+
+use super::key_text::key_detail;
+use crate::error::{Error, Result};
+use crate::follower::{ChannelState, TableState};
+
+/// What a transaction does to one table, over all its parts.
+#[derive(Default)]
+struct Net<'a> {
+    truncate: bool,
+    deleted: HashSet<(u64, u32)>,
+    inserts: Vec<&'a RecordBatch>,
+}
+
+/// Checks a transaction against a state that includes everything accepted before it.
+pub(super) fn check(state: &ChannelState, catalog: &CatalogSnapshot, all: &[&[TableChange]]) -> Result<()> {
+    let mut nets: HashMap<TableId, Net<'_>> = HashMap::new();
+    for change in all.iter().flat_map(|part| part.iter()) {
+        let meta = catalog.tables.get(&change.table).ok_or(Error::UndefinedTable(change.table))?;
+        if meta.schema_version != change.schema_version {
+            return Err(Error::SchemaChanged);
+        }
+        let net = nets.entry(change.table).or_default();
+        net.truncate |= change.truncate;
+        let targets = change.deletes.iter().map(|delete| delete.target);
+        net.deleted.extend(targets.map(|target| (target.segment.0, target.ordinal)));
+        net.inserts.extend(&change.inserts);
+    }
+    for (table, net) in &nets {
+        // Present: looked up above.
+        let Some(meta) = catalog.tables.get(table) else { continue };
+        let rows = state.tables.get(table);
+        check_shape(meta, &net.inserts)?;
+        if !net.truncate {
+            check_targets(rows.map(Arc::as_ref), net)?;
+        }
+        check_keys(meta, rows.map(Arc::as_ref), net)?;
+    }
+    Ok(())
+}
+
+fn check_shape(meta: &TableMeta, inserts: &[&RecordBatch]) -> Result<()> {
+    let schema = meta.arrow_schema();
+    for batch in inserts {
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let fits = RecordBatch::try_new_with_options(Arc::clone(&schema), batch.columns().to_vec(), &options);
+        fits.map_err(|error| segments::Error::RowShape { table: meta.name.clone(), reason: error.to_string() })?;
+    }
+    Ok(())
+}
+
+/// Every row to delete must be there and must not have ended.
+fn check_targets(rows: Option<&TableState>, net: &Net<'_>) -> Result<()> {
+    for (segment, ordinal) in &net.deleted {
+        let segment = rows.and_then(|rows| rows.segment((*segment).into()));
+        let live = segment.is_some_and(|segment| {
+            (*ordinal as usize) < segment.state.form.rows() && segment.state.deletes.delete_ts(*ordinal).is_none()
+        });
+        if !live {
+            return Err(Error::Conflict);
+        }
+    }
+    Ok(())
+}
+
+/// No inserted key may have a live row, other than those this transaction ends itself, or come twice.
+fn check_keys(meta: &Arc<TableMeta>, rows: Option<&TableState>, net: &Net<'_>) -> Result<()> {
+    let Some(key) = &meta.primary_key else { return Ok(()) };
+    if net.inserts.is_empty() {
+        return Ok(());
+    }
+    let positions = meta.key_positions();
+    let duplicate = |batch: usize, row: usize| -> Result<()> {
+        Err(Error::DuplicateKey {
+            table: meta.name.clone(),
+            constraint: key.name.clone(),
+            detail: key_detail(meta, net.inserts[batch], row)?,
+        })
+    };
+    let mut batches = Vec::with_capacity(net.inserts.len());
+    for batch in &net.inserts {
+        batches.push(encode_keys(batch, &positions)?);
+    }
+    let mut seen: HashSet<&[u8]> = HashSet::with_capacity(batches.iter().map(Vec::len).sum());
+    let live = rows.filter(|_| !net.truncate).map(|rows| rows.at(Arc::clone(meta), Timestamp::MAX));
+    for (batch, keys) in batches.iter().enumerate() {
+        let found = live.as_ref().map(|live| live.find_keys(keys)).transpose()?;
+        for (row, key) in keys.iter().enumerate() {
+            let taken = found.as_ref().and_then(|found| found[row]).is_some_and(|found| !net.ends(found));
+            if taken || !seen.insert(key) {
+                return duplicate(batch, row);
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Net<'_> {
+    /// Whether this transaction ends a row itself.
+    fn ends(&self, row: RowRef) -> bool {
+        self.deleted.contains(&(row.segment.0, row.ordinal))
+    }
+}

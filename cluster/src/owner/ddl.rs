@@ -1,0 +1,153 @@
+//! Transactions that change the catalog, one per turn.
+//!
+//! With rows: (1) all rows are durable as payloads; (2) one meta transaction holds the catalog change and the
+//! decision key: that is the commit; (3) the Commit record makes the rows visible and gives the timestamp;
+//! (4) the decision key goes. A crash between (2) and (4) is repaired by the next takeover, which appends the
+//! missing Commit. Without rows there is nothing to decide: the meta transaction is the commit, and an empty
+//! Commit record gives it a place in time. The catalog is shown after the Commit, so nobody sees the new table
+//! without its rows.
+
+use bytes::Bytes;
+use proto::record::{RecordBody, TableChange};
+use proto::{ErrorKind, SqlError, Timestamp, TxnId};
+
+use super::batch::Batch;
+use super::{CommitOutcome, CommitRequest, Owner, check};
+use crate::catalog::{Changed, decision_key};
+use crate::channel::epoch_guard;
+use crate::error::{Error, Result};
+use crate::log::Durability;
+use crate::meta::{Outcome, Write};
+
+impl Owner {
+    /// Decides a transaction with catalog changes.
+    pub(super) async fn commit_catalog(&mut self, mut request: CommitRequest) -> Result<CommitOutcome> {
+        let catalog = self.parts.catalog.snapshot();
+        let view = std::sync::Arc::new(catalog.with_changes(&request.catalog));
+        let inline = std::mem::take(&mut request.changes);
+        self.check_rows(&request, &view, &inline)?;
+        let mut parts = request.payload_parts;
+        if !inline.is_empty() {
+            self.append_alone(RecordBody::Payload { txn: request.txn, part: parts, changes: inline }).await?;
+            parts += 1;
+        }
+        if parts > 0 {
+            // Payloads before this one may not be durable yet; the decision must not outlive them.
+            self.sync().await?;
+        }
+        let key = decision_key(self.channel, request.txn);
+        let decision = Write::put(&key, Bytes::copy_from_slice(&parts.to_le_bytes()));
+        let writes = if parts > 0 { vec![decision] } else { Vec::new() };
+        let guards = vec![epoch_guard(self.channel, self.epoch)];
+        let changed = self.parts.catalog.change(&request.catalog, request.catalog_revision, guards, writes).await;
+        match changed {
+            Ok(changed) => self.finish_catalog(request.txn, parts, changed).await,
+            Err(error) => {
+                let unknown = matches!(error, Error::Unknown { .. });
+                self.broken |= unknown;
+                if !unknown && parts > 0 {
+                    self.append_alone(RecordBody::Abort { txn: request.txn }).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn check_rows(
+        &self,
+        request: &CommitRequest,
+        view: &proto::catalog::CatalogSnapshot,
+        inline: &[TableChange],
+    ) -> Result<()> {
+        let state = self.handle.published.state();
+        let open = state.open.get(&request.txn);
+        if open.map_or(0, |open| open.parts.len()) != request.payload_parts as usize {
+            return Err(Error::Conflict);
+        }
+        let parts = open.into_iter().flat_map(|open| open.parts.values().map(|part| part.as_slice()));
+        check::check(&state, view, &parts.chain([inline]).collect::<Vec<_>>())
+    }
+
+    /// The Commit of a transaction that the meta store has decided.
+    async fn finish_catalog(&mut self, txn: TxnId, parts: u32, changed: Changed) -> Result<CommitOutcome> {
+        let revision = changed.snapshot.revision;
+        let catalog = std::sync::Arc::clone(&changed.snapshot);
+        let decided = self.append_commit(txn, parts, catalog).await;
+        // Whatever became of the record: the change is in the meta store.
+        self.parts.catalog.publish(changed);
+        let ts = decided.map_err(|error| {
+            self.broken = true;
+            Error::Unknown { reason: error.to_string() }
+        })?;
+        self.retain_known();
+        if parts > 0 {
+            self.forget_decision(txn).await;
+        }
+        Ok(CommitOutcome { ts, catalog_revision: revision })
+    }
+
+    /// Appends a Commit without checks: it is decided.
+    async fn append_commit(
+        &mut self,
+        txn: TxnId,
+        parts: u32,
+        catalog: std::sync::Arc<proto::catalog::CatalogSnapshot>,
+    ) -> Result<Timestamp> {
+        let mut batch = Batch::new(&self.handle.published.state(), catalog);
+        let open = batch.work.open.get(&txn).cloned();
+        let all: Vec<&[TableChange]> =
+            open.iter().flat_map(|open| open.parts.values().map(|part| part.as_slice())).collect();
+        let mut placements = self.place(&batch.work, &all).await?;
+        // The transaction may have filled a table that it drops again.
+        placements.retain(|placement| batch.catalog.tables.contains_key(&placement.table));
+        let ts = self.push_commit(&mut batch, txn, parts, placements, Vec::new()).await?;
+        if self.finish(batch).await { Ok(ts) } else { Err(Error::Unavailable { what: "the log".into(), reason: "the Commit could not be appended".into() }) }
+    }
+
+    /// Appends the Commit that an interrupted owner left out.
+    pub(super) async fn append_decided(&mut self, txn: TxnId, parts: u32) -> Result<()> {
+        let catalog = self.parts.catalog.snapshot();
+        self.append_commit(txn, parts, catalog).await?;
+        self.forget_decision(txn).await;
+        Ok(())
+    }
+
+    /// A decision that stays costs nothing: its payloads are gone, so the next takeover passes it over.
+    async fn forget_decision(&self, txn: TxnId) {
+        let writes = vec![Write::Delete { key: decision_key(self.channel, txn) }];
+        let guards = vec![epoch_guard(self.channel, self.epoch)];
+        match self.parts.meta.commit(guards, writes).await {
+            Ok(Outcome::Committed(_)) => {}
+            other => tracing::warn!(%txn, ?other, "a decision could not be deleted"),
+        }
+    }
+
+    /// Drops the state of tables and sequences that no longer exist.
+    pub(super) fn retain_known(&self) {
+        let mut state = self.handle.published.state().as_ref().clone();
+        state.retain(&self.parts.catalog.snapshot());
+        self.handle.published.publish(state);
+    }
+
+    /// Appends one record by itself.
+    async fn append_alone(&mut self, body: RecordBody) -> Result<()> {
+        let mut batch = Batch::new(&self.handle.published.state(), self.parts.catalog.snapshot());
+        self.push(&mut batch, body, Timestamp::ZERO, None, Durability::Deferred)?;
+        if self.finish(batch).await {
+            return Ok(());
+        }
+        Err(SqlError::new(ErrorKind::IoError, "could not write to the log").into())
+    }
+
+    async fn sync(&mut self) -> Result<()> {
+        let synced = self.parts.log.append(self.channel, self.epoch, Vec::new(), Durability::Synced).await;
+        match synced {
+            Ok(_) => Ok(()),
+            // Nothing was decided, so this transaction has failed for certain; the channel needs a takeover.
+            Err(error) => {
+                self.broken = true;
+                Err(Error::Unavailable { what: "the log".into(), reason: error.to_string() })
+            }
+        }
+    }
+}

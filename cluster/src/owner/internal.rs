@@ -1,0 +1,54 @@
+//! Turns of their own: catalog transactions, and the flusher's news.
+
+use proto::Offset;
+use segments::DeleteSet;
+
+use super::{Owner, OwnerMessage, Stored};
+use crate::follower::Stage;
+
+impl Owner {
+    /// Works on a message that shares its turn with nobody.
+    pub(super) async fn work_alone(&mut self, message: OwnerMessage) {
+        if self.broken {
+            // The turn before it failed; what it rests on is gone.
+            return self.refuse(message, "the log could not be written");
+        }
+        match message {
+            OwnerMessage::Commit { request, reply } => {
+                let outcome = self.commit_catalog(*request).await;
+                // The asker may be gone; what was decided stays decided.
+                let _ = reply.send(outcome);
+            }
+            OwnerMessage::Stored { stored, reply } => {
+                self.take_stored(stored);
+                // The flusher may be stopping; the state is right either way.
+                let _ = reply.send(Ok(()));
+            }
+            other => self.refuse(other, "it came to the wrong place"),
+        }
+    }
+
+    /// Serves a segment from its files from now on, and remembers which deletes are in them.
+    fn take_stored(&self, stored: Stored) {
+        let mut state = self.handle.published.state().as_ref().clone();
+        if !state.tables.contains_key(&stored.table) {
+            // Dropped while it was written; its objects wait for collection.
+            return;
+        }
+        if let Some(segment) = state.table_mut(stored.table).segment_mut(stored.segment) {
+            if let Some(form) = stored.form {
+                segment.state.form = form;
+                segment.stage = Stage::Stored;
+            }
+            segment.first_unsaved = unsaved(&segment.state.deletes, &stored.deletes, stored.covered);
+        }
+        self.handle.published.publish(state);
+    }
+}
+
+/// The first record that may hold a delete which is not in the files. Deletes are only ever added, so equal
+/// counts mean equal sets.
+fn unsaved(now: &DeleteSet, saved: &DeleteSet, covered: Offset) -> Option<Offset> {
+    let same = now.len() == saved.len() && now.ends().len() == saved.ends().len();
+    (!same).then_some(covered)
+}

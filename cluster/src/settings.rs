@@ -1,0 +1,65 @@
+//! The limits of this crate, by name; assembly fills them from the configuration.
+
+/// Limits. Sizes are bytes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A growing segment is sealed at this size.
+    pub segment_bytes: usize,
+    /// Everything on a channel is sealed and flushed when the log behind its checkpoint is larger than this.
+    pub log_bytes: u64,
+    /// Changes up to this size travel inside the Commit record; larger ones as Payload records before it.
+    pub inline_bytes: usize,
+    /// Rows of a Payload record.
+    pub payload_bytes: usize,
+    /// Requests that may wait for an owner.
+    pub inbox: usize,
+    /// Requests that share one turn of an owner, and so one fdatasync.
+    pub turn: usize,
+    /// Values of a sequence that one log record makes available.
+    pub sequence_cache: i64,
+    /// A bug switched on, for the test that must find it.
+    #[cfg(feature = "planted-bugs")]
+    pub planted_bug: Option<PlantedBug>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            segment_bytes: 512 << 20,
+            log_bytes: 1 << 30,
+            inline_bytes: 256 << 10,
+            payload_bytes: 512 << 10,
+            inbox: 1024,
+            turn: 256,
+            sequence_cache: 32,
+            #[cfg(feature = "planted-bugs")]
+            planted_bug: None,
+        }
+    }
+}
+
+/// Bugs that lose rows or bring them back, to be found by the model test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlantedBug {
+    /// The checkpoint moves past rows that are in no file yet.
+    CheckpointPassesUnflushedRows,
+    /// A delete of a row in a growing segment is logged but not applied.
+    DeleteNotAppliedToGrowing,
+    /// Rows go on into a segment behind its Seal.
+    InsertIntoSealedSegment,
+}
+
+impl Settings {
+    /// Whether a bug is switched on; never without the feature `planted-bugs`.
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn has(&self, bug: PlantedBug) -> bool {
+        self.planted_bug == Some(bug)
+    }
+
+    /// Whether a bug is switched on; never without the feature `planted-bugs`.
+    #[cfg(not(feature = "planted-bugs"))]
+    #[allow(clippy::unused_self, reason = "the same call with and without the feature")]
+    pub(crate) const fn has(&self, _bug: PlantedBug) -> bool {
+        false
+    }
+}
