@@ -222,6 +222,11 @@ impl GrowingRows {
         self.chunks.iter().map(|chunk| chunk.len()).collect()
     }
 
+    /// One source, chunk by chunk.
+    pub(crate) fn pieces(&self, source: Source) -> Vec<ArrayRef> {
+        self.chunks.iter().map(|chunk| chunk.array(source)).collect()
+    }
+
     /// Rows `start..start + len` of one source; a range inside one chunk is not copied.
     pub(crate) fn range(&self, source: Source, start: usize, len: usize) -> Result<ArrayRef> {
         let (mut chunk, mut at) = if len == 0 { (0, 0) } else { self.locate(start as u32) };

@@ -86,8 +86,8 @@ pub struct VectorPart {
     rows: usize,
     values: ScalarBuffer<f32>,
     valid: Option<BooleanBuffer>,
-    /// The check of a mapped file and the byte offset of `values` in it.
-    guard: Option<(Arc<dyn Verify>, usize)>,
+    /// The check of a stored object's blocks.
+    guard: Option<Arc<dyn Verify>>,
 }
 
 impl VectorPart {
@@ -100,6 +100,17 @@ impl VectorPart {
         valid: Option<BooleanBuffer>,
     ) -> Self {
         Self { first, rows, values, valid, guard: None }
+    }
+
+    /// Vectors in a stored object whose first element is the first byte `guard` knows.
+    pub(crate) fn stored(
+        first: usize,
+        rows: usize,
+        values: ScalarBuffer<f32>,
+        valid: Option<BooleanBuffer>,
+        guard: Arc<dyn Verify>,
+    ) -> Self {
+        Self { first, rows, values, valid, guard: Some(guard) }
     }
 
     /// Ordinal of the first row.
@@ -126,8 +137,8 @@ impl VectorPart {
     /// `Corrupted` when a block of the file is damaged.
     pub fn slice(&self, start: usize, end: usize, dimensions: usize) -> Result<&[f32]> {
         let (from, to) = (start * dimensions, end * dimensions);
-        if let Some((guard, offset)) = &self.guard {
-            guard.verify(offset + from * 4, offset + to * 4)?;
+        if let Some(guard) = &self.guard {
+            guard.verify(from * 4, to * 4)?;
         }
         Ok(&self.values[from..to])
     }

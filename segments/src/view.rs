@@ -21,6 +21,7 @@ use crate::deletes::DeleteSet;
 use crate::error::{Error, Result};
 use crate::growing::{GrowingRows, Source};
 use crate::index::VectorColumn;
+use crate::sealed::SealedSegment;
 
 /// A column of a scan: one of the table's, or one of the hidden columns that identify a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,11 +62,26 @@ pub enum ScalarBound {
     Text(String),
 }
 
+impl ScalarBound {
+    /// Whether this bound is below another of the same kind; false for different kinds.
+    #[must_use]
+    pub fn less_than(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Int(left), Self::Int(right)) => left < right,
+            (Self::Float(left), Self::Float(right)) => left < right,
+            (Self::Text(left), Self::Text(right)) => left < right,
+            _ => false,
+        }
+    }
+}
+
 /// The rows of a segment in the form they are in.
 #[derive(Clone, Debug)]
 pub enum SegmentForm {
     /// Still taking rows, or frozen and not yet written: chunks in memory.
     Growing(GrowingRows),
+    /// Stored: mapped vectors, columns that decode at first use.
+    Sealed(Arc<SealedSegment>),
 }
 
 impl SegmentForm {
@@ -74,6 +90,7 @@ impl SegmentForm {
     pub fn id(&self) -> SegmentId {
         match self {
             Self::Growing(rows) => rows.id(),
+            Self::Sealed(segment) => segment.id(),
         }
     }
 
@@ -82,6 +99,7 @@ impl SegmentForm {
     pub fn rows(&self) -> usize {
         match self {
             Self::Growing(rows) => rows.rows(),
+            Self::Sealed(segment) => segment.rows(),
         }
     }
 
@@ -90,6 +108,7 @@ impl SegmentForm {
     pub const fn is_sealed(&self) -> bool {
         match self {
             Self::Growing(_) => false,
+            Self::Sealed(_) => true,
         }
     }
 
@@ -98,6 +117,7 @@ impl SegmentForm {
     pub fn table(&self) -> &Arc<TableMeta> {
         match self {
             Self::Growing(rows) => rows.table(),
+            Self::Sealed(segment) => segment.table(),
         }
     }
 
@@ -106,6 +126,7 @@ impl SegmentForm {
     pub fn schema(&self) -> &SchemaRef {
         match self {
             Self::Growing(rows) => rows.schema(),
+            Self::Sealed(segment) => segment.schema(),
         }
     }
 
@@ -114,6 +135,7 @@ impl SegmentForm {
     pub fn max_ts(&self) -> Timestamp {
         match self {
             Self::Growing(rows) => rows.max_ts(),
+            Self::Sealed(segment) => segment.max_ts(),
         }
     }
 
@@ -122,6 +144,7 @@ impl SegmentForm {
     pub fn identity(&self, ordinal: u32) -> (Timestamp, RowId) {
         match self {
             Self::Growing(rows) => rows.identity(ordinal),
+            Self::Sealed(segment) => segment.identity(ordinal),
         }
     }
 
@@ -132,6 +155,7 @@ impl SegmentForm {
     pub fn vectors(&self, column: usize) -> Result<Option<VectorColumn>> {
         match self {
             Self::Growing(rows) => Ok(rows.vectors(column)),
+            Self::Sealed(segment) => Ok(segment.vectors(column)),
         }
     }
 
@@ -141,19 +165,23 @@ impl SegmentForm {
     /// `Corrupted` when the key file is damaged.
     pub fn key_candidates(&self, hash: u64, ordinals: &mut Vec<u32>) -> Result<()> {
         match self {
-            Self::Growing(rows) => rows.keys().candidates(hash, ordinals),
+            Self::Growing(rows) => {
+                rows.keys().candidates(hash, ordinals);
+                Ok(())
+            }
+            Self::Sealed(segment) => segment.key_candidates(hash, ordinals),
         }
-        Ok(())
     }
 
     /// Makes columns resident.
     ///
     /// # Errors
     /// When stored bytes cannot be read or are damaged.
-    #[allow(clippy::unused_async, reason = "forms in object stores are read here; growing ones are resident")]
-    pub async fn load(&self, _columns: &[usize]) -> Result<()> {
+    #[allow(clippy::unused_async, reason = "the one place that may wait for an object store")]
+    pub async fn load(&self, columns: &[usize]) -> Result<()> {
         match self {
             Self::Growing(_) => Ok(()),
+            Self::Sealed(segment) => columns.iter().try_for_each(|column| segment.decode(*column)),
         }
     }
 
@@ -162,6 +190,7 @@ impl SegmentForm {
     pub fn natural_ranges(&self, max_rows: usize) -> Vec<std::ops::Range<usize>> {
         let lengths = match self {
             Self::Growing(rows) => rows.piece_lengths(),
+            Self::Sealed(segment) => vec![segment.rows()],
         };
         let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
         let mut start = 0;
@@ -187,12 +216,14 @@ impl SegmentForm {
     fn range(&self, source: Source, start: usize, len: usize) -> Result<ArrayRef> {
         match self {
             Self::Growing(rows) => rows.range(source, start, len),
+            Self::Sealed(segment) => segment.range(source, start, len),
         }
     }
 
     fn rows_at(&self, sources: &[Source], ordinals: &[u32]) -> Result<Vec<ArrayRef>> {
         match self {
             Self::Growing(rows) => rows.rows_at(sources, ordinals),
+            Self::Sealed(segment) => segment.rows_at(sources, ordinals),
         }
     }
 
@@ -208,6 +239,7 @@ impl SegmentForm {
                 words.resize(bitmap::word_count(rows.rows()), 0);
                 Some(words)
             }
+            Self::Sealed(segment) => Some(segment.begun(read_ts)),
         }
     }
 }
@@ -357,11 +389,12 @@ impl SegmentView {
         self.batch(columns, arrays, ordinals.len())
     }
 
-    /// Bounds of a column's values over all row versions, when they are known.
+    /// Bounds of a column's values over all row versions (NULLs aside), when they are known.
     #[must_use]
-    pub fn column_bounds(&self, _column: usize) -> Option<(ScalarBound, ScalarBound)> {
+    pub fn column_bounds(&self, column: usize) -> Option<(ScalarBound, ScalarBound)> {
         match &self.form {
             SegmentForm::Growing(_) => None,
+            SegmentForm::Sealed(segment) => segment.column_bounds(column),
         }
     }
 

@@ -1,0 +1,291 @@
+//! Sealed segments: rows served from their stored objects.
+//!
+//! Opening maps (or reads) every object, checks envelopes, and decodes commit timestamps and row ids. Vectors stay
+//! where they are and reach the exact scan without a copy; scalar columns decode once, at first use, into
+//! Arrow arrays that stay.
+//!
+//! What it is not: no deletes (`DeleteSet` is kept beside it), no cache eviction yet.
+//!
+//! Invariant: after `open` nothing awaits, because the bytes of every object are at hand.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{Array, ArrayRef, UInt32Array, UInt64Array, new_null_array};
+use arrow::compute::take;
+use arrow::datatypes::SchemaRef;
+use object_store::ObjectStore;
+use parking_lot::Mutex;
+use proto::catalog::TableMeta;
+use proto::{RowId, SegmentId, Timestamp};
+
+use crate::bitmap;
+use crate::deletes::DeleteSet;
+use crate::error::{Error, Result};
+use crate::format::deletes_object;
+use crate::format::key_file::KeyFile;
+use crate::format::manifest::{ObjectEntry, ObjectKind, SegmentFiles};
+use crate::format::scalars::Scalars;
+use crate::format::vector_file::VectorFile;
+use crate::growing::Source;
+use crate::index::VectorColumn;
+use crate::store::{ObjectBytes, read_object};
+use crate::view::{ScalarBound, SegmentForm, SegmentState};
+
+#[derive(Debug)]
+enum SealedColumn {
+    Vectors(VectorFile),
+    /// A column of the scalars object; the array once decoded.
+    Scalar {
+        position: usize,
+        array: OnceLock<ArrayRef>,
+    },
+    /// Added to the table after the segment was written: all NULL.
+    Absent,
+}
+
+/// An open sealed segment.
+#[derive(Debug)]
+pub struct SealedSegment {
+    files: SegmentFiles,
+    table: Arc<TableMeta>,
+    schema: SchemaRef,
+    rows: usize,
+    ts: UInt64Array,
+    row_ids: UInt64Array,
+    scalars: Scalars,
+    columns: Vec<SealedColumn>,
+    keys: Option<KeyFile>,
+    /// Held while a column decodes, so that two readers do not decode it twice.
+    decoding: Mutex<()>,
+}
+
+impl SealedSegment {
+    /// Opens a segment's objects as columns of `table`, which may be newer than the segment.
+    ///
+    /// # Errors
+    /// `Missing` or `Corrupted` naming the object.
+    pub async fn open(
+        store: &dyn ObjectStore,
+        table: Arc<TableMeta>,
+        files: SegmentFiles,
+    ) -> Result<Arc<Self>> {
+        let segment = files.segment;
+        let rows = u32::try_from(files.rows).map_err(|_| Error::SegmentFull(segment))? as usize;
+        let entry = required(&files, ObjectKind::Scalars)?;
+        let scalars = Scalars::open(fetch(store, entry).await?, entry.checksum, segment, rows)?;
+        let (ts, row_ids) = scalars.identities()?;
+        let mut columns = Vec::with_capacity(table.columns.len());
+        for column in &table.columns {
+            columns.push(match (files.object(ObjectKind::Vectors(column.id)), column.ty.dimensions()) {
+                (Some(entry), Some(dimensions)) => {
+                    let bytes = fetch(store, entry).await?;
+                    SealedColumn::Vectors(VectorFile::open(bytes, segment, rows, dimensions)?)
+                }
+                _ => match scalars.position(column.id) {
+                    Some(position) => SealedColumn::Scalar { position, array: OnceLock::new() },
+                    None => SealedColumn::Absent,
+                },
+            });
+        }
+        let keys = match table.primary_key {
+            Some(_) => {
+                let bytes = fetch(store, required(&files, ObjectKind::Keys)?).await?;
+                Some(KeyFile::open(bytes, segment, rows)?)
+            }
+            None => None,
+        };
+        let (ts, row_ids) = (UInt64Array::from(ts), UInt64Array::from(row_ids));
+        let (schema, decoding) = (table.arrow_schema(), Mutex::new(()));
+        Ok(Arc::new(Self { files, table, schema, rows, ts, row_ids, scalars, columns, keys, decoding }))
+    }
+
+    /// Opens a segment and the deletes its files know.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub async fn open_state(
+        store: &dyn ObjectStore,
+        table: Arc<TableMeta>,
+        files: SegmentFiles,
+    ) -> Result<SegmentState> {
+        let deletes = match files.object(ObjectKind::Deletes) {
+            None => DeleteSet::new(),
+            Some(entry) => {
+                deletes_object::decode(fetch(store, entry).await?, files.segment, files.rows as usize)?
+            }
+        };
+        let form = SegmentForm::Sealed(Self::open(store, table, files).await?);
+        Ok(SegmentState { form, deletes })
+    }
+
+    /// The segment's identity.
+    #[must_use]
+    pub const fn id(&self) -> SegmentId {
+        self.files.segment
+    }
+
+    /// The table the segment is read as.
+    #[must_use]
+    pub const fn table(&self) -> &Arc<TableMeta> {
+        &self.table
+    }
+
+    /// The Arrow schema of the table's columns.
+    #[must_use]
+    pub const fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The objects behind the segment.
+    #[must_use]
+    pub const fn files(&self) -> &SegmentFiles {
+        &self.files
+    }
+
+    /// Number of row versions.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Commit timestamp and row id of a row; the ordinal must be below `rows()`.
+    #[must_use]
+    pub fn identity(&self, ordinal: u32) -> (Timestamp, RowId) {
+        (Timestamp(self.ts.value(ordinal as usize)), RowId(self.row_ids.value(ordinal as usize)))
+    }
+
+    /// Bytes of memory held: identities and decoded columns, not mapped pages.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let decoded = self.columns.iter().filter_map(|column| match column {
+            SealedColumn::Scalar { array, .. } => array.get().map(|array| array.get_buffer_memory_size()),
+            SealedColumn::Vectors(_) | SealedColumn::Absent => None,
+        });
+        self.rows * 16 + decoded.sum::<usize>()
+    }
+
+    /// Bounds of a column over all row versions.
+    #[must_use]
+    pub fn column_bounds(&self, column: usize) -> Option<(ScalarBound, ScalarBound)> {
+        let id = self.table.columns.get(column)?.id;
+        let (_, low, high) = self.files.bounds.iter().find(|bounds| bounds.0 == id)?;
+        Some((low.clone(), high.clone()))
+    }
+
+    /// Decodes a scalar column now rather than at first use.
+    ///
+    /// # Errors
+    /// `Corrupted` when it cannot be decoded.
+    pub fn decode(&self, column: usize) -> Result<()> {
+        if let Some(SealedColumn::Scalar { .. }) = self.columns.get(column) {
+            self.scalar(column)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn key_candidates(&self, hash: u64, ordinals: &mut Vec<u32>) -> Result<()> {
+        self.keys.as_ref().map_or(Ok(()), |keys| keys.candidates(hash, ordinals))
+    }
+
+    pub(crate) fn vectors(&self, column: usize) -> Option<VectorColumn> {
+        match self.columns.get(column)? {
+            SealedColumn::Vectors(file) => Some(file.column()),
+            SealedColumn::Absent => {
+                // Zero-sized rows cannot be sliced; an all-NULL column is empty parts of NULL rows.
+                let dimensions = self.table.columns[column].ty.dimensions()?;
+                let none = bitmap::from_words(vec![0; bitmap::word_count(self.rows)], self.rows);
+                let part = crate::index::VectorPart::resident(0, self.rows, Vec::new().into(), Some(none));
+                Some(VectorColumn::new(dimensions, vec![part]))
+            }
+            SealedColumn::Scalar { .. } => None,
+        }
+    }
+
+    pub(crate) fn max_ts(&self) -> Timestamp {
+        self.files.max_ts
+    }
+
+    /// The rows with a commit ts at or before `read_ts`, as words.
+    pub(crate) fn begun(&self, read_ts: Timestamp) -> Vec<u64> {
+        let mut words = vec![0_u64; bitmap::word_count(self.rows)];
+        if self.files.min_ts <= read_ts {
+            for (word, ts) in words.iter_mut().zip(self.ts.values().chunks(bitmap::WORD)) {
+                for (bit, ts) in ts.iter().enumerate() {
+                    *word |= u64::from(*ts <= read_ts.0) << bit;
+                }
+            }
+        }
+        words
+    }
+
+    pub(crate) fn range(&self, source: Source, start: usize, len: usize) -> Result<ArrayRef> {
+        let column = match source {
+            Source::Ts => return Ok(Arc::new(self.ts.slice(start, len))),
+            Source::Row => return Ok(Arc::new(self.row_ids.slice(start, len))),
+            Source::Column(column) => column,
+        };
+        let data_type = self.schema.field(column).data_type();
+        match &self.columns[column] {
+            SealedColumn::Vectors(file) => file.array(data_type, start, len),
+            SealedColumn::Scalar { .. } => Ok(self.scalar(column)?.slice(start, len)),
+            SealedColumn::Absent => Ok(new_null_array(data_type, len)),
+        }
+    }
+
+    pub(crate) fn rows_at(&self, sources: &[Source], ordinals: &[u32]) -> Result<Vec<ArrayRef>> {
+        let indices = UInt32Array::from(ordinals.to_vec());
+        let gather = |source: &Source| {
+            let column = match source {
+                Source::Ts => return Ok(take(&self.ts, &indices, None)?),
+                Source::Row => return Ok(take(&self.row_ids, &indices, None)?),
+                Source::Column(column) => *column,
+            };
+            let data_type = self.schema.field(column).data_type();
+            match &self.columns[column] {
+                SealedColumn::Vectors(file) => file.rows_at(data_type, ordinals),
+                SealedColumn::Scalar { .. } => Ok(take(self.scalar(column)?.as_ref(), &indices, None)?),
+                SealedColumn::Absent => Ok(new_null_array(data_type, ordinals.len())),
+            }
+        };
+        sources.iter().map(gather).collect()
+    }
+
+    fn scalar(&self, column: usize) -> Result<&ArrayRef> {
+        let SealedColumn::Scalar { position, array } = &self.columns[column] else {
+            let what = format!("scalar column {column}");
+            return Err(Error::OutOfRange { segment: self.id(), what });
+        };
+        if let Some(array) = array.get() {
+            return Ok(array);
+        }
+        let guard = self.decoding.lock();
+        if array.get().is_none() {
+            let decoded = self.scalars.decode(*position)?;
+            if decoded.data_type() != self.schema.field(column).data_type() {
+                let entry = required(&self.files, ObjectKind::Scalars)?;
+                let reason = format!("column {column} has type {}", decoded.data_type());
+                return Err(Error::corrupted(entry.key.as_ref(), reason));
+            }
+            // The lock is held, so the cell is still empty.
+            let _ = array.set(decoded);
+        }
+        drop(guard);
+        array.get().ok_or_else(|| Error::OutOfRange { segment: self.id(), what: format!("column {column}") })
+    }
+}
+
+fn required(files: &SegmentFiles, kind: ObjectKind) -> Result<&ObjectEntry> {
+    files
+        .object(kind)
+        .ok_or_else(|| Error::Missing { object: format!("{}/{}", files.segment, kind.suffix()) })
+}
+
+/// The bytes of an object, of the length its manifest names.
+async fn fetch(store: &dyn ObjectStore, entry: &ObjectEntry) -> Result<ObjectBytes> {
+    let bytes = read_object(store, &entry.key).await?;
+    if bytes.buffer().len() as u64 != entry.length {
+        let reason = format!("it has {} bytes instead of {}", bytes.buffer().len(), entry.length);
+        return Err(bytes.corrupted(reason));
+    }
+    Ok(bytes)
+}
