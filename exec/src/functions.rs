@@ -15,6 +15,7 @@ pub mod aggregates;
 pub mod arithmetic;
 pub mod arrays;
 pub mod cast;
+pub mod catalog;
 mod conditional;
 pub mod datetime;
 pub mod distance;
@@ -90,6 +91,7 @@ fn pg_functions() -> Vec<overload::PgFunction> {
         datetime::functions(),
         session::functions(),
         arrays::functions(),
+        catalog::functions(),
     ]
     .into_iter()
     .flatten()

@@ -32,7 +32,6 @@ mod numbers;
 pub(crate) use dates::{
     date_to_timestamp, local_to_utc, timestamp_out_of_range, timestamp_to_date, utc_to_local,
 };
-pub(crate) use names::quote;
 pub(crate) use numbers::{decimal_to_float8, integer_out_of_range};
 
 /// The expression cast to a type. The context decides what too long text does: explicit casts cut it,

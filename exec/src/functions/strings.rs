@@ -267,15 +267,6 @@ fn starts_with(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     Ok(Arc::new(BooleanArray::from(rows)))
 }
 
-fn quoted(text: &str) -> String {
-    let escaped = text.replace('\'', "''");
-    if escaped.contains('\\') {
-        format!(" E'{}'", escaped.replace('\\', "\\\\"))
-    } else {
-        format!("'{escaped}'")
-    }
-}
-
 fn hexadecimal(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let values = call.primitive::<Int64Type>(0)?;
     let narrow = call.argument_type(0).kind == proto::TypeKind::Int4;
@@ -375,9 +366,6 @@ pub(super) fn functions() -> Vec<PgFunction> {
         }),
         PgFunction::immutable("to_hex").on("int4", "text", hexadecimal).on("int8", "text", hexadecimal),
         PgFunction::immutable("starts_with").on("text,text", "bool", starts_with),
-        PgFunction::immutable("quote_ident")
-            .on("text", "text", |c| text_unary(c, |text| Ok(super::cast::quote(text)))),
-        PgFunction::immutable("quote_literal").on("text", "text", |c| text_unary(c, |text| Ok(quoted(text)))),
     ]);
     functions
 }

@@ -1,13 +1,14 @@
-//! Casts between names and `regclass`, which need the catalog.
-//!
-//! Relations of `pg_catalog` are not in the catalog snapshot: the planner resolves constants that name them.
+//! Casts between text and the types that name catalog objects (`regclass`, `regtype`, …), which need the catalog,
+//! and the text form of the catalogs' own vectors.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
-use arrow::datatypes::{DataType, UInt32Type};
-use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
+use arrow::datatypes::{DataType, Int64Type, UInt32Type};
+use proto::{ColumnType, SqlError, TypeKind};
 
+use crate::functions::catalog::{Scope, resolve_reg_name, resolve_reg_oid};
+use crate::functions::overload::cast_to;
 use crate::statement::SessionValues;
 
 /// Converts when the catalog is needed for it; none otherwise.
@@ -20,103 +21,60 @@ pub(super) fn convert(
     if from.array || to.array || *array.data_type() == DataType::Null {
         return Ok(None);
     }
-    if to.kind == TypeKind::Regclass && from.is_textual() {
+    let scope = Scope::from(session);
+    if names_objects(to.kind) && from.is_textual() {
         let Some(names) = array.as_string_opt::<i32>() else { return Ok(None) };
         let oids = names
             .iter()
-            .map(|name| name.map(|name| relation_oid(name, session)).transpose())
+            .map(|name| name.map(|name| resolve_reg_oid(to.kind, name, scope)).transpose())
             .collect::<Result<UInt32Array, SqlError>>()?;
         return Ok(Some(Arc::new(oids)));
     }
-    if from.kind == TypeKind::Regclass && to.is_textual() {
-        let oids = array.as_primitive::<UInt32Type>();
-        let names: StringArray = oids.iter().map(|oid| oid.map(|oid| relation_name(oid, session))).collect();
+    if !to.is_textual() {
+        return Ok(None);
+    }
+    if names_objects(from.kind) {
+        let Some(oids) = array.as_primitive_opt::<UInt32Type>() else { return Ok(None) };
+        let names: StringArray =
+            oids.iter().map(|oid| oid.map(|oid| resolve_reg_name(from.kind, oid, scope))).collect();
         return Ok(Some(Arc::new(names)));
+    }
+    if matches!(from.kind, TypeKind::Int2vector | TypeKind::Oidvector) {
+        return numbers_with_blanks(array).map(Some);
     }
     Ok(None)
 }
 
-fn relation_oid(text: &str, session: &SessionValues) -> Result<u32, SqlError> {
-    if let Ok(oid) = text.trim().parse::<u32>() {
-        return Ok(oid);
-    }
-    let (schema, name) = split_name(text);
-    let schemas: Vec<&str> = match &schema {
-        Some(schema) => vec![schema],
-        None => session.search_path.iter().map(String::as_str).collect(),
-    };
-    schemas.iter().find_map(|schema| oid_in(schema, &name, session)).ok_or_else(|| {
-        SqlError::new(ErrorKind::UndefinedTable, format!("relation \"{text}\" does not exist"))
-    })
+/// Whether values are OIDs that print as the name of an object.
+const fn names_objects(kind: TypeKind) -> bool {
+    matches!(
+        kind,
+        TypeKind::Regclass
+            | TypeKind::Regtype
+            | TypeKind::Regproc
+            | TypeKind::Regprocedure
+            | TypeKind::Regoper
+            | TypeKind::Regoperator
+            | TypeKind::Regnamespace
+            | TypeKind::Regrole
+            | TypeKind::Regcollation
+    )
 }
 
-fn oid_in(schema: &str, name: &str, session: &SessionValues) -> Option<u32> {
-    let (catalog, database) = (&session.catalog, session.database_id);
-    if let Some(table) = catalog.table(database, schema, name) {
-        return Some(table.id.oid().0);
-    }
-    if let Some(sequence) = catalog.sequence(database, schema, name) {
-        return Some(sequence.id.oid().0);
-    }
-    catalog
-        .tables
-        .values()
-        .filter(|table| table.database == database && table.namespace == schema)
-        .filter_map(|table| table.primary_key.as_ref())
-        .find(|key| key.name == name)
-        .map(|key| key.index_oid.0)
-}
-
-/// Schema and name of a possibly quoted, possibly qualified identifier.
-pub(crate) fn split_name(text: &str) -> (Option<String>, String) {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    for character in text.trim().chars() {
-        match character {
-            '"' => quoted = !quoted,
-            '.' if !quoted => parts.push(String::new()),
-            _ => {
-                if let Some(last) = parts.last_mut() {
-                    if quoted {
-                        last.push(character);
-                    } else {
-                        last.extend(character.to_lowercase());
-                    }
-                }
+/// `int2vector` and `oidvector` as text: `1 2`.
+fn numbers_with_blanks(array: &ArrayRef) -> Result<ArrayRef, SqlError> {
+    let Some(lists) = array.as_list_opt::<i32>() else { return cast_to(array, &DataType::Utf8) };
+    let mut texts = Vec::with_capacity(lists.len());
+    for list in lists.iter() {
+        texts.push(match list {
+            None => None,
+            Some(list) => {
+                let numbers = cast_to(&list, &DataType::Int64)?;
+                let words: Vec<String> =
+                    numbers.as_primitive::<Int64Type>().iter().flatten().map(|number| number.to_string()).collect();
+                Some(words.join(" "))
             }
-        }
-    }
-    let name = parts.pop().unwrap_or_default();
-    (parts.pop(), name)
-}
-
-fn relation_name(oid: u32, session: &SessionValues) -> String {
-    let catalog = &session.catalog;
-    let named = catalog
-        .tables
-        .values()
-        .find_map(|table| {
-            if table.id.oid().0 == oid {
-                return Some((table.namespace.as_str(), table.name.as_str()));
-            }
-            let key = table.primary_key.as_ref().filter(|key| key.index_oid.0 == oid)?;
-            Some((table.namespace.as_str(), key.name.as_str()))
-        })
-        .or_else(|| {
-            let sequence = catalog.sequences.values().find(|sequence| sequence.id.oid().0 == oid)?;
-            Some((sequence.namespace.as_str(), sequence.name.as_str()))
         });
-    match named {
-        Some((schema, name)) if session.search_path.iter().any(|path| path == schema) => quote(name),
-        Some((schema, name)) => format!("{}.{}", quote(schema), quote(name)),
-        None if oid == 0 => "-".to_owned(),
-        None => oid.to_string(),
     }
-}
-
-/// A name as SQL text needs it.
-pub(crate) fn quote(name: &str) -> String {
-    let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    Ok(Arc::new(StringArray::from(texts)))
 }

@@ -1,0 +1,208 @@
+//! Definitions printed back as SQL: indexes, constraints, defaults, types, names of objects.
+//!
+//! Invariant: texts are PostgreSQL's, character by character, for everything a table of ours can have.
+
+use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
+
+use super::names::{quote_identifier, quote_qualified};
+use super::relations;
+use super::row::{Answer, Row, Value, evaluate, strict};
+use super::scope::{Index, Relation, Scope};
+use super::types;
+use crate::functions::overload::PgFunction;
+
+/// `pg_get_indexdef(index)`.
+#[must_use]
+pub fn index_definition(index: Index<'_>) -> String {
+    format!(
+        "CREATE UNIQUE INDEX {} ON {} USING btree ({})",
+        quote_identifier(&index.key.name),
+        quote_qualified(&index.table.namespace, &index.table.name),
+        column_list(index)
+    )
+}
+
+/// `pg_get_constraintdef(constraint)` of a primary key.
+#[must_use]
+pub fn constraint_definition(index: Index<'_>) -> String {
+    format!("PRIMARY KEY ({})", column_list(index))
+}
+
+fn column_list(index: Index<'_>) -> String {
+    index.column_names().map(quote_identifier).collect::<Vec<_>>().join(", ")
+}
+
+/// A column default as PostgreSQL prints it: literals carry the type they were read as.
+#[must_use]
+pub fn default_text(default: &str, ty: ColumnType) -> String {
+    let text = default.trim();
+    if is_string_literal(text) {
+        return format!("{text}::{}", ty.without_typmod().display());
+    }
+    if let Some(digits) = text.strip_prefix('-').map(str::trim_start) {
+        let is_number = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let kind = if digits.contains('.') {
+            TypeKind::Numeric
+        } else if digits.parse::<i32>().is_ok() {
+            TypeKind::Int4
+        } else {
+            TypeKind::Int8
+        };
+        if is_number && !digits.is_empty() {
+            return format!("'-{digits}'::{}", kind.display_name());
+        }
+    }
+    let lower = text.to_lowercase();
+    match lower.as_str() {
+        "true" | "false" | "now()" | "gen_random_uuid()" => lower,
+        "current_timestamp" | "current_date" | "current_user" | "localtimestamp" => text.to_uppercase(),
+        _ => text.to_owned(),
+    }
+}
+
+/// Whether a text is one string literal and nothing else.
+fn is_string_literal(text: &str) -> bool {
+    text.len() >= 2
+        && text
+            .strip_prefix('\'')
+            .and_then(|rest| rest.strip_suffix('\''))
+            .is_some_and(|inner| !inner.replace("''", "").contains('\''))
+}
+
+/// The functions of this module.
+pub(super) fn functions() -> Vec<PgFunction> {
+    let mut functions = vec![
+        PgFunction::stable("format_type")
+            .on("oid,int4", "text", |call| evaluate(call, TypeKind::Text, Some(1), format_type)),
+        PgFunction::stable("to_regtype")
+            .on("text", "regtype", |call| strict(call, TypeKind::Regtype, to_regtype)),
+        PgFunction::stable("to_regclass")
+            .on("text", "regclass", |call| strict(call, TypeKind::Regclass, to_regclass)),
+        PgFunction::stable("to_regnamespace")
+            .on("text", "regnamespace", |call| strict(call, TypeKind::Regnamespace, to_regnamespace)),
+        PgFunction::stable("to_regrole")
+            .on("text", "regrole", |call| strict(call, TypeKind::Regrole, to_regrole)),
+        PgFunction::stable("to_regproc")
+            .on("text", "regproc", |call| strict(call, TypeKind::Regproc, to_regproc)),
+        PgFunction::stable("pg_get_expr")
+            .on("pg_node_tree,oid", "text", |call| strict(call, TypeKind::Text, first_text))
+            .on("pg_node_tree,oid,bool", "text", |call| strict(call, TypeKind::Text, first_text))
+            .on("text,oid", "text", |call| strict(call, TypeKind::Text, first_text))
+            .on("text,oid,bool", "text", |call| strict(call, TypeKind::Text, first_text)),
+        PgFunction::stable("pg_get_indexdef")
+            .on("oid", "text", |call| strict(call, TypeKind::Text, indexdef))
+            .on("oid,int4,bool", "text", |call| strict(call, TypeKind::Text, indexdef)),
+        PgFunction::stable("pg_get_constraintdef")
+            .on("oid", "text", |call| strict(call, TypeKind::Text, constraintdef))
+            .on("oid,bool", "text", |call| strict(call, TypeKind::Text, constraintdef)),
+        PgFunction::stable("pg_get_serial_sequence")
+            .on("text,text", "text", |call| strict(call, TypeKind::Text, serial_sequence)),
+        PgFunction::stable("pg_get_viewdef")
+            .on("oid", "text", |call| strict(call, TypeKind::Text, nothing))
+            .on("oid,bool", "text", |call| strict(call, TypeKind::Text, nothing))
+            .on("oid,int4", "text", |call| strict(call, TypeKind::Text, nothing)),
+    ];
+    // Objects of these kinds do not exist, so that no OID has a definition.
+    for name in ["pg_get_triggerdef", "pg_get_ruledef"] {
+        functions.push(
+            PgFunction::stable(name)
+                .on("oid", "text", |call| strict(call, TypeKind::Text, nothing))
+                .on("oid,bool", "text", |call| strict(call, TypeKind::Text, nothing)),
+        );
+    }
+    for name in [
+        "pg_get_partkeydef",
+        "pg_get_statisticsobjdef",
+        "pg_get_statisticsobjdef_columns",
+        "pg_get_functiondef",
+        "pg_get_function_arguments",
+        "pg_get_function_identity_arguments",
+        "pg_get_function_result",
+    ] {
+        functions.push(
+            PgFunction::stable(name).on("oid", "text", |call| strict(call, TypeKind::Text, nothing)),
+        );
+    }
+    functions
+}
+
+fn format_type(row: &Row<'_>) -> Answer {
+    let typmod = row.integer(1).and_then(|typmod| i32::try_from(typmod).ok());
+    Ok(Some(Value::Text(types::format_type(row.scope, row.oid(0)?, typmod))))
+}
+
+fn to_regtype(row: &Row<'_>) -> Answer {
+    Ok(types::to_regtype(row.scope, row.text(0))?.map(number))
+}
+
+fn to_regclass(row: &Row<'_>) -> Answer {
+    Ok(relations::to_regclass(row.scope, row.text(0))?.map(number))
+}
+
+fn to_regnamespace(row: &Row<'_>) -> Answer {
+    existing(row, TypeKind::Regnamespace)
+}
+
+fn to_regrole(row: &Row<'_>) -> Answer {
+    existing(row, TypeKind::Regrole)
+}
+
+fn to_regproc(row: &Row<'_>) -> Answer {
+    existing(row, TypeKind::Regproc)
+}
+
+/// The OID of a name, NULL when nothing has it.
+fn existing(row: &Row<'_>, kind: TypeKind) -> Answer {
+    match relations::resolve_reg_oid(kind, row.text(0), row.scope) {
+        Ok(oid) => Ok(Some(number(oid))),
+        Err(error) if error.kind == ErrorKind::InvalidName => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+fn number(oid: u32) -> Value {
+    Value::Integer(oid.into())
+}
+
+/// Expressions are kept as SQL text: there is nothing to print back.
+fn first_text(row: &Row<'_>) -> Answer {
+    Ok(Some(Value::Text(row.text(0).to_owned())))
+}
+
+fn nothing(_row: &Row<'_>) -> Answer {
+    Ok(None)
+}
+
+fn indexdef(row: &Row<'_>) -> Answer {
+    let oid = row.oid(0)?;
+    let Some(index) = row.scope.indexes().find(|index| index.key.index_oid.0 == oid) else { return Ok(None) };
+    let text = match row.integer(1) {
+        None | Some(0) => index_definition(index),
+        Some(position) => {
+            let position = usize::try_from(position - 1).unwrap_or(usize::MAX);
+            index.column_names().nth(position).map(quote_identifier).unwrap_or_default()
+        }
+    };
+    Ok(Some(Value::Text(text)))
+}
+
+fn constraintdef(row: &Row<'_>) -> Answer {
+    let oid = row.oid(0)?;
+    let index = row.scope.indexes().find(|index| index.key.oid.0 == oid);
+    Ok(index.map(|index| Value::Text(constraint_definition(index))))
+}
+
+fn serial_sequence(row: &Row<'_>) -> Answer {
+    let scope: Scope<'_> = row.scope;
+    let Relation::Table(table) = relations::relation(scope, row.text(0))? else { return Ok(None) };
+    let name = row.text(1);
+    let column = table.columns.iter().find(|column| column.name == name).ok_or_else(|| {
+        let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
+        SqlError::new(ErrorKind::UndefinedColumn, message)
+    })?;
+    let owned = scope.sequences().find(|sequence| sequence.owned_by == Some((table.id, column.id)));
+    Ok(owned.map(|sequence| Value::Text(quote_qualified(&sequence.namespace, &sequence.name))))
+}
+
+#[cfg(test)]
+mod tests;

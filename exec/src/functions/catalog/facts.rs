@@ -1,0 +1,284 @@
+//! What tools ask about objects: visibility, owners, privileges, comments, encodings, quoting.
+//!
+//! What it is not: access control. One user owns everything, so every privilege is held; names and privilege
+//! words are still checked as PostgreSQL checks them.
+
+use proto::{ErrorKind, SqlError, TypeKind};
+
+use super::builtin;
+use super::names::{quote_identifier, quote_literal};
+use super::relations;
+use super::row::{Answer, Row, Value, evaluate, strict};
+use super::types;
+use crate::functions::overload::PgFunction;
+
+/// Encoding names by PostgreSQL's number.
+const ENCODINGS: [&str; 42] = [
+    "SQL_ASCII",
+    "EUC_JP",
+    "EUC_CN",
+    "EUC_KR",
+    "EUC_TW",
+    "EUC_JIS_2004",
+    "UTF8",
+    "MULE_INTERNAL",
+    "LATIN1",
+    "LATIN2",
+    "LATIN3",
+    "LATIN4",
+    "LATIN5",
+    "LATIN6",
+    "LATIN7",
+    "LATIN8",
+    "LATIN9",
+    "LATIN10",
+    "WIN1256",
+    "WIN1258",
+    "WIN866",
+    "WIN874",
+    "KOI8R",
+    "WIN1251",
+    "WIN1252",
+    "ISO_8859_5",
+    "ISO_8859_6",
+    "ISO_8859_7",
+    "ISO_8859_8",
+    "WIN1250",
+    "WIN1253",
+    "WIN1254",
+    "WIN1255",
+    "WIN1257",
+    "KOI8U",
+    "SJIS",
+    "BIG5",
+    "GBK",
+    "UHC",
+    "GB18030",
+    "JOHAB",
+    "SHIFT_JIS_2004",
+];
+
+/// The functions of this module.
+pub(super) fn functions() -> Vec<PgFunction> {
+    let mut functions = visibility();
+    functions.extend(privileges());
+    functions.extend(quoting());
+    functions.extend([
+        PgFunction::stable("pg_get_userbyid")
+            .on("oid", "name", |call| strict(call, TypeKind::Name, user_by_id)),
+        PgFunction::stable("pg_encoding_to_char")
+            .on("int4", "name", |call| strict(call, TypeKind::Name, encoding_name)),
+        PgFunction::stable("pg_char_to_encoding")
+            .on("name", "int4", |call| strict(call, TypeKind::Int4, encoding_number)),
+        // There are no comments yet.
+        PgFunction::stable("obj_description")
+            .on("oid", "text", |call| strict(call, TypeKind::Text, nothing))
+            .on("oid,name", "text", |call| strict(call, TypeKind::Text, nothing)),
+        PgFunction::stable("shobj_description")
+            .on("oid,name", "text", |call| strict(call, TypeKind::Text, nothing)),
+        PgFunction::stable("col_description")
+            .on("oid,int4", "text", |call| strict(call, TypeKind::Text, nothing)),
+        PgFunction::stable("pg_relation_is_publishable")
+            .on("regclass", "bool", |call| strict(call, TypeKind::Bool, is_user_table)),
+        PgFunction::stable("row_security_active")
+            .on("oid", "bool", |call| strict(call, TypeKind::Bool, no))
+            .on("text", "bool", |call| strict(call, TypeKind::Bool, no)),
+        PgFunction::stable("pg_is_in_recovery").on("", "bool", |call| strict(call, TypeKind::Bool, no)),
+        PgFunction::stable("pg_my_temp_schema").on("", "oid", |call| strict(call, TypeKind::Oid, zero)),
+        PgFunction::stable("pg_is_other_temp_schema")
+            .on("oid", "bool", |call| strict(call, TypeKind::Bool, no)),
+        PgFunction::stable("pg_tablespace_location")
+            .on("oid", "text", |call| strict(call, TypeKind::Text, empty)),
+    ]);
+    functions
+}
+
+fn visibility() -> Vec<PgFunction> {
+    let mut functions = vec![
+        PgFunction::stable("pg_table_is_visible")
+            .on("oid", "bool", |call| strict(call, TypeKind::Bool, table_is_visible)),
+        PgFunction::stable("pg_type_is_visible")
+            .on("oid", "bool", |call| strict(call, TypeKind::Bool, type_is_visible)),
+    ];
+    // All rows of these catalogs stand in pg_catalog, or in public with the vector extension.
+    for name in [
+        "pg_function_is_visible",
+        "pg_operator_is_visible",
+        "pg_opclass_is_visible",
+        "pg_opfamily_is_visible",
+        "pg_collation_is_visible",
+        "pg_conversion_is_visible",
+        "pg_statistics_obj_is_visible",
+        "pg_ts_config_is_visible",
+        "pg_ts_dict_is_visible",
+        "pg_ts_parser_is_visible",
+        "pg_ts_template_is_visible",
+    ] {
+        functions.push(PgFunction::stable(name).on("oid", "bool", |call| strict(call, TypeKind::Bool, yes)));
+    }
+    functions
+}
+
+fn privileges() -> Vec<PgFunction> {
+    let mut functions = Vec::new();
+    for name in ["has_table_privilege", "has_any_column_privilege", "has_sequence_privilege"] {
+        functions.push(
+            PgFunction::stable(name)
+                .on("oid,text", "bool", |call| strict(call, TypeKind::Bool, relation_privilege))
+                .on("text,text", "bool", |call| strict(call, TypeKind::Bool, relation_privilege))
+                .on("name,oid,text", "bool", |call| strict(call, TypeKind::Bool, relation_privilege_of))
+                .on("name,text,text", "bool", |call| strict(call, TypeKind::Bool, relation_privilege_of)),
+        );
+    }
+    functions.push(
+        PgFunction::stable("has_column_privilege")
+            .on("oid,text,text", "bool", |call| strict(call, TypeKind::Bool, relation_privilege))
+            .on("oid,int2,text", "bool", |call| strict(call, TypeKind::Bool, relation_privilege))
+            .on("text,text,text", "bool", |call| strict(call, TypeKind::Bool, relation_privilege))
+            .on("text,int2,text", "bool", |call| strict(call, TypeKind::Bool, relation_privilege)),
+    );
+    for name in [
+        "has_schema_privilege",
+        "has_database_privilege",
+        "has_function_privilege",
+        "has_type_privilege",
+        "has_language_privilege",
+        "has_tablespace_privilege",
+        "pg_has_role",
+    ] {
+        functions.push(
+            PgFunction::stable(name)
+                .on("oid,text", "bool", |call| strict(call, TypeKind::Bool, yes))
+                .on("text,text", "bool", |call| strict(call, TypeKind::Bool, yes))
+                .on("name,oid,text", "bool", |call| strict(call, TypeKind::Bool, yes))
+                .on("name,text,text", "bool", |call| strict(call, TypeKind::Bool, yes)),
+        );
+    }
+    functions
+}
+
+fn quoting() -> Vec<PgFunction> {
+    vec![
+        PgFunction::immutable("quote_ident").on("text", "text", |call| {
+            crate::functions::overload::text_unary(call, |text| Ok(quote_identifier(text)))
+        }),
+        PgFunction::immutable("quote_literal").on("text", "text", |call| {
+            crate::functions::overload::text_unary(call, |text| Ok(quote_literal(text)))
+        }),
+        PgFunction::stable("quote_nullable")
+            .on("text", "text", |call| evaluate(call, TypeKind::Text, Some(0), quote_nullable)),
+    ]
+}
+
+fn quote_nullable(row: &Row<'_>) -> Answer {
+    Ok(Some(Value::Text(match row.given_text(0) {
+        Some(text) => quote_literal(text),
+        None => "NULL".to_owned(),
+    })))
+}
+
+fn yes(_row: &Row<'_>) -> Answer {
+    Ok(Some(Value::Flag(true)))
+}
+
+fn no(_row: &Row<'_>) -> Answer {
+    Ok(Some(Value::Flag(false)))
+}
+
+fn zero(_row: &Row<'_>) -> Answer {
+    Ok(Some(Value::Integer(0)))
+}
+
+fn empty(_row: &Row<'_>) -> Answer {
+    Ok(Some(Value::Text(String::new())))
+}
+
+fn nothing(_row: &Row<'_>) -> Answer {
+    Ok(None)
+}
+
+fn table_is_visible(row: &Row<'_>) -> Answer {
+    let relation = row.scope.relation_of_oid(row.oid(0)?);
+    Ok(relation.map(|relation| Value::Flag(row.scope.is_visible(relation))))
+}
+
+fn type_is_visible(row: &Row<'_>) -> Answer {
+    let ty = types::of_oid(row.scope, row.oid(0)?);
+    Ok(ty.map(|ty| Value::Flag(types::is_visible(row.scope, ty))))
+}
+
+fn is_user_table(row: &Row<'_>) -> Answer {
+    let oid = row.oid(0)?;
+    Ok(row.scope.relation_of_oid(oid).map(|_| Value::Flag(row.scope.table_of_oid(oid).is_some())))
+}
+
+fn user_by_id(row: &Row<'_>) -> Answer {
+    let oid = row.oid(0)?;
+    Ok(Some(Value::Text(if oid == builtin::OWNER_OID {
+        row.scope.owner.to_owned()
+    } else {
+        format!("unknown (OID={oid})")
+    })))
+}
+
+fn encoding_name(row: &Row<'_>) -> Answer {
+    let name = row.integer(0).and_then(|number| usize::try_from(number).ok()).and_then(|n| ENCODINGS.get(n));
+    Ok(Some(Value::Text(name.copied().unwrap_or_default().to_owned())))
+}
+
+fn encoding_number(row: &Row<'_>) -> Answer {
+    let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "");
+    let wanted = plain(row.text(0));
+    let wanted = if wanted == "unicode" { "utf8" } else { wanted.as_str() };
+    let number = ENCODINGS.iter().position(|name| plain(name) == wanted);
+    Ok(Some(Value::Integer(number.and_then(|number| i64::try_from(number).ok()).unwrap_or(-1))))
+}
+
+/// `has_table_privilege(relation, privilege)` for the current user.
+fn relation_privilege(row: &Row<'_>) -> Answer {
+    held(row, 0)
+}
+
+/// `has_table_privilege(user, relation, privilege)`.
+fn relation_privilege_of(row: &Row<'_>) -> Answer {
+    let user = row.text(0);
+    if user != row.scope.owner && user != "public" {
+        let message = format!("role \"{user}\" does not exist");
+        return Err(SqlError::new(ErrorKind::UndefinedObject, message));
+    }
+    held(row, 1)
+}
+
+/// Whether the relation at a position exists; NULL for an OID that names none.
+fn held(row: &Row<'_>, position: usize) -> Answer {
+    check_privilege_words(row.text(row.len() - 1))?;
+    match row.given_text(position) {
+        Some(name) => relations::relation(row.scope, name).map(|_| Some(Value::Flag(true))),
+        None => Ok(row.scope.relation_of_oid(row.oid(position)?).map(|_| Value::Flag(true))),
+    }
+}
+
+/// # Errors
+/// 22023 for a word that is no privilege.
+fn check_privilege_words(words: &str) -> Result<(), SqlError> {
+    const KNOWN: [&str; 9] = [
+        "select",
+        "insert",
+        "update",
+        "delete",
+        "truncate",
+        "references",
+        "trigger",
+        "usage",
+        "rule",
+    ];
+    for word in words.split(',') {
+        let plain = word.trim().to_lowercase();
+        let plain = plain.strip_suffix(" with grant option").unwrap_or(&plain);
+        if !KNOWN.contains(&plain) {
+            let message = format!("unrecognized privilege type: \"{}\"", word.trim());
+            return Err(SqlError::new(ErrorKind::InvalidParameterValue, message));
+        }
+    }
+    Ok(())
+}
