@@ -1,1 +1,134 @@
+//! The planner: SQL text to statements, statements to plans, parameters into plans, and the rule that plants exact
+//! top-k search.
+//!
+//! What it is not: it does no I/O, reads no clock, keeps no state, and executes nothing. A plan is a function of the
+//! statement and the `PlanContext`.
+//!
+//! Invariants: whatever the planner does not understand is an error (0A000, 42601, …), never left out; no statement
+//! overflows the stack; DataFusion's SQL planner is not used, so that every type, name and message is PostgreSQL's.
 
+use proto::SqlError;
+use sqlparser::ast;
+
+mod bind;
+mod binder;
+mod calls;
+mod context;
+mod ddl;
+mod dml;
+mod environment;
+mod error;
+mod expression;
+mod names;
+pub mod plan;
+mod query;
+mod rules;
+mod scope;
+pub mod syntax;
+mod types;
+
+pub use bind::{ParameterValue, bind, bind_expression, bind_plan};
+pub use context::{NoSystemRelations, PlanContext, PlanSettings, SystemRelations};
+pub use error::Error;
+pub use plan::{
+    ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions, CopyPlan,
+    CreateTable, DdlCommand, DeletePlan, DiscardTarget, ExplainFormat, ExplainOptions, ExplainPlan, InsertPlan,
+    Isolation, NewColumn, NewKey, NewSequence, OutputColumn, Plan, QueryPlan, Returning, SessionCommand, SetValue,
+    TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
+};
+pub use rules::rules;
+pub use syntax::{Parsed, Statement, parse};
+
+use binder::Binder;
+use environment::{Ctes, Outside};
+use error::{Result, unsupported};
+
+/// Plans a statement.
+///
+/// # Errors
+/// PostgreSQL's error for whatever is wrong with the statement in this context; 0A000 for what is not supported.
+pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result<Plan, SqlError> {
+    match statement {
+        Statement::Sql(ast) if ast.is_deep() => syntax::on_big_stack(|| plan_sql(ast, context)),
+        Statement::Sql(ast) => plan_sql(ast, context),
+        Statement::Copy(copy) => Ok(Plan::Copy(Box::new(dml::plan_copy(copy, context)?))),
+        Statement::Explain(options, inner) => {
+            let plan = plan(inner, context)?;
+            match plan {
+                Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {}
+                _ => return Err(error::syntax("EXPLAIN works for queries, INSERT, UPDATE and DELETE only")),
+            }
+            Ok(Plan::Explain(ExplainPlan { options: options.clone(), plan: Box::new(plan) }))
+        }
+        Statement::Session(command) => Ok(Plan::Session(command.clone())),
+        Statement::Transaction(command) => Ok(Plan::Transaction(command.clone())),
+        Statement::Checkpoint => Ok(Plan::Checkpoint),
+        Statement::CreateExtension { name, if_not_exists } => {
+            ddl::create_extension(name, *if_not_exists, context).map(Plan::Ddl)
+        }
+        Statement::DropExtension { name, if_exists } => {
+            ddl::drop_extension(name, *if_exists, context).map(Plan::Ddl)
+        }
+        Statement::Unsupported(what) => Err(unsupported(what)),
+    }
+}
+
+/// Plans a statement of sqlparser.
+///
+/// # Errors
+/// Those of `plan`.
+pub fn plan_sql(statement: &ast::Statement, context: &PlanContext) -> std::result::Result<Plan, SqlError> {
+    match statement {
+        ast::Statement::Query(query) => plan_query(query, context),
+        ast::Statement::Insert(_) | ast::Statement::Update(_) | ast::Statement::Delete(_) => {
+            let binder = Binder::new(context);
+            plan_dml(statement, &binder, &Ctes::default())
+        }
+        ast::Statement::Truncate(truncate) => dml::plan_truncate(truncate, context).map(Plan::Truncate),
+        ast::Statement::CreateTable(create) => ddl::create_table(create, context).map(Plan::Ddl),
+        ast::Statement::CreateDatabase { db_name, if_not_exists, .. } => {
+            ddl::create_database(db_name, *if_not_exists, context).map(Plan::Ddl)
+        }
+        ast::Statement::Drop { object_type, if_exists, names, cascade, .. } => {
+            let dropped = ddl::Dropped { kind: object_type, if_exists: *if_exists, names, cascade: *cascade };
+            ddl::drop_objects(&dropped, context).map(Plan::Ddl)
+        }
+        other => Err(unsupported(first_words(other))),
+    }
+}
+
+/// A query, or DML behind WITH.
+fn plan_query(query: &ast::Query, context: &PlanContext) -> Result<Plan> {
+    let (ast::SetExpr::Insert(statement) | ast::SetExpr::Update(statement) | ast::SetExpr::Delete(statement)) =
+        query.body.as_ref()
+    else {
+        return query::plan_query(query, context).map(Plan::Query);
+    };
+    let binder = Binder::new(context);
+    let none = Ctes::default();
+    let ctes = match &query.with {
+        Some(with) => binder.with(with, Outside { ctes: &none, scope: None })?,
+        None => none,
+    };
+    plan_dml(statement, &binder, &ctes)
+}
+
+fn plan_dml(statement: &ast::Statement, binder: &Binder<'_>, ctes: &Ctes) -> Result<Plan> {
+    let dml = dml::Dml { binder, ctes };
+    match statement {
+        ast::Statement::Insert(insert) => Ok(Plan::Insert(Box::new(dml.insert(insert)?))),
+        ast::Statement::Update(update) => Ok(Plan::Update(Box::new(dml.update(update)?))),
+        ast::Statement::Delete(delete) => Ok(Plan::Delete(Box::new(dml.delete(delete)?))),
+        other => Err(unsupported(first_words(other))),
+    }
+}
+
+/// The command of a statement, for messages.
+fn first_words(statement: &ast::Statement) -> String {
+    let text = statement.to_string();
+    let words: Vec<&str> = text.split_whitespace().take(2).collect();
+    words.join(" ").to_uppercase()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Parameter values into plans.
+
+use std::collections::BTreeMap;
+
+use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use proto::{ColumnType, ErrorKind, SqlError};
+
+use crate::binder::parameter_index;
+use crate::error::{Result, from_datafusion};
+use crate::expression::constant;
+use crate::plan::{ConflictAction, CopyPlan, Plan, Returning};
+use crate::query::{negative_limit, negative_offset};
+
+/// The value of a parameter, of the type that the plan's `parameters` name.
+#[derive(Clone, Debug)]
+pub struct ParameterValue {
+    pub value: ScalarValue,
+    pub ty: ColumnType,
+}
+
+/// A logical plan with its parameters replaced by values.
+///
+/// # Errors
+/// 2201W and 2201X for negative row counts, 08P01 when values are missing.
+pub fn bind(plan: LogicalPlan, parameters: &[ParameterValue]) -> Result<LogicalPlan> {
+    if parameters.is_empty() {
+        return Ok(plan);
+    }
+    let values = parameters
+        .iter()
+        .map(|parameter| {
+            let metadata = parameter.ty.metadata().into_iter().collect::<BTreeMap<_, _>>();
+            ScalarAndMetadata::new(parameter.value.clone(), Some(FieldMetadata::from(metadata)))
+        })
+        .collect();
+    let plan = plan.with_param_values(ParamValues::List(values)).map_err(from_datafusion)?;
+    check_row_counts(plan)
+}
+
+/// An expression with its parameters replaced by values.
+///
+/// # Errors
+/// 08P01 when values are missing.
+pub fn bind_expression(expression: Expr, parameters: &[ParameterValue]) -> Result<Expr> {
+    let mut missing = false;
+    let bound = expression
+        .transform_up(|node| {
+            let Expr::Placeholder(placeholder) = &node else { return Ok(Transformed::no(node)) };
+            match parameter_index(&placeholder.id).and_then(|index| parameters.get(index)) {
+                Some(parameter) => Ok(Transformed::yes(constant(parameter.value.clone(), parameter.ty))),
+                None => {
+                    missing = true;
+                    Ok(Transformed::no(node))
+                }
+            }
+        })
+        .map_err(from_datafusion)?;
+    if missing {
+        return Err(SqlError::new(ErrorKind::ProtocolViolation, "bind message supplies too few parameters"));
+    }
+    Ok(bound.data)
+}
+
+/// A whole plan with its parameters replaced by values.
+///
+/// # Errors
+/// Those of `bind` and `bind_expression`.
+pub fn bind_plan(plan: Plan, parameters: &[ParameterValue]) -> Result<Plan> {
+    if parameters.is_empty() {
+        return Ok(plan);
+    }
+    Ok(match plan {
+        Plan::Query(mut query) => {
+            query.logical = bind(query.logical, parameters)?;
+            Plan::Query(query)
+        }
+        Plan::Insert(mut insert) => {
+            insert.source = bind(insert.source, parameters)?;
+            insert.returning = bind_returning(insert.returning, parameters)?;
+            if let Some(conflict) = &mut insert.conflict
+                && let ConflictAction::Update { assignments, filter, .. } = &mut conflict.action
+            {
+                for (_, value) in assignments.iter_mut() {
+                    *value = bind_expression(std::mem::take(value), parameters)?;
+                }
+                *filter = filter.take().map(|filter| bind_expression(filter, parameters)).transpose()?;
+            }
+            Plan::Insert(insert)
+        }
+        Plan::Update(mut update) => {
+            update.source = bind(update.source, parameters)?;
+            update.returning = bind_returning(update.returning, parameters)?;
+            Plan::Update(update)
+        }
+        Plan::Delete(mut delete) => {
+            delete.source = bind(delete.source, parameters)?;
+            delete.returning = bind_returning(delete.returning, parameters)?;
+            Plan::Delete(delete)
+        }
+        Plan::Explain(mut explain) => {
+            *explain.plan = bind_plan(*explain.plan, parameters)?;
+            Plan::Explain(explain)
+        }
+        Plan::Copy(mut copy) => {
+            if let CopyPlan::To { query, .. } = copy.as_mut() {
+                query.logical = bind(query.logical.clone(), parameters)?;
+            }
+            Plan::Copy(copy)
+        }
+        other => other,
+    })
+}
+
+fn bind_returning(returning: Option<Returning>, parameters: &[ParameterValue]) -> Result<Option<Returning>> {
+    let Some(mut returning) = returning else { return Ok(None) };
+    returning.expressions = returning
+        .expressions
+        .into_iter()
+        .map(|expression| bind_expression(expression, parameters))
+        .collect::<Result<_>>()?;
+    Ok(Some(returning))
+}
+
+/// Row counts that were parameters: NULL is no limit, negative ones are errors.
+fn check_row_counts(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut refused = None;
+    let plan = plan
+        .transform_up_with_subqueries(|node| {
+            let LogicalPlan::Limit(mut limit) = node else { return Ok(Transformed::no(node)) };
+            let negative = |count: &Option<Box<Expr>>| {
+                matches!(count.as_deref().map(unaliased),
+                    Some(Expr::Literal(ScalarValue::Int64(Some(number)), _)) if *number < 0)
+            };
+            if negative(&limit.fetch) {
+                refused = Some(negative_limit());
+            } else if negative(&limit.skip) {
+                refused = Some(negative_offset());
+            }
+            if refused.is_some() {
+                return Ok(Transformed::new(LogicalPlan::Limit(limit), false, TreeNodeRecursion::Stop));
+            }
+            let null = |count: &Option<Box<Expr>>| {
+                matches!(count.as_deref().map(unaliased), Some(Expr::Literal(value, _)) if value.is_null())
+            };
+            let changed = null(&limit.fetch) || null(&limit.skip);
+            if null(&limit.fetch) {
+                limit.fetch = None;
+            }
+            if null(&limit.skip) {
+                limit.skip = None;
+            }
+            let node = LogicalPlan::Limit(limit);
+            Ok(if changed { Transformed::yes(node) } else { Transformed::no(node) })
+        })
+        .map_err(from_datafusion)?;
+    match refused {
+        Some(error) => Err(error),
+        None => Ok(plan.data),
+    }
+}
+
+fn unaliased(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Alias(alias) => unaliased(&alias.expr),
+        other => other,
+    }
+}

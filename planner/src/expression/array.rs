@@ -1,0 +1,81 @@
+//! ARRAY[…], subscripts and field access.
+
+use datafusion::logical_expr::Expr;
+use exec::functions::resolve::{CastContext, common_type};
+use proto::{ColumnType, SqlError};
+use sqlparser::ast::{self, AccessExpr, Subscript};
+
+use crate::binder::{Binder, Bound};
+use crate::calls;
+use crate::environment::Env;
+use crate::error::{Result, datatype_mismatch, unsupported};
+
+impl Binder<'_> {
+    pub(super) fn array(&self, elements: &[ast::Expr], env: &Env<'_>) -> Result<Bound> {
+        if elements.is_empty() {
+            return Err(SqlError::new(
+                proto::ErrorKind::IndeterminateDatatype,
+                "cannot determine type of empty array",
+            )
+            .with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+        }
+        let elements = elements.iter().map(|element| self.bind(element, env)).collect::<Result<Vec<_>>>()?;
+        let types: Vec<_> = elements.iter().map(Bound::known).collect();
+        let element = common_type("ARRAY", &types)?;
+        if element.array {
+            return Err(unsupported("an array of arrays"));
+        }
+        let elements = elements
+            .into_iter()
+            .map(|bound| self.implicit(bound, element.without_typmod()).map(|bound| bound.expr))
+            .collect::<Result<Vec<_>>>()?;
+        let ty = ColumnType::array_of(element.kind);
+        Ok(Bound::new(calls::make_array(elements, ty), ty))
+    }
+
+    pub(super) fn access(&self, root: &ast::Expr, chain: &[AccessExpr], env: &Env<'_>) -> Result<Bound> {
+        let mut bound = self.bind(root, env)?;
+        for step in chain {
+            let AccessExpr::Subscript(Subscript::Index { index }) = step else {
+                return Err(match step {
+                    AccessExpr::Dot(_) => unsupported("field access"),
+                    AccessExpr::Subscript(_) => unsupported("an array slice"),
+                });
+            };
+            if !bound.ty.array {
+                return Err(datatype_mismatch(format!(
+                    "cannot subscript type {} because it does not support subscripting",
+                    bound.ty.without_typmod().display()
+                )));
+            }
+            let element = ColumnType { array: false, typmod: -1, ..bound.ty };
+            let index = self.bind_to(index, ColumnType::INT4, env)?;
+            let Some(function) = calls::scalar("array_element") else {
+                return Err(unsupported("array subscripts"));
+            };
+            bound = Bound::new(calls::call(function, vec![bound.expr, index.expr]), element);
+        }
+        Ok(bound)
+    }
+
+    /// The elements of an array that the text spells out, unbound types kept; `None` for other expressions.
+    pub(super) fn spelled_elements(
+        &self,
+        expression: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Option<Vec<Bound>>> {
+        match expression {
+            ast::Expr::Array(array) => {
+                array.elem.iter().map(|element| self.bind(element, env)).collect::<Result<Vec<_>>>().map(Some)
+            }
+            ast::Expr::Nested(inner) => self.spelled_elements(inner, env),
+            _ => Ok(None),
+        }
+    }
+}
+
+/// An empty array of a type, for `ARRAY[]::int[]`.
+pub(super) fn empty_array(ty: ColumnType) -> Expr {
+    let text = Expr::Literal(datafusion::common::ScalarValue::Utf8(Some("{}".to_owned())), None);
+    exec::functions::cast::cast(text, ty, CastContext::Explicit)
+}

@@ -1,0 +1,166 @@
+//! Making an expression be of a type: unknown literals and parameters take it, other values are cast by exec.
+
+use arrow::array::{ArrayRef, StringArray};
+use datafusion::common::ScalarValue;
+use datafusion::common::metadata::FieldMetadata;
+use datafusion::logical_expr::Expr;
+use exec::functions::cast::{cast, cast_array};
+use exec::functions::resolve::{CastContext, can_cast, common_type};
+use exec::text::InputContext;
+use proto::{ColumnType, TypeKind};
+use std::sync::Arc;
+
+use crate::binder::{Binder, Bound};
+use crate::error::{Result, cannot_cast, datatype_mismatch, from_datafusion};
+
+/// A constant of a type.
+pub(crate) fn constant(value: ScalarValue, ty: ColumnType) -> Expr {
+    let metadata = (ColumnType::of_data_type(&value.data_type()) != ty)
+        .then(|| FieldMetadata::from(ty.metadata().into_iter().collect::<std::collections::BTreeMap<_, _>>()));
+    Expr::Literal(value, metadata)
+}
+
+/// NULL of a type.
+pub(crate) fn typed_null(ty: ColumnType) -> Result<Expr> {
+    let value = ScalarValue::try_new_null(&ty.data_type()).map_err(from_datafusion)?;
+    Ok(constant(value, ty))
+}
+
+/// Whether text of this type reads the same in every session, so that literals are converted while planning.
+const fn reads_the_same_everywhere(ty: ColumnType) -> bool {
+    !ty.array
+        && matches!(
+            ty.kind,
+            TypeKind::Bool
+                | TypeKind::Int2
+                | TypeKind::Int4
+                | TypeKind::Int8
+                | TypeKind::Float4
+                | TypeKind::Float8
+                | TypeKind::Uuid
+                | TypeKind::Bytea
+                | TypeKind::Jsonb
+                | TypeKind::Json
+                | TypeKind::Vector
+        )
+}
+
+impl Binder<'_> {
+    /// Casts where PostgreSQL casts by itself.
+    pub(crate) fn implicit(&self, bound: Bound, ty: ColumnType) -> Result<Bound> {
+        self.coerce(bound, ty, CastContext::Implicit)
+    }
+
+    /// Casts as `::` does.
+    pub(crate) fn explicit(&self, bound: Bound, ty: ColumnType) -> Result<Bound> {
+        self.coerce(bound, ty, CastContext::Explicit)
+    }
+
+    /// Casts a value that goes into a column.
+    ///
+    /// # Errors
+    /// 42804 when there is no assignment cast.
+    pub(crate) fn assign(&self, bound: Bound, column: &str, ty: ColumnType) -> Result<Bound> {
+        let from = bound.ty;
+        if !bound.is_unknown() && !can_cast(from, ty, CastContext::Assignment) {
+            return Err(datatype_mismatch(format!(
+                "column \"{column}\" is of type {} but expression is of type {}",
+                ty.without_typmod().display(),
+                from.without_typmod().display()
+            ))
+            .with_hint("You will need to rewrite or cast the expression."));
+        }
+        self.coerce(bound, ty, CastContext::Assignment)
+    }
+
+    fn coerce(&self, bound: Bound, ty: ColumnType, context: CastContext) -> Result<Bound> {
+        if bound.is_unknown() {
+            return self.convert_unknown(bound, ty, context);
+        }
+        let from = bound.ty;
+        let same = from.kind == ty.kind && from.array == ty.array;
+        if same && (ty.typmod == -1 || from.typmod == ty.typmod) {
+            return Ok(bound);
+        }
+        if !same && !can_cast(from, ty, context) {
+            return Err(cannot_cast(from, ty));
+        }
+        if let Some(expr) = widened(&bound.expr, ty) {
+            return Ok(Bound::new(expr, ty));
+        }
+        Ok(Bound::new(cast(bound.expr, ty, context), ty))
+    }
+
+    fn convert_unknown(&self, bound: Bound, ty: ColumnType, context: CastContext) -> Result<Bound> {
+        match bound.expr {
+            Expr::Placeholder(placeholder) => {
+                let typed = self.set_parameter(&placeholder.id, ty)?;
+                self.coerce(typed, ty, context)
+            }
+            Expr::Literal(ScalarValue::Null, _) => Ok(Bound::new(typed_null(ty)?, ty)),
+            Expr::Literal(ScalarValue::Utf8(Some(text)), metadata) => {
+                if ty.kind == TypeKind::Text && !ty.array {
+                    return Ok(Bound::new(Expr::Literal(ScalarValue::Utf8(Some(text)), None), ty));
+                }
+                if reads_the_same_everywhere(ty) {
+                    let texts: ArrayRef = Arc::new(StringArray::from(vec![text]));
+                    let explicit = context == CastContext::Explicit;
+                    let from = TypeKind::Unknown.into();
+                    let array = cast_array(&texts, from, ty, explicit, &InputContext::default())?;
+                    let value = ScalarValue::try_from_array(&array, 0).map_err(from_datafusion)?;
+                    return Ok(Bound::new(constant(value, ty), ty));
+                }
+                let text = Expr::Literal(ScalarValue::Utf8(Some(text)), metadata);
+                Ok(Bound::new(cast(text, ty, context), ty))
+            }
+            other => Ok(Bound::new(cast(other, ty, context), ty)),
+        }
+    }
+
+    /// Gives an unknown value the type it has when nothing asks for another: text.
+    pub(crate) fn settle(&self, bound: Bound) -> Result<Bound> {
+        if bound.is_unknown() { self.implicit(bound, ColumnType::TEXT) } else { Ok(bound) }
+    }
+
+    /// Casts all values to the type PostgreSQL finds for them together.
+    ///
+    /// # Errors
+    /// 42804 `<what> types <a> and <b> cannot be matched`.
+    pub(crate) fn unify(&self, what: &str, values: Vec<Bound>) -> Result<(Vec<Expr>, ColumnType)> {
+        let types: Vec<_> = values.iter().map(Bound::known).collect();
+        let ty = common_type(what, &types)?;
+        let values = values
+            .into_iter()
+            .map(|value| self.implicit(value, ty).map(|bound| bound.expr))
+            .collect::<Result<Vec<_>>>()?;
+        Ok((values, ty))
+    }
+
+    /// A boolean, or PostgreSQL's message.
+    pub(crate) fn condition(&self, bound: Bound, what: &str) -> Result<Expr> {
+        if bound.is_unknown() || bound.ty == ColumnType::BOOL {
+            return Ok(self.implicit(bound, ColumnType::BOOL)?.expr);
+        }
+        Err(datatype_mismatch(format!(
+            "argument of {what} must be type boolean, not type {}",
+            bound.ty.without_typmod().display()
+        )))
+    }
+}
+
+/// An integer constant in a wider type, without a cast.
+fn widened(expr: &Expr, ty: ColumnType) -> Option<Expr> {
+    let Expr::Literal(value, None) = expr else { return None };
+    let number = match value {
+        ScalarValue::Int16(Some(number)) => i64::from(*number),
+        ScalarValue::Int32(Some(number)) => i64::from(*number),
+        _ => return None,
+    };
+    let value = match (ty.kind, ty.array) {
+        (TypeKind::Int8, false) => ScalarValue::Int64(Some(number)),
+        (TypeKind::Float8, false) => ScalarValue::Float64(Some(number as f64)),
+        (TypeKind::Int2, false) => ScalarValue::Int16(Some(i16::try_from(number).ok()?)),
+        _ => return None,
+    };
+    Some(Expr::Literal(value, None))
+}

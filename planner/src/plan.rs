@@ -1,0 +1,369 @@
+//! What a statement is once names and types are known: a closed set of plans, each a plain value.
+//!
+//! A query is a DataFusion logical plan plus what the wire needs to know of its columns; DML is the query that
+//! finds or makes the rows plus what the sink does with them; DDL and session commands are values that `sql`
+//! carries out. OIDs and ids of new objects are not here: they are drawn at execution.
+//!
+//! Invariant: every `LogicalPlan` here runs on DataFusion with exec's functions once parameters are bound.
+
+use std::sync::Arc;
+
+use datafusion::common::DFSchemaRef;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use proto::catalog::{Identity, TableMeta};
+use proto::{ColumnType, TableId};
+
+/// A planned statement.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    Query(QueryPlan),
+    Insert(Box<InsertPlan>),
+    Update(Box<UpdatePlan>),
+    Delete(Box<DeletePlan>),
+    Truncate(TruncatePlan),
+    Ddl(DdlCommand),
+    Session(SessionCommand),
+    Transaction(TransactionCommand),
+    Copy(Box<CopyPlan>),
+    Explain(ExplainPlan),
+    Checkpoint,
+}
+
+impl Plan {
+    /// The types of `$1`, `$2`, …
+    #[must_use]
+    pub fn parameters(&self) -> &[ColumnType] {
+        match self {
+            Self::Query(plan) => &plan.parameters,
+            Self::Insert(plan) => &plan.parameters,
+            Self::Update(plan) => &plan.parameters,
+            Self::Delete(plan) => &plan.parameters,
+            Self::Explain(plan) => plan.plan.parameters(),
+            Self::Copy(plan) => match plan.as_ref() {
+                CopyPlan::To { query, .. } => &query.parameters,
+                CopyPlan::From(_) => &[],
+            },
+            _ => &[],
+        }
+    }
+
+    /// The columns of the result, when the statement returns rows (EXPLAIN and SHOW are `sql`'s).
+    #[must_use]
+    pub fn columns(&self) -> Option<&[OutputColumn]> {
+        match self {
+            Self::Query(plan) => Some(&plan.columns),
+            Self::Insert(plan) => plan.returning.as_ref().map(|returning| returning.columns.as_slice()),
+            Self::Update(plan) => plan.returning.as_ref().map(|returning| returning.columns.as_slice()),
+            Self::Delete(plan) => plan.returning.as_ref().map(|returning| returning.columns.as_slice()),
+            _ => None,
+        }
+    }
+
+    /// The user tables whose snapshots the statement needs.
+    #[must_use]
+    pub fn tables(&self) -> Vec<TableId> {
+        match self {
+            Self::Query(plan) => plan.tables.clone(),
+            Self::Insert(plan) => plan.tables.clone(),
+            Self::Update(plan) => plan.tables.clone(),
+            Self::Delete(plan) => plan.tables.clone(),
+            Self::Truncate(plan) => plan.tables.iter().map(|table| table.id).collect(),
+            Self::Explain(plan) => plan.plan.tables(),
+            Self::Copy(plan) => match plan.as_ref() {
+                CopyPlan::To { query, .. } => query.tables.clone(),
+                CopyPlan::From(from) => vec![from.table.id],
+            },
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// One column of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputColumn {
+    /// PostgreSQL's name for it, which need not be unique.
+    pub name: String,
+    pub ty: ColumnType,
+    /// Table and attnum, when the column is a plain table column.
+    pub table: Option<(TableId, u32)>,
+}
+
+/// A query; `logical`'s columns are `columns` in order (field names differ: they are unique).
+#[derive(Clone, Debug)]
+pub struct QueryPlan {
+    pub logical: LogicalPlan,
+    pub columns: Vec<OutputColumn>,
+    pub parameters: Vec<ColumnType>,
+    pub tables: Vec<TableId>,
+}
+
+/// `INSERT`: the source gives whole rows in the table's column order, cast to the column types, defaults filled.
+#[derive(Clone, Debug)]
+pub struct InsertPlan {
+    pub table: Arc<TableMeta>,
+    pub source: LogicalPlan,
+    pub conflict: Option<ConflictPlan>,
+    pub returning: Option<Returning>,
+    pub parameters: Vec<ColumnType>,
+    /// The tables read, and the target.
+    pub tables: Vec<TableId>,
+}
+
+/// `ON CONFLICT`.
+#[derive(Clone, Debug)]
+pub struct ConflictPlan {
+    pub target: ConflictTarget,
+    pub action: ConflictAction,
+}
+
+/// Which conflicts the clause covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConflictTarget {
+    /// No target was named.
+    Any,
+    PrimaryKey,
+}
+
+/// What happens to a row whose key exists.
+#[derive(Clone, Debug)]
+pub enum ConflictAction {
+    Nothing,
+    /// `assignments` give the new values of columns by position, `filter` says whether the row is updated; both
+    /// are over `schema`: the existing row's columns, then the excluded row's.
+    Update { assignments: Vec<(usize, Expr)>, filter: Option<Expr>, schema: DFSchemaRef },
+}
+
+/// `RETURNING`, over the affected rows.
+#[derive(Clone, Debug)]
+pub struct Returning {
+    pub expressions: Vec<Expr>,
+    /// The row the expressions are over: the table's columns in order, then, for UPDATE FROM and DELETE USING, the
+    /// columns of the other relations in the order of `source`'s trailing columns.
+    pub schema: DFSchemaRef,
+    pub columns: Vec<OutputColumn>,
+}
+
+/// `UPDATE`: the source gives `_segment, _ordinal, _row`, the new values of all table columns, the old values of
+/// the key columns (key order), and `extra` columns of the FROM list that RETURNING reads.
+#[derive(Clone, Debug)]
+pub struct UpdatePlan {
+    pub table: Arc<TableMeta>,
+    pub source: LogicalPlan,
+    /// Number of trailing columns that only RETURNING reads.
+    pub extra: usize,
+    pub returning: Option<Returning>,
+    pub parameters: Vec<ColumnType>,
+    pub tables: Vec<TableId>,
+}
+
+/// `DELETE`: the source gives `_segment, _ordinal, _row`, all table columns, and `extra` columns of the USING list
+/// that RETURNING reads.
+#[derive(Clone, Debug)]
+pub struct DeletePlan {
+    pub table: Arc<TableMeta>,
+    pub source: LogicalPlan,
+    /// Number of trailing columns that only RETURNING reads.
+    pub extra: usize,
+    pub returning: Option<Returning>,
+    pub parameters: Vec<ColumnType>,
+    pub tables: Vec<TableId>,
+}
+
+/// `TRUNCATE`.
+#[derive(Clone, Debug)]
+pub struct TruncatePlan {
+    pub tables: Vec<Arc<TableMeta>>,
+    pub restart_identity: bool,
+}
+
+/// `EXPLAIN`.
+#[derive(Clone, Debug)]
+pub struct ExplainPlan {
+    pub options: ExplainOptions,
+    pub plan: Box<Plan>,
+}
+
+/// The options of `EXPLAIN`, with PostgreSQL's defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainOptions {
+    pub analyze: bool,
+    pub verbose: bool,
+    pub costs: bool,
+    pub buffers: bool,
+    pub timing: bool,
+    pub summary: bool,
+    pub format: ExplainFormat,
+}
+
+/// How `EXPLAIN` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExplainFormat {
+    Text,
+    Json,
+}
+
+/// `COPY`.
+#[derive(Clone, Debug)]
+pub enum CopyPlan {
+    From(CopyFrom),
+    To { query: QueryPlan, options: CopyOptions },
+}
+
+/// `COPY … FROM STDIN`.
+#[derive(Clone, Debug)]
+pub struct CopyFrom {
+    pub table: Arc<TableMeta>,
+    /// Positions of the table columns that the data's fields go to, in field order.
+    pub columns: Vec<usize>,
+    /// For each table column not among `columns` that has a default: its position and value, without input columns.
+    pub defaults: Vec<(usize, Expr)>,
+    pub options: CopyOptions,
+}
+
+/// The options of `COPY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOptions {
+    pub format: CopyFormat,
+    pub delimiter: u8,
+    pub null: String,
+    pub header: CopyHeader,
+    pub quote: u8,
+    pub escape: u8,
+    /// Columns (by name) whose values are quoted always; `*` is every column.
+    pub force_quote: Vec<String>,
+    /// Columns whose values never match the null string.
+    pub force_not_null: Vec<String>,
+    /// Columns whose quoted values match the null string too.
+    pub force_null: Vec<String>,
+}
+
+/// How the rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyFormat {
+    Text,
+    Csv,
+    Binary,
+}
+
+/// The first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyHeader {
+    No,
+    Yes,
+    /// The line must name the columns.
+    Match,
+}
+
+/// DDL, as values; ids and OIDs are drawn when it is carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DdlCommand {
+    CreateTable(CreateTable),
+    DropTable { tables: Vec<Arc<TableMeta>>, skipped: Vec<String>, cascade: bool },
+    CreateExtension { name: String, if_not_exists: bool },
+    DropExtension { name: String, if_exists: bool },
+    CreateDatabase { name: String },
+    DropDatabase { name: String, if_exists: bool },
+}
+
+/// `CREATE TABLE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateTable {
+    pub namespace: String,
+    pub name: String,
+    /// Whether a relation of the name exists; only with IF NOT EXISTS, else it is an error.
+    pub exists: bool,
+    pub columns: Vec<NewColumn>,
+    pub primary_key: Option<NewKey>,
+}
+
+/// A column of a new table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewColumn {
+    pub name: String,
+    pub ty: ColumnType,
+    pub nullable: bool,
+    /// SQL text; for `sequence` columns it is `nextval('<schema>.<sequence>'::regclass)`.
+    pub default: Option<String>,
+    pub identity: Option<Identity>,
+    /// The sequence to create with the table and owned by this column.
+    pub sequence: Option<NewSequence>,
+}
+
+/// A sequence made for a serial or identity column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSequence {
+    pub name: String,
+    pub ty: ColumnType,
+    pub start: i64,
+    pub increment: i64,
+    pub minimum: i64,
+    pub maximum: i64,
+}
+
+/// The primary key of a new table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    pub name: String,
+    /// Positions of the columns, in key order.
+    pub columns: Vec<usize>,
+}
+
+/// Commands about the session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionCommand {
+    Set { name: String, value: SetValue, local: bool },
+    Reset { name: String },
+    ResetAll,
+    Show { name: String },
+    ShowAll,
+    Discard(DiscardTarget),
+    /// `None` is ALL.
+    Deallocate { name: Option<String> },
+    /// `SET SESSION CHARACTERISTICS AS TRANSACTION …`.
+    SetCharacteristics(TransactionModes),
+}
+
+/// The right side of `SET`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetValue {
+    Default,
+    /// One text per list element, without quotes.
+    Values(Vec<String>),
+}
+
+/// What `DISCARD` throws away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiscardTarget {
+    All,
+    Plans,
+    Sequences,
+    Temporary,
+}
+
+/// Transaction control.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TransactionCommand {
+    /// `start`: written as START TRANSACTION, which is then the tag.
+    Begin { modes: TransactionModes, start: bool },
+    Commit { chain: bool },
+    Rollback { chain: bool },
+    /// `SET TRANSACTION …`.
+    SetModes(TransactionModes),
+}
+
+/// Transaction modes; `None` is what the session's default says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TransactionModes {
+    pub isolation: Option<Isolation>,
+    pub read_only: Option<bool>,
+    pub deferrable: Option<bool>,
+}
+
+/// PostgreSQL's isolation levels; READ UNCOMMITTED behaves as READ COMMITTED, SERIALIZABLE as REPEATABLE READ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    ReadUncommitted,
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}

@@ -1,0 +1,145 @@
+//! VALUES lists.
+
+use datafusion::common::Column;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use exec::functions::common_type;
+use proto::ColumnType;
+use sqlparser::ast;
+
+use super::{Planned, QueryColumn, Unknowns};
+use crate::binder::{Binder, Bound};
+use crate::environment::{Env, Outside, Place};
+use crate::error::{Result, from_datafusion, syntax};
+use crate::expression::constant;
+use crate::scope::{Relations, Scope};
+
+/// Bound rows of equal length.
+pub(crate) type ValueRows = Vec<Vec<Bound>>;
+
+impl Binder<'_> {
+    pub(super) fn values(
+        &self,
+        values: &ast::Values,
+        outside: Outside<'_>,
+        unknowns: Unknowns<'_>,
+    ) -> Result<Planned> {
+        let relations = Relations::default();
+        let env = Env {
+            scope: Scope { relations: &relations, outer: outside.scope },
+            ctes: outside.ctes,
+            place: Place::Values,
+            windows: &[],
+        };
+        let mut rows: ValueRows = Vec::with_capacity(values.rows.len());
+        for row in &values.rows {
+            let row = row.iter().map(|cell| self.bind(cell, &env)).collect::<Result<Vec<_>>>()?;
+            if rows.first().is_some_and(|first| first.len() != row.len()) {
+                return Err(syntax("VALUES lists must all be the same length"));
+            }
+            rows.push(row);
+        }
+        let width = rows.first().map_or(0, Vec::len);
+        let mut types = Vec::with_capacity(width);
+        for position in 0..width {
+            let known: Vec<_> = rows.iter().map(|row| row[position].known()).collect();
+            let wanted = match unknowns {
+                Unknowns::Wanted(wanted) => wanted.get(position).map(|ty| ty.without_typmod()),
+                _ => None,
+            };
+            types.push(match wanted {
+                Some(wanted) if known.iter().all(Option::is_none) => wanted,
+                _ => common_type("VALUES", &known)?.without_typmod(),
+            });
+        }
+        let rows = rows
+            .into_iter()
+            .map(|row| row.into_iter().zip(&types).map(|(cell, ty)| self.implicit(cell, *ty)).collect())
+            .collect::<Result<ValueRows>>()?;
+        let names: Vec<String> = (1..=width).map(|number| format!("column{number}")).collect();
+        let plan = self.value_rows(rows, &names)?;
+        let columns = names
+            .into_iter()
+            .zip(types)
+            .map(|(name, ty)| QueryColumn {
+                column: Column::new_unqualified(name.clone()),
+                name,
+                ty,
+                origin: None,
+            })
+            .collect();
+        Ok(Planned { plan, columns })
+    }
+
+    /// A relation of rows whose cells of one column are of one type, with the given column names.
+    pub(crate) fn value_rows(&self, rows: ValueRows, names: &[String]) -> Result<LogicalPlan> {
+        let simple = rows.iter().flatten().all(|cell| is_simple(&cell.expr));
+        if rows.len() > 1 && simple {
+            return plain_rows(rows, names);
+        }
+        let mut plans = rows.into_iter().map(|row| single_row(row, names));
+        let Some(first) = plans.next() else { return Err(syntax("VALUES without rows")) };
+        plans.try_fold(first?, |plan, next| {
+            LogicalPlanBuilder::from(plan)
+                .union(next?)
+                .and_then(LogicalPlanBuilder::build)
+                .map_err(from_datafusion)
+        })
+    }
+}
+
+/// Whether an expression can stand in DataFusion's VALUES, which are computed while planning.
+fn is_simple(expression: &Expr) -> bool {
+    use datafusion::common::tree_node::TreeNode;
+    !expression.is_volatile()
+        && !expression
+            .exists(|node| {
+                Ok(matches!(
+                    node,
+                    Expr::ScalarSubquery(_)
+                        | Expr::Exists(_)
+                        | Expr::InSubquery(_)
+                        | Expr::SetComparison(_)
+                        | Expr::OuterReferenceColumn(..)
+                ))
+            })
+            .unwrap_or(true)
+}
+
+fn single_row(row: Vec<Bound>, names: &[String]) -> Result<LogicalPlan> {
+    let expressions = if row.is_empty() {
+        vec![lit(true).alias("__row")]
+    } else {
+        row.into_iter().zip(names).map(|(cell, name)| aliased(cell.expr, cell.ty, name)).collect()
+    };
+    LogicalPlanBuilder::empty(true)
+        .project(expressions)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(from_datafusion)
+}
+
+fn plain_rows(rows: ValueRows, names: &[String]) -> Result<LogicalPlan> {
+    let types: Vec<ColumnType> = rows.first().map_or_else(Vec::new, |row| row.iter().map(|cell| cell.ty).collect());
+    let rows = rows.into_iter().map(|row| row.into_iter().map(|cell| cell.expr).collect()).collect();
+    let values =
+        LogicalPlanBuilder::values(rows).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
+    let columns: Vec<Column> = values.schema().columns();
+    let expressions = columns
+        .into_iter()
+        .zip(types)
+        .zip(names)
+        .map(|((column, ty), name)| aliased(Expr::Column(column), ty, name))
+        .collect();
+    super::project(values, expressions)
+}
+
+/// An alias that carries the type's metadata where the Arrow type alone does not tell it.
+fn aliased(expression: Expr, ty: ColumnType, name: &str) -> Expr {
+    if let Expr::Literal(value, None) = expression {
+        return constant(value, ty).alias(name);
+    }
+    if ColumnType::of_data_type(&ty.data_type()) == ty {
+        return expression.alias(name);
+    }
+    let metadata = ty.metadata().into_iter().collect::<std::collections::BTreeMap<_, _>>();
+    expression.alias_with_metadata(name, Some(datafusion::common::metadata::FieldMetadata::from(metadata)))
+}

@@ -1,0 +1,229 @@
+//! SQL text to statements: one token pass, sqlparser behind it, and a small parser of our own for the commands that
+//! sqlparser does not know or reads in its own way (COPY, SET, SHOW, BEGIN, EXPLAIN options, …).
+//!
+//! What it is not: no names are resolved here and no types are known; the same text always gives the same
+//! statements.
+//!
+//! Invariants: every token and every AST identifier carries the character position (from 1) in the whole text as the
+//! column of its span; no text, however deep or long, overflows the stack, neither when parsed nor when dropped.
+
+use std::ops::Deref;
+
+use proto::{ErrorKind, SqlError};
+use sqlparser::ast;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::TokenWithSpan;
+
+use crate::plan::{CopyOptions, DiscardTarget, ExplainOptions, SessionCommand, TransactionCommand};
+
+mod command;
+mod copy;
+mod cursor;
+mod depth;
+mod errors;
+mod session;
+mod tokens;
+mod transaction;
+
+pub(crate) use depth::too_deep;
+pub use tokens::{MAX_STATEMENT_BYTES, tokens};
+
+/// How deep sqlparser may recurse; the depth check refuses earlier.
+const RECURSION_LIMIT: usize = 2_000;
+/// Statements with fewer tokens are parsed on the caller's stack.
+const SMALL_STATEMENT: usize = 200;
+/// The stack that larger statements are parsed, planned and dropped on.
+const BIG_STACK: usize = 256 * 1024 * 1024;
+
+/// One statement of a text.
+#[derive(Debug)]
+pub struct Parsed {
+    pub statement: Statement,
+    /// The statement's own text, without the semicolon.
+    pub text: String,
+    /// Where the statement starts in the whole text: characters, from 1.
+    pub position: u32,
+}
+
+/// A statement, by who understands it.
+#[derive(Debug)]
+pub enum Statement {
+    /// A query, DML or DDL in sqlparser's form.
+    Sql(Ast),
+    Copy(CopyStatement),
+    Explain(ExplainOptions, Box<Statement>),
+    Session(SessionCommand),
+    Transaction(TransactionCommand),
+    Checkpoint,
+    CreateExtension { name: String, if_not_exists: bool },
+    DropExtension { name: String, if_exists: bool },
+    /// Parsed far enough to say what it is; planning it gives 0A000.
+    Unsupported(String),
+}
+
+/// `COPY`.
+#[derive(Debug)]
+pub struct CopyStatement {
+    pub source: CopySource,
+    /// Whether rows leave the server.
+    pub to: bool,
+    pub options: CopyOptions,
+}
+
+/// What is copied.
+#[derive(Debug)]
+pub enum CopySource {
+    Table { name: ast::ObjectName, columns: Vec<ast::Ident> },
+    Query(Ast),
+}
+
+/// A statement of sqlparser that may be deep: dropping it never overflows the stack.
+#[derive(Debug)]
+pub struct Ast {
+    statement: Option<Box<ast::Statement>>,
+    deep: bool,
+}
+
+impl Ast {
+    fn new(statement: ast::Statement, tokens: usize) -> Self {
+        Self { statement: Some(Box::new(statement)), deep: tokens >= SMALL_STATEMENT }
+    }
+
+    /// Whether the statement is large enough to want a big stack.
+    pub(crate) const fn is_deep(&self) -> bool {
+        self.deep
+    }
+}
+
+impl Deref for Ast {
+    type Target = ast::Statement;
+
+    fn deref(&self) -> &ast::Statement {
+        #[expect(clippy::expect_used, reason = "the statement is taken out only by Drop")]
+        self.statement.as_deref().expect("present until dropped")
+    }
+}
+
+impl Drop for Ast {
+    fn drop(&mut self) {
+        if self.deep
+            && let Some(statement) = self.statement.take()
+        {
+            on_big_stack(|| drop(statement));
+        }
+    }
+}
+
+/// Runs `work` where recursion proportional to an accepted statement's size fits.
+pub(crate) fn on_big_stack<T>(work: impl FnOnce() -> T) -> T {
+    stacker::grow(BIG_STACK, work)
+}
+
+/// The statements of a text, separated by semicolons; empty ones are left out.
+///
+/// # Errors
+/// 42601 with the position of the first token that cannot follow, 54001 when the text nests too deep, 54000 when it
+/// is too long. Nothing of the text has been run then.
+pub fn parse(text: &str) -> Result<Vec<Parsed>, SqlError> {
+    let tokens = tokens(text)?;
+    depth::check(&tokens)?;
+    if tokens.len() < SMALL_STATEMENT {
+        return split(text, tokens);
+    }
+    on_big_stack(|| split(text, tokens))
+}
+
+/// One expression, as stored for a column default.
+///
+/// # Errors
+/// Those of `parse`.
+pub fn parse_expression(text: &str) -> Result<ast::Expr, SqlError> {
+    let tokens = tokens(text)?;
+    depth::check(&tokens)?;
+    let source = errors::Source::new(text);
+    on_big_stack(|| {
+        let mut parser = parser(tokens);
+        let expression = parser.parse_expr().map_err(|error| source.parser_error(&error))?;
+        let next = parser.peek_token();
+        if next.token == sqlparser::tokenizer::Token::EOF {
+            Ok(expression)
+        } else {
+            Err(source.near(next.span))
+        }
+    })
+}
+
+fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
+    static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+    Parser::new(&DIALECT).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens)
+}
+
+fn split(text: &str, tokens: Vec<TokenWithSpan>) -> Result<Vec<Parsed>, SqlError> {
+    let source = errors::Source::new(text);
+    let mut statements = Vec::new();
+    let mut current = Vec::new();
+    for token in tokens {
+        if token.token == sqlparser::tokenizer::Token::SemiColon {
+            finish(&source, std::mem::take(&mut current), &mut statements)?;
+        } else {
+            current.push(token);
+        }
+    }
+    finish(&source, current, &mut statements)?;
+    Ok(statements)
+}
+
+fn finish(
+    source: &errors::Source<'_>,
+    tokens: Vec<TokenWithSpan>,
+    statements: &mut Vec<Parsed>,
+) -> Result<(), SqlError> {
+    let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else {
+        return Ok(());
+    };
+    let (start, end) = (first.span.start.column, last.span.end.column);
+    let statement = statement(source, tokens)?;
+    statements.push(Parsed {
+        statement,
+        text: source.slice(start, end).to_owned(),
+        position: u32::try_from(start).unwrap_or(u32::MAX),
+    });
+    Ok(())
+}
+
+/// One statement: ours when its first words say so, else sqlparser's.
+fn statement(source: &errors::Source<'_>, tokens: Vec<TokenWithSpan>) -> Result<Statement, SqlError> {
+    if let Some(statement) = command::parse(source, &tokens)? {
+        return Ok(statement);
+    }
+    sql(source, tokens).map(Statement::Sql)
+}
+
+fn sql(source: &errors::Source<'_>, tokens: Vec<TokenWithSpan>) -> Result<Ast, SqlError> {
+    let count = tokens.len();
+    let mut parser = parser(tokens);
+    let statement = parser.parse_statement().map_err(|error| source.parser_error(&error))?;
+    let next = parser.peek_token();
+    let statement = Ast::new(statement, count);
+    if next.token == sqlparser::tokenizer::Token::EOF { Ok(statement) } else { Err(source.near(next.span)) }
+}
+
+/// 42601 without a better idea of where.
+fn syntax_error(message: impl Into<String>) -> SqlError {
+    SqlError::new(ErrorKind::SyntaxError, message)
+}
+
+/// What `DISCARD` takes.
+fn discard_target(word: &str) -> Option<DiscardTarget> {
+    Some(match word {
+        "all" => DiscardTarget::All,
+        "plans" => DiscardTarget::Plans,
+        "sequences" => DiscardTarget::Sequences,
+        "temp" | "temporary" => DiscardTarget::Temporary,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests;

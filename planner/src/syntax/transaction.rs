@@ -1,0 +1,89 @@
+//! BEGIN, START TRANSACTION, COMMIT, END, ROLLBACK, ABORT and their modes.
+
+use proto::SqlError;
+use sqlparser::tokenizer::Token;
+
+use super::Statement;
+use super::cursor::Cursor;
+use crate::plan::{Isolation, TransactionCommand, TransactionModes};
+
+pub(super) fn parse(first: &str, mut cursor: Cursor<'_>) -> Result<Statement, SqlError> {
+    let command = match first {
+        "begin" | "start" => {
+            let start = first == "start";
+            if start {
+                cursor.expect_keyword("transaction")?;
+            } else {
+                optional_word(&mut cursor);
+            }
+            TransactionCommand::Begin { modes: modes(&mut cursor)?, start }
+        }
+        _ => {
+            if cursor.keyword("prepared") {
+                let verb = first.to_ascii_uppercase();
+                return Ok(Statement::Unsupported(format!("{verb} PREPARED")));
+            }
+            optional_word(&mut cursor);
+            if first == "rollback" && cursor.keyword("to") {
+                return Ok(Statement::Unsupported("ROLLBACK TO SAVEPOINT".to_owned()));
+            }
+            let chain = chain(&mut cursor)?;
+            if matches!(first, "commit" | "end") {
+                TransactionCommand::Commit { chain }
+            } else {
+                TransactionCommand::Rollback { chain }
+            }
+        }
+    };
+    cursor.expect_end()?;
+    Ok(Statement::Transaction(command))
+}
+
+fn optional_word(cursor: &mut Cursor<'_>) {
+    let _ = cursor.keyword("transaction") || cursor.keyword("work");
+}
+
+fn chain(cursor: &mut Cursor<'_>) -> Result<bool, SqlError> {
+    if !cursor.keyword("and") {
+        return Ok(false);
+    }
+    let no = cursor.keyword("no");
+    cursor.expect_keyword("chain")?;
+    Ok(!no)
+}
+
+/// A possibly empty list of transaction modes.
+pub(super) fn modes(cursor: &mut Cursor<'_>) -> Result<TransactionModes, SqlError> {
+    let mut modes = TransactionModes::default();
+    while !cursor.is_at_end() {
+        if cursor.keywords(&["isolation", "level"]) {
+            modes.isolation = Some(isolation(cursor)?);
+        } else if cursor.keywords(&["read", "only"]) {
+            modes.read_only = Some(true);
+        } else if cursor.keywords(&["read", "write"]) {
+            modes.read_only = Some(false);
+        } else if cursor.keyword("deferrable") {
+            modes.deferrable = Some(true);
+        } else if cursor.keywords(&["not", "deferrable"]) {
+            modes.deferrable = Some(false);
+        } else {
+            return Err(cursor.error());
+        }
+        cursor.token(&Token::Comma);
+    }
+    Ok(modes)
+}
+
+fn isolation(cursor: &mut Cursor<'_>) -> Result<Isolation, SqlError> {
+    if cursor.keywords(&["read", "uncommitted"]) {
+        Ok(Isolation::ReadUncommitted)
+    } else if cursor.keywords(&["read", "committed"]) {
+        Ok(Isolation::ReadCommitted)
+    } else if cursor.keywords(&["repeatable", "read"]) {
+        Ok(Isolation::RepeatableRead)
+    } else if cursor.keyword("serializable") {
+        Ok(Isolation::Serializable)
+    } else {
+        Err(cursor.error())
+    }
+}
