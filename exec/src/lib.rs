@@ -17,6 +17,8 @@ pub mod rows;
 pub mod scan;
 pub mod statement;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod text;
 
 pub use engine::{Engine, EngineSettings, ExplainOptions};

@@ -1,1 +1,78 @@
+//! Every function, operator and cast against the answers of PostgreSQL 16 with pgvector 0.8, recorded in
+//! `tests/recorded.txt` as `expression => text` or `expression => ERROR code message`.
 
+use proto::ErrorKind;
+
+use super::*;
+use crate::testing::{bind, evaluate};
+
+/// The code that the recorded errors carry for a kind.
+fn code(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::FeatureNotSupported => "0A000",
+        ErrorKind::DataException => "22000",
+        ErrorKind::StringDataRightTruncation => "22001",
+        ErrorKind::NumericValueOutOfRange => "22003",
+        ErrorKind::NullValueNotAllowed => "22004",
+        ErrorKind::InvalidDatetimeFormat => "22007",
+        ErrorKind::DatetimeFieldOverflow => "22008",
+        ErrorKind::SubstringError => "22011",
+        ErrorKind::DivisionByZero => "22012",
+        ErrorKind::InvalidParameterValue => "22023",
+        ErrorKind::InvalidTextRepresentation => "22P02",
+        ErrorKind::UndefinedObject => "42704",
+        ErrorKind::AmbiguousFunction => "42725",
+        ErrorKind::DatatypeMismatch => "42804",
+        ErrorKind::CannotCoerce => "42846",
+        ErrorKind::UndefinedFunction => "42883",
+        ErrorKind::ProgramLimitExceeded => "54000",
+        _ => "other",
+    }
+}
+
+async fn answer(expression: &str) -> String {
+    let result = match bind(expression) {
+        Ok(bound) => evaluate(bound).await,
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(Some(text)) => text,
+        Ok(None) => "NULL".to_owned(),
+        Err(error) => format!("ERROR {} {}", code(error.kind), error.message),
+    }
+}
+
+#[tokio::test]
+async fn recorded_answers_of_postgresql() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for line in include_str!("tests/recorded.txt").lines() {
+        let (expression, expected) = line.split_once(" => ").expect("a recorded line");
+        count += 1;
+        let got = answer(expression).await;
+        if got != expected {
+            wrong.push(format!("{expression}\n    expected {expected}\n    got      {got}"));
+        }
+    }
+    assert!(count > 500, "only {count} recorded answers");
+    assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_type_name_in_the_tables_exists() {
+    use signature::Parameter;
+    let any = ["concat", "concat_ws", "||", "pg_typeof", "count"];
+    for function in FUNCTIONS.values().chain(OPERATORS.values()) {
+        for signature in &function.signatures {
+            let unknown = signature.parameters.contains(&Parameter::Any) || signature.result == Parameter::Any;
+            assert!(!unknown || any.contains(&function.name.as_str()), "{}: {signature:?}", function.name);
+        }
+    }
+}
+
+#[test]
+fn distance_operators_have_their_functions() {
+    for metric in proto::DistanceMetric::ALL {
+        assert_eq!(distance::operator_function(metric).name(), metric.operator_function());
+    }
+}

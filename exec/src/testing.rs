@@ -1,0 +1,276 @@
+//! What this crate's tests share: a statement context, an engine, and a binder for the expressions of the
+//! recorded answers, which stands where the planner stands in the product.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::expr::ScalarFunction;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlanBuilder, Operator, binary_expr, lit};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use futures::StreamExt;
+use parking_lot::Mutex;
+use proto::catalog::CatalogSnapshot;
+use proto::time::{Clock, Dice};
+use proto::{ColumnType, DatabaseId, ErrorKind, SequenceId, SqlError, TypeKind};
+
+use crate::functions::{self, CastContext, FunctionKind, cast, common_type};
+use crate::statement::SequenceValues;
+use crate::text::{TimeZone, write_value};
+use crate::{CancelFlag, Engine, EngineSettings, SequenceSource, SessionValues, StatementContext, to_sql_error};
+
+/// A clock that moves a microsecond at every look.
+#[derive(Debug, Default)]
+pub(crate) struct TestClock(AtomicU64);
+
+impl Clock for TestClock {
+    fn now_millis(&self) -> u64 {
+        1_767_225_600_000
+    }
+
+    fn monotonic_micros(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Dice that count.
+#[derive(Debug, Default)]
+pub(crate) struct TestDice(AtomicU64);
+
+impl Dice for TestDice {
+    fn next_u64(&self) -> u64 {
+        self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
+    }
+}
+
+/// A sequence that counts from 1.
+#[derive(Debug, Default)]
+pub(crate) struct Counting(AtomicU64);
+
+#[async_trait]
+impl SequenceSource for Counting {
+    async fn next_values(&self, _sequence: SequenceId, count: usize) -> Result<Vec<i64>, SqlError> {
+        let first = self.0.fetch_add(count as u64, Ordering::Relaxed);
+        Ok((first + 1..=first + count as u64).map(|value| value as i64).collect())
+    }
+}
+
+/// Values of a session of user `elanus` in 2026.
+pub(crate) fn session() -> SessionValues {
+    SessionValues {
+        transaction_micros: 1_767_225_600_000_000,
+        statement_micros: 1_767_225_600_000_001,
+        clock: Arc::new(TestClock::default()),
+        dice: Arc::new(TestDice::default()),
+        user: "elanus".to_owned(),
+        session_user: "elanus".to_owned(),
+        database: "elanus".to_owned(),
+        database_id: DatabaseId(1),
+        search_path: vec!["public".to_owned()],
+        time_zone: TimeZone::UTC,
+        settings: BTreeMap::new(),
+        backend_pid: 7,
+        catalog: Arc::new(CatalogSnapshot::default()),
+        sequence_values: Arc::new(Mutex::new(SequenceValues::default())),
+    }
+}
+
+/// A statement of such a session without tables.
+pub(crate) fn context() -> StatementContext {
+    StatementContext {
+        snapshots: HashMap::new(),
+        session: Arc::new(session()),
+        sequences: Arc::new(Counting::default()),
+        cancel: CancelFlag::new(),
+        enable_knn: true,
+    }
+}
+
+/// An engine without memory limit and own rules.
+pub(crate) fn engine() -> Engine {
+    Engine::new(EngineSettings { memory_limit_bytes: None, target_partitions: 2 }, Vec::new()).expect("an engine")
+}
+
+/// Evaluates one expression through the engine and prints it as the wire would.
+pub(crate) async fn evaluate(expression: Expr) -> Result<Option<String>, SqlError> {
+    let plan = LogicalPlanBuilder::empty(true)
+        .project([expression.alias("x")])
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(to_sql_error)?;
+    let mut stream = engine().execute(plan, Arc::new(context())).await?;
+    let batch = stream.next().await.expect("one batch").map_err(to_sql_error)?;
+    let column = batch.column(0);
+    if column.is_null(0) || *column.data_type() == arrow::datatypes::DataType::Null {
+        return Ok(None);
+    }
+    let ty = ColumnType::of_field(stream.schema().field(0));
+    let mut text = String::new();
+    write_value(column.as_ref(), 0, ty, &TimeZone::UTC, &mut text)?;
+    Ok(Some(text))
+}
+
+/// An expression with its type; none for unknown literals.
+type Bound = (Expr, Option<ColumnType>);
+
+/// Binds PostgreSQL's text of an expression.
+pub(crate) fn bind(text: &str) -> Result<Expr, SqlError> {
+    let dialect = PostgreSqlDialect {};
+    let parsed = Parser::new(&dialect)
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_expr())
+        .map_err(|error| SqlError::new(ErrorKind::SyntaxError, error.to_string()))?;
+    expression(&parsed).map(|bound| bound.0)
+}
+
+fn typed(expression: Expr) -> Result<Bound, SqlError> {
+    let schema = datafusion::common::DFSchema::empty();
+    let (_, field) = expression.to_field(&schema).map_err(to_sql_error)?;
+    let ty = ColumnType::of_field(&field);
+    Ok((expression, Some(ty)))
+}
+
+fn to_type(bound: Bound, target: ColumnType) -> Expr {
+    match bound.1 {
+        Some(ty) if ty == target => bound.0,
+        _ => cast(bound.0, target, CastContext::Implicit),
+    }
+}
+
+fn call(name: &str, arguments: Vec<Bound>) -> Result<Bound, SqlError> {
+    let types: Vec<_> = arguments.iter().map(|bound| bound.1).collect();
+    let Some(function) = functions::find(name) else {
+        return Err(functions::resolve::no_such_function_for(name, &types));
+    };
+    let choice = function.resolve(&types)?;
+    let FunctionKind::Scalar(func) = &function.kind else {
+        return Err(SqlError::unsupported(name));
+    };
+    let args = arguments.into_iter().zip(&choice.arguments).map(|(bound, ty)| to_type(bound, *ty)).collect();
+    typed(Expr::ScalarFunction(ScalarFunction { func: Arc::clone(func), args }))
+}
+
+fn operate(operator: &str, arguments: Vec<Bound>) -> Result<Bound, SqlError> {
+    let types: Vec<_> = arguments.iter().map(|bound| bound.1).collect();
+    let (func, choice) = functions::resolve_operator(operator, &types)?;
+    let args = arguments.into_iter().zip(&choice.arguments).map(|(bound, ty)| to_type(bound, *ty)).collect();
+    typed(Expr::ScalarFunction(ScalarFunction { func, args }))
+}
+
+fn literal(value: &ast::Value) -> Result<Bound, SqlError> {
+    match value {
+        ast::Value::Number(digits, _) => {
+            if let Ok(value) = digits.parse::<i32>() {
+                return Ok((lit(value), Some(ColumnType::INT4)));
+            }
+            if let Ok(value) = digits.parse::<i64>() {
+                return Ok((lit(value), Some(ColumnType::INT8)));
+            }
+            let text = Expr::Literal(ScalarValue::Utf8(Some(digits.clone())), None);
+            typed(cast(text, TypeKind::Numeric.into(), CastContext::Explicit))
+        }
+        ast::Value::SingleQuotedString(text) => Ok((lit(text.clone()), None)),
+        ast::Value::Boolean(value) => Ok((lit(*value), Some(ColumnType::BOOL))),
+        ast::Value::Null => Ok((Expr::Literal(ScalarValue::Utf8(None), None), None)),
+        other => Err(SqlError::unsupported(other)),
+    }
+}
+
+fn named_type(data_type: &ast::DataType) -> Result<ColumnType, SqlError> {
+    let text = data_type.to_string().to_lowercase();
+    let (name, modifier) = match text.split_once('(') {
+        Some((name, modifier)) if !text.ends_with("[]") => (name.to_owned(), modifier.trim_end_matches(')')),
+        _ => (text.clone(), ""),
+    };
+    let ty = ColumnType::from_name(&name).ok_or_else(|| SqlError::unsupported(&text))?;
+    let numbers: Vec<i32> = modifier.split(',').filter_map(|part| part.trim().parse().ok()).collect();
+    let typmod = match (ty.kind, numbers.as_slice()) {
+        (TypeKind::Numeric, [precision, scale]) => ((precision << 16) | scale) + 4,
+        (TypeKind::Vector, [dimensions]) => *dimensions,
+        (TypeKind::Bpchar, []) if name == "char" => 5,
+        (_, [length]) => length + 4,
+        _ => -1,
+    };
+    Ok(ColumnType { typmod, ..ty })
+}
+
+fn compare(operator: Operator, left: Bound, right: Bound) -> Result<Bound, SqlError> {
+    let common = common_type("operator", &[left.1, right.1])?;
+    let compared = binary_expr(to_type(left, common), operator, to_type(right, common));
+    Ok((compared, Some(ColumnType::BOOL)))
+}
+
+fn binary(left: Bound, operator: &BinaryOperator, right: Bound) -> Result<Bound, SqlError> {
+    match operator {
+        BinaryOperator::Eq => compare(Operator::Eq, left, right),
+        BinaryOperator::Lt => compare(Operator::Lt, left, right),
+        BinaryOperator::And => Ok((
+            to_type(left, ColumnType::BOOL).and(to_type(right, ColumnType::BOOL)),
+            Some(ColumnType::BOOL),
+        )),
+        BinaryOperator::Or => Ok((
+            to_type(left, ColumnType::BOOL).or(to_type(right, ColumnType::BOOL)),
+            Some(ColumnType::BOOL),
+        )),
+        other => operate(&other.to_string(), vec![left, right]),
+    }
+}
+
+fn expression(parsed: &ast::Expr) -> Result<Bound, SqlError> {
+    match parsed {
+        ast::Expr::Value(value) => literal(&value.value),
+        ast::Expr::Nested(inner) => expression(inner),
+        ast::Expr::Cast { expr, data_type, .. } => {
+            let target = named_type(data_type)?;
+            let source = expression(expr)?;
+            if let Some(from) = source.1
+                && functions::cast_context(from, target).is_none()
+            {
+                return Err(SqlError::new(
+                    ErrorKind::CannotCoerce,
+                    format!("cannot cast type {} to {}", from.display(), target.display()),
+                ));
+            }
+            typed(cast(source.0, target, CastContext::Explicit))
+        }
+        ast::Expr::UnaryOp { op: ast::UnaryOperator::Not, expr } => {
+            let inner = to_type(expression(expr)?, ColumnType::BOOL);
+            Ok((Expr::Not(Box::new(inner)), Some(ColumnType::BOOL)))
+        }
+        ast::Expr::UnaryOp { op, expr } => operate(&op.to_string(), vec![expression(expr)?]),
+        ast::Expr::BinaryOp { left, op, right } => binary(expression(left)?, op, expression(right)?),
+        ast::Expr::IsNull(inner) => Ok((expression(inner)?.0.is_null(), Some(ColumnType::BOOL))),
+        ast::Expr::IsNotNull(inner) => Ok((expression(inner)?.0.is_not_null(), Some(ColumnType::BOOL))),
+        ast::Expr::Extract { field, expr, .. } => {
+            let unit = (lit(field.to_string().to_lowercase()), Some(ColumnType::TEXT));
+            call("extract", vec![unit, expression(expr)?])
+        }
+        ast::Expr::Ceil { expr, .. } => call("ceil", vec![expression(expr)?]),
+        ast::Expr::Floor { expr, .. } => call("floor", vec![expression(expr)?]),
+        ast::Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let mut arguments = vec![expression(expr)?];
+            for part in [substring_from, substring_for].into_iter().flatten() {
+                arguments.push(expression(part)?);
+            }
+            call("substring", arguments)
+        }
+        ast::Expr::Function(function) => {
+            let FunctionArguments::List(list) = &function.args else {
+                return call(&function.name.to_string(), Vec::new());
+            };
+            let arguments = list
+                .args
+                .iter()
+                .map(|argument| match argument {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(inner)) => expression(inner),
+                    other => Err(SqlError::unsupported(other)),
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            call(&function.name.to_string().to_lowercase(), arguments)
+        }
+        other => Err(SqlError::unsupported(other)),
+    }
+}
