@@ -79,7 +79,13 @@ static FUNCTIONS: LazyLock<HashMap<String, Function>> = LazyLock::new(|| {
 });
 
 static OPERATORS: LazyLock<HashMap<String, Function>> = LazyLock::new(|| {
-    arithmetic::operators().into_iter().map(scalar_entry).map(|f| (f.name.clone(), f)).collect()
+    let distances = proto::DistanceMetric::ALL.into_iter().map(distance::operator);
+    arithmetic::operators()
+        .into_iter()
+        .map(scalar_entry)
+        .chain(distances)
+        .map(|function| (function.name.clone(), function))
+        .collect()
 });
 
 fn pg_functions() -> Vec<overload::PgFunction> {
@@ -110,7 +116,8 @@ pub fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.get(name)
 }
 
-/// The function behind an arithmetic operator (`+ - * / % ^ || & | # ~ << >>`), prefix forms included.
+/// The function behind an operator (`+ - * / % ^ || & | # ~ << >>`, prefix forms included, and the distance
+/// operators); comparisons are DataFusion's.
 #[must_use]
 pub fn find_operator(operator: &str) -> Option<&'static Function> {
     OPERATORS.get(operator)

@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlanBuilder, Operator, binary_expr, lit};
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments};
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments,
+};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use futures::StreamExt;
@@ -21,7 +23,9 @@ use proto::{ColumnType, DatabaseId, ErrorKind, SequenceId, SqlError, TypeKind};
 use crate::functions::{self, CastContext, FunctionKind, cast, common_type};
 use crate::statement::SequenceValues;
 use crate::text::{TimeZone, write_value};
-use crate::{CancelFlag, Engine, EngineSettings, SequenceSource, SessionValues, StatementContext, to_sql_error};
+use crate::{
+    CancelFlag, Engine, EngineSettings, SequenceSource, SessionValues, StatementContext, to_sql_error,
+};
 
 /// A clock that moves a microsecond at every look.
 #[derive(Debug, Default)]
@@ -92,7 +96,8 @@ pub(crate) fn context() -> StatementContext {
 
 /// An engine without memory limit and own rules.
 pub(crate) fn engine() -> Engine {
-    Engine::new(EngineSettings { memory_limit_bytes: None, target_partitions: 2 }, Vec::new()).expect("an engine")
+    Engine::new(EngineSettings { memory_limit_bytes: None, target_partitions: 2 }, Vec::new())
+        .expect("an engine")
 }
 
 /// Evaluates one expression through the engine and prints it as the wire would.
@@ -211,10 +216,9 @@ fn binary(left: Bound, operator: &BinaryOperator, right: Bound) -> Result<Bound,
             to_type(left, ColumnType::BOOL).and(to_type(right, ColumnType::BOOL)),
             Some(ColumnType::BOOL),
         )),
-        BinaryOperator::Or => Ok((
-            to_type(left, ColumnType::BOOL).or(to_type(right, ColumnType::BOOL)),
-            Some(ColumnType::BOOL),
-        )),
+        BinaryOperator::Or => {
+            Ok((to_type(left, ColumnType::BOOL).or(to_type(right, ColumnType::BOOL)), Some(ColumnType::BOOL)))
+        }
         other => operate(&other.to_string(), vec![left, right]),
     }
 }

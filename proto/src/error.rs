@@ -46,6 +46,10 @@ error_kinds! {
     SubstringError,
     /// 22012
     DivisionByZero,
+    /// 2201E
+    InvalidArgumentForLogarithm,
+    /// 2201F
+    InvalidArgumentForPowerFunction,
     /// 2201W
     InvalidRowCountInLimit,
     /// 2201X

@@ -22,6 +22,8 @@ pub const fn sqlstate(kind: ErrorKind) -> &'static str {
         ErrorKind::DatetimeFieldOverflow => "22008",
         ErrorKind::SubstringError => "22011",
         ErrorKind::DivisionByZero => "22012",
+        ErrorKind::InvalidArgumentForLogarithm => "2201E",
+        ErrorKind::InvalidArgumentForPowerFunction => "2201F",
         ErrorKind::InvalidRowCountInLimit => "2201W",
         ErrorKind::InvalidRowCountInOffset => "2201X",
         ErrorKind::CharacterNotInRepertoire => "22021",

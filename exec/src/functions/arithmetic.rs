@@ -149,9 +149,9 @@ fn float_negate<T: Float>(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 /// `x ^ y` as PostgreSQL's `dpow` defines its errors.
 ///
 /// # Errors
-/// 2201F cases report as 22003 family: zero to a negative power, a negative number to a fraction, overflow.
+/// 2201F for zero to a negative power and a negative number to a fraction, 22003 for overflow.
 pub(crate) fn power(a: f64, b: f64) -> Result<f64, SqlError> {
-    let invalid = |message: &str| SqlError::new(ErrorKind::NumericValueOutOfRange, message);
+    let invalid = |message: &str| SqlError::new(ErrorKind::InvalidArgumentForPowerFunction, message);
     if a == 0.0 && b < 0.0 {
         return Err(invalid("zero raised to a negative power is undefined"));
     }

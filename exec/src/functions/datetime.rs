@@ -80,7 +80,14 @@ fn truncate(unit: &str, local: i64) -> Option<i64> {
     })
 }
 
+/// 22023 for a word that is no unit, 0A000 for a unit that the type does not have.
 pub(super) fn unknown_unit(unit: &str, kind: TypeKind) -> SqlError {
+    if fields::is_unit(&unit.to_ascii_lowercase()) {
+        return SqlError::new(
+            ErrorKind::FeatureNotSupported,
+            format!("unit \"{unit}\" not supported for type {}", kind.display_name()),
+        );
+    }
     SqlError::new(
         ErrorKind::InvalidParameterValue,
         format!("unit \"{unit}\" not recognized for type {}", kind.display_name()),
@@ -139,14 +146,8 @@ fn age_between(left: i64, right: i64) -> Result<IntervalMonthDayNano, SqlError> 
         days -= 1;
     }
     if days < 0 {
-        // Months are borrowed with the length of the earlier date's month, or of the later one when negated.
-        let (year, month) = if negative { (y1, m1) } else { (y2, m2) };
-        let (year, month) = if negative {
-            if month == 1 { (year - 1, 12) } else { (year, month - 1) }
-        } else {
-            (year, month)
-        };
-        days += i64::from(days_in_month(year, month));
+        // The month that is borrowed is the earlier date's.
+        days += i64::from(days_in_month(y2, m2));
         months -= 1;
     }
     let sign = if negative { -1 } else { 1 };

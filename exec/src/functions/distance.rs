@@ -78,6 +78,16 @@ pub fn operator_function(metric: DistanceMetric) -> Arc<ScalarUDF> {
     super::scalar_function(metric.operator_function())
 }
 
+/// The operator's entry: its function under its symbol.
+#[must_use]
+pub(super) fn operator(metric: DistanceMetric) -> super::Function {
+    super::Function {
+        name: metric.operator().to_owned(),
+        kind: super::FunctionKind::Scalar(operator_function(metric)),
+        signatures: vec![super::signature::Signature::parse("vector,vector", "float8")],
+    }
+}
+
 /// The metric and operands of an expression that is one of the four operator functions.
 #[must_use]
 pub fn as_distance(expression: &Expr) -> Option<(DistanceMetric, &Expr, &Expr)> {

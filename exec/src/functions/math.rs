@@ -105,10 +105,11 @@ fn cut_digits(call: &Call<'_>, how: Cut) -> Result<ArrayRef, SqlError> {
 
 fn logarithm(value: f64) -> Result<f64, SqlError> {
     if value == 0.0 {
-        return Err(SqlError::new(ErrorKind::NumericValueOutOfRange, "cannot take logarithm of zero"));
+        return Err(SqlError::new(ErrorKind::InvalidArgumentForLogarithm, "cannot take logarithm of zero"));
     }
     if value < 0.0 {
-        return Err(out_of_range("cannot take logarithm of a negative number"));
+        let message = "cannot take logarithm of a negative number";
+        return Err(SqlError::new(ErrorKind::InvalidArgumentForLogarithm, message));
     }
     Ok(value.ln())
 }
@@ -119,7 +120,8 @@ fn logarithm_10(value: f64) -> Result<f64, SqlError> {
 
 fn square_root(value: f64) -> Result<f64, SqlError> {
     if value < 0.0 {
-        return Err(out_of_range("cannot take square root of a negative number"));
+        let message = "cannot take square root of a negative number";
+        return Err(SqlError::new(ErrorKind::InvalidArgumentForPowerFunction, message));
     }
     Ok(value.sqrt())
 }

@@ -199,6 +199,9 @@ pub fn choose<'a>(
     signatures: impl Iterator<Item = &'a Signature>,
     types: &[Option<ColumnType>],
 ) -> Result<Choice, SqlError> {
+    if types.iter().all(Option::is_none) && HALFVEC_TWINS.contains(&name) {
+        return Err(not_unique(name, types));
+    }
     let mut candidates: Vec<&Signature> =
         signatures.filter(|signature| signature.takes(types.len()) && fits(signature, types)).collect();
     keep_best(&mut candidates, |signature| score(signature, types, false));
@@ -209,12 +212,28 @@ pub fn choose<'a>(
     match candidates.as_slice() {
         [] => Err(no_such_function_for(name, types)),
         [only] => Ok(settle(only, types)),
-        _ => Err(SqlError::new(
-            ErrorKind::AmbiguousFunction,
-            format!("function {name}({}) is not unique", listed(types)),
-        )
-        .with_hint("Could not choose a best candidate function. You might need to add explicit type casts.")),
+        _ => Err(not_unique(name, types)),
     }
+}
+
+/// Names that pgvector also gives to functions on its other types: unknown arguments alone decide nothing.
+const HALFVEC_TWINS: [&str; 11] = [
+    "l2_distance",
+    "inner_product",
+    "cosine_distance",
+    "l1_distance",
+    "vector_dims",
+    "l2_normalize",
+    "subvector",
+    "<->",
+    "<#>",
+    "<=>",
+    "<+>",
+];
+
+fn not_unique(name: &str, types: &[Option<ColumnType>]) -> SqlError {
+    SqlError::new(ErrorKind::AmbiguousFunction, format!("function {name}({}) is not unique", listed(types)))
+        .with_hint("Could not choose a best candidate function. You might need to add explicit type casts.")
 }
 
 /// Picks an operator's overload; one unknown side is first taken to be of the other side's type.
@@ -383,7 +402,7 @@ fn settle(signature: &Signature, types: &[Option<ColumnType>]) -> Choice {
             },
             Some(Parameter::Element) => element,
             Some(Parameter::Array) => ColumnType { array: true, ..element },
-            _ => ty.unwrap_or(ColumnType::TEXT),
+            _ => ty.unwrap_or(ColumnType::scalar(TypeKind::Unknown)),
         })
         .collect();
     let result = signature.result_type(&arguments);

@@ -18,6 +18,8 @@ fn code(kind: ErrorKind) -> &'static str {
         ErrorKind::DatetimeFieldOverflow => "22008",
         ErrorKind::SubstringError => "22011",
         ErrorKind::DivisionByZero => "22012",
+        ErrorKind::InvalidArgumentForLogarithm => "2201E",
+        ErrorKind::InvalidArgumentForPowerFunction => "2201F",
         ErrorKind::InvalidParameterValue => "22023",
         ErrorKind::InvalidTextRepresentation => "22P02",
         ErrorKind::UndefinedObject => "42704",
@@ -42,11 +44,11 @@ async fn answer(expression: &str) -> String {
     }
 }
 
-#[tokio::test]
-async fn recorded_answers_of_postgresql() {
+/// The lines whose answer is another one, and the number of lines.
+async fn differing(lines: &str) -> (Vec<String>, usize) {
     let mut wrong = Vec::new();
     let mut count = 0;
-    for line in include_str!("tests/recorded.txt").lines() {
+    for line in lines.lines() {
         let (expression, expected) = line.split_once(" => ").expect("a recorded line");
         count += 1;
         let got = answer(expression).await;
@@ -54,7 +56,21 @@ async fn recorded_answers_of_postgresql() {
             wrong.push(format!("{expression}\n    expected {expected}\n    got      {got}"));
         }
     }
+    (wrong, count)
+}
+
+#[tokio::test]
+async fn recorded_answers_of_postgresql() {
+    let (wrong, count) = differing(include_str!("tests/recorded.txt")).await;
     assert!(count > 500, "only {count} recorded answers");
+    assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Where we knowingly differ: numeric has one scale per column and 38 digits, and case follows Unicode. These
+/// are our answers; PostgreSQL's are in the README.
+#[tokio::test]
+async fn known_deviations_are_what_they_are() {
+    let (wrong, count) = differing(include_str!("tests/deviations.txt")).await;
     assert!(wrong.is_empty(), "{} of {count} differ:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -64,7 +80,8 @@ fn every_type_name_in_the_tables_exists() {
     let any = ["concat", "concat_ws", "||", "pg_typeof", "count"];
     for function in FUNCTIONS.values().chain(OPERATORS.values()) {
         for signature in &function.signatures {
-            let unknown = signature.parameters.contains(&Parameter::Any) || signature.result == Parameter::Any;
+            let unknown =
+                signature.parameters.contains(&Parameter::Any) || signature.result == Parameter::Any;
             assert!(!unknown || any.contains(&function.name.as_str()), "{}: {signature:?}", function.name);
         }
     }

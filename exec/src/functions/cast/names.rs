@@ -70,8 +70,12 @@ fn numbers_with_blanks(array: &ArrayRef) -> Result<ArrayRef, SqlError> {
             None => None,
             Some(list) => {
                 let numbers = cast_to(&list, &DataType::Int64)?;
-                let words: Vec<String> =
-                    numbers.as_primitive::<Int64Type>().iter().flatten().map(|number| number.to_string()).collect();
+                let words: Vec<String> = numbers
+                    .as_primitive::<Int64Type>()
+                    .iter()
+                    .flatten()
+                    .map(|number| number.to_string())
+                    .collect();
                 Some(words.join(" "))
             }
         });

@@ -105,9 +105,11 @@ pub(super) fn functions() -> Vec<PgFunction> {
     // Objects of these kinds do not exist, so that no OID has a definition.
     for name in ["pg_get_triggerdef", "pg_get_ruledef"] {
         functions.push(
-            PgFunction::stable(name)
-                .on("oid", "text", |call| strict(call, TypeKind::Text, nothing))
-                .on("oid,bool", "text", |call| strict(call, TypeKind::Text, nothing)),
+            PgFunction::stable(name).on("oid", "text", |call| strict(call, TypeKind::Text, nothing)).on(
+                "oid,bool",
+                "text",
+                |call| strict(call, TypeKind::Text, nothing),
+            ),
         );
     }
     for name in [
@@ -119,9 +121,8 @@ pub(super) fn functions() -> Vec<PgFunction> {
         "pg_get_function_identity_arguments",
         "pg_get_function_result",
     ] {
-        functions.push(
-            PgFunction::stable(name).on("oid", "text", |call| strict(call, TypeKind::Text, nothing)),
-        );
+        functions
+            .push(PgFunction::stable(name).on("oid", "text", |call| strict(call, TypeKind::Text, nothing)));
     }
     functions
 }

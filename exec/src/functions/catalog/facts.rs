@@ -261,17 +261,8 @@ fn held(row: &Row<'_>, position: usize) -> Answer {
 /// # Errors
 /// 22023 for a word that is no privilege.
 fn check_privilege_words(words: &str) -> Result<(), SqlError> {
-    const KNOWN: [&str; 9] = [
-        "select",
-        "insert",
-        "update",
-        "delete",
-        "truncate",
-        "references",
-        "trigger",
-        "usage",
-        "rule",
-    ];
+    const KNOWN: [&str; 9] =
+        ["select", "insert", "update", "delete", "truncate", "references", "trigger", "usage", "rule"];
     for word in words.split(',') {
         let plain = word.trim().to_lowercase();
         let plain = plain.strip_suffix(" with grant option").unwrap_or(&plain);

@@ -74,8 +74,8 @@ pub fn split(text: &str) -> Result<Vec<String>, SqlError> {
     let mut parts = Vec::new();
     let mut rest = text.trim_start();
     loop {
-        let (part, behind) = if rest.starts_with('"') { quoted_part(rest) } else { plain_part(rest) }
-            .ok_or_else(invalid)?;
+        let (part, behind) =
+            if rest.starts_with('"') { quoted_part(rest) } else { plain_part(rest) }.ok_or_else(invalid)?;
         parts.push(part);
         let behind = behind.trim_start();
         if behind.is_empty() {

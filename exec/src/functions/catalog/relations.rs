@@ -81,7 +81,8 @@ pub fn relation<'a>(scope: Scope<'a>, text: &str) -> Result<Relation<'a>, SqlErr
         [name] => scope.relation_named(name),
         [namespace, name] => scope.relation_in(namespace, name),
         [database, namespace, name] => {
-            let known = scope.catalog.databases.get(&scope.database).is_some_and(|meta| meta.name == *database);
+            let known =
+                scope.catalog.databases.get(&scope.database).is_some_and(|meta| meta.name == *database);
             if !known {
                 let shown = parts.join(".");
                 return Err(SqlError::new(

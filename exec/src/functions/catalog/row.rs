@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringArray, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringArray, UInt32Array,
+};
 use arrow::datatypes::{DataType, Int16Type, Int32Type, Int64Type, UInt32Type};
 use proto::{ColumnType, SqlError, TypeKind};
 
@@ -74,7 +76,11 @@ impl Row<'_> {
 }
 
 /// Evaluates a body for every row; a NULL argument gives NULL.
-pub(super) fn strict(call: &Call<'_>, result: TypeKind, body: fn(&Row<'_>) -> Answer) -> Result<ArrayRef, SqlError> {
+pub(super) fn strict(
+    call: &Call<'_>,
+    result: TypeKind,
+    body: fn(&Row<'_>) -> Answer,
+) -> Result<ArrayRef, SqlError> {
     evaluate(call, result, None, body)
 }
 
@@ -91,7 +97,8 @@ pub(super) fn evaluate(
     let mut answers = Vec::with_capacity(call.rows());
     for row in 0..call.rows() {
         let arguments: Vec<_> = columns.iter().map(|column| value_at(column, row)).collect();
-        let missing = |(position, value): (usize, &Option<Value>)| value.is_none() && nullable != Some(position);
+        let missing =
+            |(position, value): (usize, &Option<Value>)| value.is_none() && nullable != Some(position);
         if arguments.iter().enumerate().any(missing) {
             answers.push(None);
         } else {

@@ -175,10 +175,6 @@ impl<'a> Scope<'a> {
     /// How a relation is printed: bare when visible, else with its schema.
     #[must_use]
     pub fn relation_text(self, relation: Relation<'_>) -> String {
-        if self.is_visible(relation) {
-            quote_identifier(relation.name())
-        } else {
-            relation.qualified_name()
-        }
+        if self.is_visible(relation) { quote_identifier(relation.name()) } else { relation.qualified_name() }
     }
 }

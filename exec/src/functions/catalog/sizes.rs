@@ -23,7 +23,11 @@ pub(super) fn functions() -> Vec<PgFunction> {
         PgFunction::volatile("pg_tablespace_size")
             .on("oid", "int8", |call| strict(call, TypeKind::Int8, no_size))
             .on("name", "int8", |call| strict(call, TypeKind::Int8, no_size)),
-        PgFunction::immutable("pg_size_pretty").on("int8", "text", pretty).on("numeric", "text", pretty_numeric),
+        PgFunction::immutable("pg_size_pretty").on("int8", "text", pretty).on(
+            "numeric",
+            "text",
+            pretty_numeric,
+        ),
     ];
     for name in ["pg_table_size", "pg_total_relation_size", "pg_indexes_size"] {
         functions.push(

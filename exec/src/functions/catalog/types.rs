@@ -231,9 +231,8 @@ impl TypeName {
             )
             .with_context(format!("invalid type name \"{text}\"")));
         }
-        let parts = split(&bare).map_err(|_| {
-            SqlError::new(ErrorKind::SyntaxError, format!("invalid type name \"{text}\""))
-        })?;
+        let parts = split(&bare)
+            .map_err(|_| SqlError::new(ErrorKind::SyntaxError, format!("invalid type name \"{text}\"")))?;
         let written = parts.join(".");
         if parts.len() > 2 {
             let message = format!("cross-database references are not implemented: {written}");

@@ -30,6 +30,13 @@ pub(super) fn extract_scale(args: &ReturnFieldArgs<'_>) -> i8 {
     }
 }
 
+/// Whether a word is a unit of some type.
+pub(super) fn is_unit(unit: &str) -> bool {
+    of_time(unit, 0).is_some()
+        || of_calendar(unit, 0).is_some()
+        || matches!(unit, "epoch" | "timezone" | "timezone_hour" | "timezone_minute")
+}
+
 /// A field's value in millionths.
 pub(super) fn field(
     unit: &str,
