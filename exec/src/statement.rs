@@ -90,7 +90,7 @@ pub struct SessionValues {
     /// The session's time zone.
     pub time_zone: TimeZone,
     /// Every setting in the form `SHOW` prints, by lower-case name.
-    pub settings: BTreeMap<String, String>,
+    pub settings: Arc<BTreeMap<String, String>>,
     pub backend_pid: i32,
     /// What exists at the statement's catalog revision (a transaction's own changes included).
     pub catalog: Arc<CatalogSnapshot>,

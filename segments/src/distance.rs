@@ -19,6 +19,12 @@ fn level() -> Level {
     *LEVEL.get_or_init(Level::detect)
 }
 
+/// The instruction level the kernels run at on this machine, for `elanus version --libraries`.
+#[must_use]
+pub fn instruction_level() -> &'static str {
+    level().name()
+}
+
 /// The distance between two vectors of the same length (the shorter length counts otherwise).
 #[must_use]
 pub fn distance(metric: DistanceMetric, a: &[f32], b: &[f32]) -> f64 {

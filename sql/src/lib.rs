@@ -1,9 +1,12 @@
 //! The PostgreSQL face and the assembly: wire protocol, sessions, execution, catalogs, the binary.
 
+pub mod assembly;
+pub mod cli;
 pub mod copy;
 pub mod decode;
 pub mod encode;
 pub mod error;
+pub mod execute;
 pub mod http;
 pub mod server;
 pub mod session;

@@ -37,6 +37,7 @@ impl Segment {
     pub(crate) fn memory_bytes(&self) -> usize {
         match &self.state.form {
             SegmentForm::Growing(rows) => rows.memory_bytes(),
+            SegmentForm::Sealed(_) => 0,
         }
     }
 }

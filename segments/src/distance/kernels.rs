@@ -34,6 +34,17 @@ impl Level {
         Self::Baseline
     }
 
+    /// The level's usual name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "AVX-512",
+        }
+    }
+
     /// Every level this CPU has.
     #[cfg(test)]
     pub(crate) fn available() -> Vec<Self> {

@@ -76,6 +76,8 @@ struct Inner {
     /// The session shall end when it is idle.
     draining: AtomicBool,
     changed: Notify,
+    /// What operators of the running statement watch between batches.
+    execution: exec::CancelFlag,
 }
 
 impl fmt::Debug for CancelFlag {
@@ -88,6 +90,7 @@ impl CancelFlag {
     /// Asks the current statement to stop. A lost connection or a shutdown is not downgraded to a cancel.
     pub fn cancel(&self, reason: CancelReason) {
         self.inner.state.fetch_max(reason.code(), Ordering::AcqRel);
+        self.inner.execution.cancel();
         self.inner.changed.notify_waiters();
     }
 
@@ -97,6 +100,15 @@ impl CancelFlag {
         for reason in [CancelReason::User, CancelReason::StatementTimeout] {
             let _ = self.inner.state.compare_exchange(reason.code(), 0, Ordering::AcqRel, Ordering::Acquire);
         }
+        if self.reason().is_none() {
+            self.inner.execution.reset();
+        }
+    }
+
+    /// The flag in the form that operators watch.
+    #[must_use]
+    pub fn execution(&self) -> &exec::CancelFlag {
+        &self.inner.execution
     }
 
     /// Why the statement must stop, if it must.

@@ -1,0 +1,158 @@
+//! Where the house is put together: the only place that names a back end.
+//!
+//! `serve` locks the data directory, opens meta store, log and object store, starts the node, the sessions and
+//! the HTTP listener, prints the ready line, and takes everything down in the reverse order on SIGTERM.
+//!
+//! What it is not: no behaviour of its own; each part has its contract elsewhere.
+//!
+//! Invariants: the ready line is printed after recovery, when connections are accepted; a data directory
+//! belongs to one process at a time.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use cluster::clock::{SystemClock, SystemDice};
+use cluster::log::FileLog;
+use cluster::meta::RedbMeta;
+use cluster::oracle::WindowOracle;
+use cluster::{Node, NodeParts};
+use exec::{Engine, EngineSettings};
+use segments::file::{FileDoor, SystemDoor};
+use segments::store::LocalStore;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Serve;
+use crate::execute::{NodeBackend, Shared};
+use crate::server::ServerSettings;
+
+mod directory;
+mod error;
+mod memory;
+mod sample;
+
+pub use error::StartError;
+
+/// Threads of the asynchronous runtime besides DataFusion's work on them: one per core.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
+
+/// Stack of the runtime's threads: planning recurses over expressions.
+const THREAD_STACK_BYTES: usize = 8 << 20;
+
+/// Runs the server until SIGTERM or SIGINT.
+///
+/// # Errors
+/// In words for the user: an option of a later version, a data directory in use, a port taken, damaged files.
+pub fn serve(options: &Serve) -> Result<(), StartError> {
+    if let Some(refusal) = options.unsupported() {
+        return Err(StartError::Unsupported(refusal));
+    }
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_env("ELANUS_LOG")
+                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
+        )
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::Io { what: "start the runtime".to_owned(), source })?;
+    runtime.block_on(run(options))
+}
+
+async fn run(options: &Serve) -> Result<(), StartError> {
+    let _lock = directory::lock(&options.data_dir)?;
+    let memory_limit = options.memory_limit.unwrap_or_else(memory::default_limit);
+    let clock = Arc::new(SystemClock::new());
+    let dice = Arc::new(SystemDice);
+    let door: Arc<dyn FileDoor> = Arc::new(SystemDoor);
+    let meta =
+        Arc::new(RedbMeta::open(Arc::clone(&door), options.data_dir.join("meta.redb"), clock.clone()).await?);
+    let oracle = Arc::new(WindowOracle::open(meta.clone(), clock.clone()).await?);
+    let store = LocalStore::open(Arc::clone(&door), options.data_dir.join("objects"))?;
+    let node = Node::start(NodeParts {
+        meta,
+        log: FileLog::new(Arc::clone(&door), options.data_dir.join("log")),
+        store: Arc::new(store),
+        oracle,
+        clock: clock.clone(),
+        dice: dice.clone(),
+        settings: cluster::Settings::default(),
+    })
+    .await?;
+    let engine = Engine::new(
+        EngineSettings {
+            memory_limit_bytes: Some(memory_limit as usize),
+            target_partitions: worker_threads(),
+        },
+        planner::rules(),
+    )?;
+    let shared = Arc::new(Shared { node: Arc::clone(&node), engine, clock, dice, sessions: Arc::default() });
+    if options.sample {
+        sample::load(&shared).await?;
+    }
+    let served = serve_until_signal(options, shared).await;
+    node.stop().await?;
+    tracing::info!("stopped");
+    served
+}
+
+async fn serve_until_signal(options: &Serve, shared: Arc<Shared>) -> Result<(), StartError> {
+    let failed = |source| StartError::Io { what: "wait for signals".to_owned(), source };
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let listens = |what: &'static str, address| {
+        move |source| StartError::Io { what: format!("listen for {what} on {address}"), source }
+    };
+    let http = crate::http::start(options.http).await.map_err(listens("HTTP", options.http))?;
+    let server = crate::server::start(
+        options.listen,
+        NodeBackend::new(Arc::clone(&shared)),
+        Arc::clone(&shared.sessions),
+        Arc::clone(&shared.dice),
+        ServerSettings::default(),
+    )
+    .await
+    .map_err(listens("PostgreSQL clients", options.listen))?;
+    http.set_ready(true);
+    announce(server.address())?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+    }
+    http.set_ready(false);
+    server.drain().await;
+    http.stop().await;
+    Ok(())
+}
+
+/// The line that tools wait for.
+fn announce(address: std::net::SocketAddr) -> Result<(), StartError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "ready: postgresql://elanus@{address}/elanus")
+        .and_then(|()| out.flush())
+        .map_err(|source| StartError::Io { what: "print the ready line".to_owned(), source })
+}
+
+/// `elanus version`.
+pub fn print_version(libraries: bool) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "elanus {}", env!("CARGO_PKG_VERSION"));
+    if libraries {
+        let _ = writeln!(out, "datafusion {}", datafusion::DATAFUSION_VERSION);
+        let _ = writeln!(out, "arrow {}", arrow::ARROW_VERSION);
+        let _ = writeln!(out, "distance kernels {}", segments::distance::instruction_level());
+    }
+}
+
+/// Commands of later versions.
+///
+/// # Errors
+/// Always.
+pub fn not_available(command: &str) -> Result<(), StartError> {
+    Err(StartError::Unsupported(format!("elanus {command} is not available in this version")))
+}

@@ -1,0 +1,24 @@
+//! Why the server did not start or stop well, in words for whoever typed the command.
+
+use std::path::PathBuf;
+
+use proto::SqlError;
+
+/// A failure outside any session.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Unsupported(String),
+    #[error("data directory {} is in use by another process", path.display())]
+    InUse { path: PathBuf },
+    #[error("could not {what}: {source}")]
+    Io { what: String, source: std::io::Error },
+    #[error("{0}")]
+    Cluster(#[from] cluster::Error),
+    #[error("{0}")]
+    Segments(#[from] segments::Error),
+    #[error("{0}")]
+    Engine(#[from] exec::error::Error),
+    #[error("sample: {0}")]
+    Sample(#[from] SqlError),
+}

@@ -1,0 +1,155 @@
+//! The command line (DESIGN §10): stable names, because tools rely on them.
+//!
+//! What it is not: it opens nothing. Options of capabilities that do not exist yet are known and refused with a
+//! clear message, so that a script never believes it got what it asked for.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Elanus: a PostgreSQL-wire-compatible SQL vector database.
+#[derive(Debug, Parser)]
+#[command(name = "elanus", version, about)]
+pub struct CommandLine {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server.
+    Serve(Serve),
+    /// Print the version.
+    Version(Version),
+    /// Check every object of a data directory (not available yet).
+    Verify,
+    /// Restore the catalog from the object store alone (not available yet).
+    RebuildMeta,
+    /// Copy a database through the object store (not available yet).
+    Backup,
+    /// Bring a backup back (not available yet).
+    Restore,
+    /// Estimate memory and disk for a data set (not available yet).
+    Sizing,
+    /// Build indexes for a cluster (not available yet).
+    IndexWorker,
+}
+
+/// Options of `elanus version`.
+#[derive(Debug, Args)]
+pub struct Version {
+    /// Also print the versions of the libraries that decide behaviour.
+    #[arg(long)]
+    pub libraries: bool,
+}
+
+/// Options of `elanus serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Address for PostgreSQL clients; port 0 picks a free one, printed in the ready line.
+    #[arg(long, default_value = "127.0.0.1:5433")]
+    pub listen: SocketAddr,
+    /// Address for /livez, /readyz and /metrics.
+    #[arg(long, default_value = "127.0.0.1:9433")]
+    pub http: SocketAddr,
+    /// Where everything is kept.
+    #[arg(long, default_value = "./elanus-data")]
+    pub data_dir: PathBuf,
+    /// Configuration file (not available yet).
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Load the bundled sample tables on first start.
+    #[arg(long)]
+    pub sample: bool,
+    /// Memory for the whole process, bytes or with a unit (`2GB`); three quarters of the machine's by default.
+    #[arg(long, value_parser = parse_bytes)]
+    pub memory_limit: Option<u64>,
+    /// File with the password of user `elanus` (not available yet).
+    #[arg(long)]
+    pub password_file: Option<PathBuf>,
+    /// Roles of this process.
+    #[arg(long, default_value = "all")]
+    pub roles: String,
+    /// Where the catalog is kept.
+    #[arg(long, default_value = "redb")]
+    pub meta: String,
+    /// Where the log is kept.
+    #[arg(long, default_value = "file")]
+    pub log: String,
+    /// Where segments are kept.
+    #[arg(long, default_value = "file")]
+    pub store: String,
+}
+
+impl Serve {
+    /// The first option that asks for something this build cannot do, in words for the user.
+    #[must_use]
+    pub fn unsupported(&self) -> Option<String> {
+        let refuse = |what: &str| Some(format!("{what} is not available in this version"));
+        if self.config.is_some() {
+            return refuse("--config");
+        }
+        if self.password_file.is_some() {
+            return refuse("--password-file");
+        }
+        for (option, value, only) in [
+            ("--roles", &self.roles, "all"),
+            ("--meta", &self.meta, "redb"),
+            ("--log", &self.log, "file"),
+            ("--store", &self.store, "file"),
+        ] {
+            if value != only {
+                return refuse(&format!("{option} {value} (only {option} {only})"));
+            }
+        }
+        None
+    }
+}
+
+/// Reads a number of bytes with an optional unit (B, kB, MB, GB, TB; powers of 1024, as PostgreSQL reads them).
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| format!("\"{text}\" is not a number of bytes"))?;
+    let factor: u64 = match text[digits..].trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1 << 10,
+        "MB" => 1 << 20,
+        "GB" => 1 << 30,
+        "TB" => 1 << 40,
+        unit => return Err(format!("unknown unit \"{unit}\": use B, kB, MB, GB or TB")),
+    };
+    number.checked_mul(factor).ok_or_else(|| format!("\"{text}\" is more bytes than there are"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn serve(arguments: &[&str]) -> Serve {
+        let command = ["elanus", "serve"].iter().chain(arguments);
+        match CommandLine::try_parse_from(command).expect("valid command line").command {
+            Command::Serve(serve) => serve,
+            other => panic!("not serve: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn later_capabilities_are_refused_in_words() {
+        assert_eq!(serve(&[]).unsupported(), None);
+        assert_eq!(
+            serve(&["--meta", "etcd://h:1/p"]).unsupported().as_deref(),
+            Some("--meta etcd://h:1/p (only --meta redb) is not available in this version")
+        );
+        assert!(serve(&["--password-file", "f"]).unsupported().is_some());
+    }
+
+    #[test]
+    fn memory_limits_read_like_postgresqls() {
+        assert_eq!(parse_bytes("512MB"), Ok(512 << 20));
+        assert_eq!(parse_bytes("123"), Ok(123));
+        assert!(parse_bytes("1 parsec").is_err());
+        assert!(parse_bytes("99999999999TB").is_err());
+    }
+}

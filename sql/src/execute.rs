@@ -1,0 +1,231 @@
+//! Execution: what a session does with its statements, between the protocol loop and the storage.
+//!
+//! A statement is parsed and planned by `planner`, read by `exec`, and written by `cluster::Node`; this
+//! module holds what ties them together: the session's transaction, its plan cache, and the retry of a
+//! statement that met a concurrent change.
+//!
+//! What it is not: no protocol (session), no plan rules (planner), no storage.
+//!
+//! Invariants: every statement runs at one read point over all its tables; nothing is acknowledged before
+//! `Node::commit` returned; an error leaves nothing of an autocommit statement behind.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cluster::Node;
+use exec::Engine;
+use parking_lot::Mutex;
+use planner::syntax::Parsed;
+use proto::time::{Clock, Dice};
+use proto::{ColumnType, DatabaseId, ErrorKind, SqlError};
+
+use crate::session::{Backend, ConnectRequest, Executor, Notice, Outcome, Parameter, TransactionStatus};
+use crate::settings::SessionSettings;
+
+mod commands;
+mod conflict;
+mod context;
+mod copy;
+mod ddl;
+mod display;
+mod duplicates;
+mod errors;
+mod insert;
+mod payload;
+mod prepare;
+mod query;
+mod rows;
+mod sequences;
+mod system;
+mod transaction;
+mod transactions;
+mod update;
+mod write;
+
+use context::SettingsCache;
+use copy::CopyRun;
+pub(crate) use errors::{node_error, storage_error};
+use prepare::{PlanCache, PreparedStatement};
+use transaction::Transaction;
+
+/// The parts every session shares.
+#[derive(Debug)]
+pub struct Shared {
+    pub node: Arc<Node>,
+    pub engine: Engine,
+    pub clock: Arc<dyn Clock>,
+    pub dice: Arc<dyn Dice>,
+    /// Sessions connected now, for `pg_stat_activity`-like views and metrics.
+    pub sessions: Arc<crate::session::CancelRegistry>,
+}
+
+/// Makes sessions on the process's node.
+#[derive(Clone, Debug)]
+pub struct NodeBackend {
+    shared: Arc<Shared>,
+}
+
+impl NodeBackend {
+    #[must_use]
+    pub const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+}
+
+/// The only role until CREATE ROLE exists.
+pub const SUPERUSER: &str = "elanus";
+
+#[async_trait]
+impl Backend for NodeBackend {
+    type Executor = SessionExecutor;
+
+    async fn connect(&self, request: ConnectRequest) -> Result<SessionExecutor, SqlError> {
+        if request.user != SUPERUSER {
+            return Err(SqlError::new(
+                ErrorKind::InvalidAuthorizationSpecification,
+                format!("role \"{}\" does not exist", request.user),
+            ));
+        }
+        let catalog = self.shared.node.catalog();
+        let database = catalog.database(&request.database).ok_or_else(|| {
+            SqlError::new(
+                ErrorKind::InvalidCatalogName,
+                format!("database \"{}\" does not exist", request.database),
+            )
+        })?;
+        let mut settings = SessionSettings::new();
+        settings.set_fixed("session_authorization", &request.user)?;
+        settings.set_fixed("is_superuser", "on")?;
+        for (name, value) in &request.settings {
+            settings.set_start(name, value)?;
+        }
+        Ok(SessionExecutor {
+            shared: Arc::clone(&self.shared),
+            database: database.id,
+            database_name: request.database,
+            user: request.user,
+            backend_pid: request.backend_pid,
+            settings,
+            settings_cache: SettingsCache::default(),
+            cancel: request.cancel,
+            transaction: None,
+            notices: Vec::new(),
+            plans: PlanCache::default(),
+            copy: None,
+            sequence_values: Arc::new(Mutex::default()),
+        })
+    }
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct SessionExecutor {
+    shared: Arc<Shared>,
+    database: DatabaseId,
+    database_name: String,
+    user: String,
+    backend_pid: i32,
+    settings: SessionSettings,
+    settings_cache: SettingsCache,
+    cancel: crate::session::CancelFlag,
+    /// The implicit transaction or the block; a statement outside both has none.
+    transaction: Option<Transaction>,
+    notices: Vec<Notice>,
+    plans: PlanCache,
+    copy: Option<CopyRun>,
+    sequence_values: Arc<Mutex<exec::statement::SequenceValues>>,
+}
+
+#[async_trait]
+impl Executor for SessionExecutor {
+    type Statement = Parsed;
+    type Prepared = PreparedStatement;
+
+    fn parse(&mut self, text: &str) -> Result<Vec<Arc<Parsed>>, SqlError> {
+        self.parse_cached(text)
+    }
+
+    async fn prepare(
+        &mut self,
+        statement: &Arc<Parsed>,
+        parameter_types: &[Option<ColumnType>],
+    ) -> Result<Arc<PreparedStatement>, SqlError> {
+        self.prepare_statement(statement, parameter_types)
+    }
+
+    async fn execute(
+        &mut self,
+        prepared: &Arc<PreparedStatement>,
+        parameters: Vec<Parameter>,
+    ) -> Result<Outcome<Parsed>, SqlError> {
+        self.execute_statement(prepared, parameters).await
+    }
+
+    async fn copy_rows(&mut self, batch: arrow::record_batch::RecordBatch) -> Result<(), SqlError> {
+        self.copy_batch(batch).await
+    }
+
+    async fn copy_finish(&mut self) -> Result<u64, SqlError> {
+        self.copy_end().await
+    }
+
+    async fn copy_abort(&mut self) {
+        self.copy_drop().await;
+    }
+
+    fn transaction_status(&self) -> TransactionStatus {
+        match &self.transaction {
+            Some(transaction) if transaction.extent == transaction::Extent::Block => {
+                if transaction.failed {
+                    TransactionStatus::Failed
+                } else {
+                    TransactionStatus::InTransaction
+                }
+            }
+            _ => TransactionStatus::Idle,
+        }
+    }
+
+    async fn begin_implicit(&mut self) -> Result<(), SqlError> {
+        if self.transaction.is_none() {
+            let transaction = self.new_transaction(transaction::Extent::Implicit);
+            self.settings.begin();
+            self.transaction = Some(transaction);
+        }
+        Ok(())
+    }
+
+    async fn end_implicit(&mut self, commit: bool) -> Result<(), SqlError> {
+        self.end_implicit_transaction(commit).await
+    }
+
+    fn statement_failed(&mut self, _error: &SqlError) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
+        } else {
+            self.settings.rollback();
+        }
+    }
+
+    fn settings(&self) -> &SessionSettings {
+        &self.settings
+    }
+
+    fn settings_mut(&mut self) -> &mut SessionSettings {
+        self.settings_cache.forget();
+        &mut self.settings
+    }
+
+    fn now_micros(&self) -> i64 {
+        self.transaction.as_ref().map_or_else(|| self.wall_micros(), |running| running.started_micros)
+    }
+
+    fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    async fn close(&mut self) {
+        self.copy_drop().await;
+        self.roll_back().await;
+    }
+}

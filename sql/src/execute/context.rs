@@ -1,0 +1,157 @@
+//! What a statement is planned and run against: catalog, read point, snapshots, session values.
+//!
+//! Invariant: all snapshots of a statement are taken at one read point before its first row is read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use exec::{SessionValues, StatementContext};
+use proto::catalog::CatalogSnapshot;
+use proto::time::ReadPoint;
+use proto::{ErrorKind, SqlError, TableId};
+use segments::{SnapshotSource as _, TableSnapshot};
+
+use super::sequences::NodeSequences;
+use super::transaction::{Isolation, Transaction};
+use super::{SessionExecutor, node_error, storage_error};
+
+/// The settings in the form functions read them, kept until a setting changes.
+#[derive(Debug, Default)]
+pub(super) struct SettingsCache {
+    shown: Option<Arc<BTreeMap<String, String>>>,
+    /// Grows with every change, so that plans made under other settings are known as such.
+    generation: u64,
+}
+
+impl SettingsCache {
+    pub(super) fn forget(&mut self) {
+        self.shown = None;
+        self.generation += 1;
+    }
+
+    pub(super) const fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl SessionExecutor {
+    /// The catalog this session sees: the shared one, or the transaction's own view of it.
+    pub(super) fn catalog(&self) -> Arc<CatalogSnapshot> {
+        self.transaction
+            .as_ref()
+            .and_then(|transaction| transaction.catalog.clone())
+            .unwrap_or_else(|| self.shared.node.catalog())
+    }
+
+    /// The schemas of `search_path` with `$user` resolved.
+    pub(super) fn search_path(&self) -> Vec<String> {
+        let path = self.settings.search_path();
+        path.into_iter().map(|name| if name == "$user" { self.user.clone() } else { name }).collect()
+    }
+
+    /// What functions may know of this session now.
+    pub(super) fn session_values(
+        &mut self,
+        catalog: Arc<CatalogSnapshot>,
+        transaction_micros: i64,
+    ) -> Arc<SessionValues> {
+        let shown = match &self.settings_cache.shown {
+            Some(shown) => Arc::clone(shown),
+            None => {
+                let values = self.settings.shown_values();
+                let shown: Arc<BTreeMap<String, String>> =
+                    Arc::new(values.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect());
+                self.settings_cache.shown = Some(Arc::clone(&shown));
+                shown
+            }
+        };
+        Arc::new(SessionValues {
+            transaction_micros,
+            statement_micros: self.wall_micros(),
+            clock: Arc::clone(&self.shared.clock),
+            dice: Arc::clone(&self.shared.dice),
+            user: self.user.clone(),
+            session_user: self.user.clone(),
+            database: self.database_name.clone(),
+            database_id: self.database,
+            search_path: self.search_path(),
+            time_zone: exec::text::TimeZone::parse(self.settings.get("TimeZone").unwrap_or("UTC"))
+                .unwrap_or_default(),
+            settings: shown,
+            backend_pid: self.backend_pid,
+            catalog,
+            sequence_values: Arc::clone(&self.sequence_values),
+        })
+    }
+
+    /// Everything a statement in `transaction` may look at, with snapshots of `tables`.
+    pub(super) async fn statement_context(
+        &mut self,
+        transaction: &mut Transaction,
+        tables: &[TableId],
+    ) -> Result<Arc<StatementContext>, SqlError> {
+        let mut snapshots = HashMap::with_capacity(tables.len());
+        if !tables.is_empty() {
+            let point = self.read_point(transaction).await?;
+            for &table in tables {
+                if !snapshots.contains_key(&table) {
+                    snapshots.insert(table, self.table_snapshot(transaction, table, point).await?);
+                }
+            }
+        }
+        let catalog = transaction.catalog.clone().unwrap_or_else(|| self.shared.node.catalog());
+        let session = self.session_values(catalog, transaction.started_micros);
+        Ok(Arc::new(StatementContext {
+            snapshots,
+            session,
+            sequences: Arc::new(NodeSequences(Arc::clone(&self.shared.node))),
+            cancel: self.cancel.execution().clone(),
+            enable_knn: self.settings.is_on("enable_indexscan"),
+        }))
+    }
+
+    async fn read_point(&self, transaction: &mut Transaction) -> Result<ReadPoint, SqlError> {
+        if let Some(fixed) = transaction.fixed_point {
+            return Ok(fixed);
+        }
+        let point = self.shared.node.barrier(self.database).await.map_err(|error| node_error(&error))?;
+        if transaction.isolation == Isolation::RepeatableRead {
+            transaction.fixed_point = Some(point);
+        }
+        transaction.last_point = Some(point);
+        Ok(point)
+    }
+
+    /// A table at the point, with the transaction's own writes.
+    async fn table_snapshot(
+        &self,
+        transaction: &Transaction,
+        table: TableId,
+        point: ReadPoint,
+    ) -> Result<Arc<TableSnapshot>, SqlError> {
+        let shared = self.shared.node.catalog();
+        let base = if shared.tables.contains_key(&table) {
+            self.shared.node.snapshot(table, point).await.map_err(|error| storage_error(&error))?
+        } else {
+            self.own_new_table(transaction, table, point)?
+        };
+        Ok(match transaction.writes.get(&table) {
+            Some(overlay) => Arc::new(base.with_overlay(overlay)),
+            None => base,
+        })
+    }
+
+    /// A table that only this transaction knows has no committed rows.
+    fn own_new_table(
+        &self,
+        transaction: &Transaction,
+        table: TableId,
+        point: ReadPoint,
+    ) -> Result<Arc<TableSnapshot>, SqlError> {
+        let meta =
+            transaction.catalog.as_ref().and_then(|catalog| catalog.tables.get(&table)).ok_or_else(|| {
+                SqlError::new(ErrorKind::UndefinedTable, format!("relation with OID {table} does not exist"))
+            })?;
+        Ok(Arc::new(TableSnapshot { table: Arc::clone(meta), read_ts: point.read_ts, segments: Vec::new() }))
+    }
+}

@@ -1,0 +1,24 @@
+//! Errors of storage and cluster as the session reports them.
+
+use proto::{Classify, SqlError};
+
+/// An error of ours with its kind, detail and hint kept.
+pub(crate) fn classified(error: &dyn Classify) -> SqlError {
+    SqlError { detail: error.detail(), hint: error.hint(), ..SqlError::new(error.kind(), error.to_string()) }
+}
+
+/// An error of the storage engine.
+pub(crate) fn storage_error(error: &segments::Error) -> SqlError {
+    classified(error)
+}
+
+/// An error of the node; a duplicate key keeps the names clients branch on.
+pub(crate) fn node_error(error: &cluster::Error) -> SqlError {
+    let carried = classified(error);
+    match error {
+        cluster::Error::DuplicateKey { table, constraint, .. } => {
+            carried.with_table("public", table).with_constraint(constraint)
+        }
+        _ => carried,
+    }
+}

@@ -1,0 +1,122 @@
+//! INSERT: rows from the source plan into the table, with key checks where they are due.
+//!
+//! Outside a block rows stream to the channel as payload parts while the source still runs, so that a large
+//! load is never held twice; inside one they are buffered where the transaction can see them.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::StreamExt as _;
+use planner::plan::InsertPlan;
+use proto::SqlError;
+use proto::catalog::TableMeta;
+use proto::record::TableChange;
+use segments::{TableOverlay, TableSnapshot};
+
+use super::transaction::{Extent, Transaction};
+use super::write::{WriteEffect, WriteFailure};
+use super::{SessionExecutor, duplicates, payload, rows, storage_error};
+
+/// Takes rows of one table for one statement.
+pub(super) struct RowSink {
+    table: Arc<TableMeta>,
+    /// Rows go straight to the log: the statement is its own transaction and nothing reads them before.
+    streaming: bool,
+    pending: Vec<RecordBatch>,
+    pending_bytes: usize,
+    taken: HashSet<Box<[u8]>>,
+}
+
+impl RowSink {
+    pub(super) fn new(table: Arc<TableMeta>, transaction: &Transaction) -> Self {
+        Self {
+            table,
+            streaming: transaction.extent == Extent::Statement,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            taken: HashSet::new(),
+        }
+    }
+
+    /// Takes rows that `rows::conform` gave; `snapshot` is the table as the statement sees it.
+    pub(super) async fn push(
+        &mut self,
+        session: &SessionExecutor,
+        transaction: &mut Transaction,
+        snapshot: &TableSnapshot,
+        batch: RecordBatch,
+    ) -> Result<(), WriteFailure> {
+        if !self.streaming {
+            let keys = rows::keys(&batch, &self.table.key_positions())?;
+            let none = HashSet::new();
+            duplicates::check_keys(&self.table, snapshot, &batch, &keys, &none, &mut self.taken)?;
+            return overlay(transaction, &self.table).insert(&batch).map_err(|e| storage_error(&e).into());
+        }
+        for piece in payload::split_batch(&batch, payload::PART_TARGET_BYTES) {
+            self.pending_bytes += payload::batch_bytes(&piece);
+            self.pending.push(piece);
+            if self.pending_bytes >= payload::PART_TARGET_BYTES {
+                let mut change = TableChange::new(self.table.id, self.table.schema_version);
+                change.inserts = std::mem::take(&mut self.pending);
+                self.pending_bytes = 0;
+                session.append_part(transaction, vec![change]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the rows that did not fill a part for the commit.
+    pub(super) fn finish(self, transaction: &mut Transaction) -> Result<(), WriteFailure> {
+        for batch in &self.pending {
+            overlay(transaction, &self.table).insert(batch).map_err(|error| storage_error(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// The transaction's buffered writes to a table.
+pub(super) fn overlay<'a>(transaction: &'a mut Transaction, table: &Arc<TableMeta>) -> &'a mut TableOverlay {
+    transaction.writes.entry(table.id).or_insert_with(|| TableOverlay::new(Arc::clone(table)))
+}
+
+impl SessionExecutor {
+    pub(super) async fn insert(
+        &mut self,
+        transaction: &mut Transaction,
+        plan: &InsertPlan,
+    ) -> Result<WriteEffect, WriteFailure> {
+        let mut tables = plan.tables.clone();
+        tables.push(plan.table.id);
+        let context = self.statement_context(transaction, &tables).await?;
+        let mut batches = self.shared.engine.execute(plan.source.clone(), Arc::clone(&context)).await?;
+        if let Some(conflict) = &plan.conflict {
+            return self.insert_on_conflict(transaction, plan, conflict, &context, batches).await;
+        }
+        let snapshot = self.snapshot_of(&context, plan.table.id)?;
+        let mut sink = RowSink::new(Arc::clone(&plan.table), transaction);
+        let mut effect = WriteEffect::default();
+        while let Some(batch) = batches.next().await {
+            let batch = rows::conform(&batch.map_err(exec::to_sql_error)?, &plan.table)?;
+            effect.affected += batch.num_rows() as u64;
+            effect.returned.extend(Self::returning(plan.returning.as_ref(), &batch, &context)?);
+            sink.push(self, transaction, &snapshot, batch).await?;
+        }
+        sink.finish(transaction)?;
+        Ok(effect)
+    }
+
+    /// The snapshot that a statement's context carries for a table.
+    pub(super) fn snapshot_of(
+        &self,
+        context: &exec::StatementContext,
+        table: proto::TableId,
+    ) -> Result<Arc<TableSnapshot>, SqlError> {
+        context.snapshots.get(&table).map(Arc::clone).ok_or_else(|| {
+            SqlError::new(
+                proto::ErrorKind::Internal,
+                format!("statement without a snapshot of table {table}"),
+            )
+        })
+    }
+}

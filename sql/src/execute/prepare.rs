@@ -1,0 +1,215 @@
+//! Parsing and planning for a session, and the plans it keeps.
+//!
+//! A plan is valid for one catalog revision and one state of the session's settings; it is remade silently when
+//! either moved, and refused when that changes the result's columns (0A000, as in PostgreSQL). A plan that
+//! reads system relations holds their content and is never kept.
+//!
+//! Invariant: the plan that runs was made under the catalog the transaction sees now.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use planner::plan::{CopyPlan, OutputColumn, Plan, SessionCommand, TransactionCommand};
+use planner::syntax::Parsed;
+use planner::{PlanContext, PlanSettings};
+use proto::{ColumnType, ErrorKind, SqlError};
+
+use super::SessionExecutor;
+use super::transaction::Extent;
+use crate::session::{Description, Prepared, ResultColumn};
+
+/// Statement texts and plans a session keeps; beyond it the cache starts anew.
+const CACHED_STATEMENTS: usize = 256;
+/// Longer texts (literal vectors) are not worth keeping.
+const CACHED_TEXT_BYTES: usize = 4096;
+
+/// What a plan depends on besides its text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Validity {
+    revision: u64,
+    /// Catalog changes of the running transaction, by count: each adds to its private catalog.
+    own_changes: usize,
+    settings: u64,
+}
+
+/// A statement with its plan and what Describe tells of it.
+#[derive(Debug)]
+pub struct PreparedStatement {
+    statement: Arc<Parsed>,
+    parameter_types: Vec<Option<ColumnType>>,
+    plan: Arc<Plan>,
+    /// None: the plan holds content that only its own execution may show.
+    validity: Option<Validity>,
+    description: Description,
+}
+
+impl Prepared for PreparedStatement {
+    fn describe(&self) -> &Description {
+        &self.description
+    }
+}
+
+/// What a session has parsed and planned before.
+#[derive(Debug, Default)]
+pub(super) struct PlanCache {
+    texts: HashMap<String, Vec<Arc<Parsed>>>,
+    plans: HashMap<(usize, Vec<Option<ColumnType>>), Arc<PreparedStatement>>,
+}
+
+impl PlanCache {
+    pub(super) fn clear(&mut self) {
+        self.texts.clear();
+        self.plans.clear();
+    }
+}
+
+/// The wire's view of planned columns.
+pub(super) fn result_columns(columns: &[OutputColumn]) -> Vec<ResultColumn> {
+    columns
+        .iter()
+        .map(|column| {
+            let (table_oid, attnum) =
+                column.table.map_or((0, 0), |(table, attnum)| (table.oid().0, attnum as i16));
+            ResultColumn { name: column.name.clone(), ty: column.ty, table_oid, attnum }
+        })
+        .collect()
+}
+
+impl SessionExecutor {
+    pub(super) fn parse_cached(&mut self, text: &str) -> Result<Vec<Arc<Parsed>>, SqlError> {
+        if let Some(parsed) = self.plans.texts.get(text) {
+            return Ok(parsed.clone());
+        }
+        let parsed: Vec<Arc<Parsed>> = planner::syntax::parse(text)?.into_iter().map(Arc::new).collect();
+        if text.len() <= CACHED_TEXT_BYTES {
+            if self.plans.texts.len() >= CACHED_STATEMENTS {
+                self.plans.clear();
+            }
+            self.plans.texts.insert(text.to_owned(), parsed.clone());
+        }
+        Ok(parsed)
+    }
+
+    pub(super) fn prepare_statement(
+        &mut self,
+        statement: &Arc<Parsed>,
+        parameter_types: &[Option<ColumnType>],
+    ) -> Result<Arc<PreparedStatement>, SqlError> {
+        // The address names a statement while the cache holds it.
+        let address = (Arc::as_ptr(statement) as usize, parameter_types.to_vec());
+        let cached = self.plans.plans.get(&address).map(Arc::clone);
+        if let Some(cached) = cached
+            && cached.validity == Some(self.validity())
+            && Arc::ptr_eq(&cached.statement, statement)
+        {
+            self.refuse_in_failed_transaction(&cached.plan)?;
+            return Ok(cached);
+        }
+        let (plan, validity) = self.plan_now(statement, parameter_types)?;
+        self.refuse_in_failed_transaction(&plan)?;
+        let prepared = Arc::new(PreparedStatement {
+            description: self.description(&plan),
+            statement: Arc::clone(statement),
+            parameter_types: parameter_types.to_vec(),
+            plan,
+            validity,
+        });
+        if validity.is_some() && statement.text.len() <= CACHED_TEXT_BYTES {
+            if self.plans.plans.len() >= CACHED_STATEMENTS {
+                self.plans.plans.clear();
+            }
+            self.plans.plans.insert(address, Arc::clone(&prepared));
+        }
+        Ok(prepared)
+    }
+
+    /// The plan to run now: the prepared one, or a new one when the catalog or the settings moved.
+    pub(super) fn current_plan(&mut self, prepared: &PreparedStatement) -> Result<Arc<Plan>, SqlError> {
+        if prepared.validity.is_some_and(|validity| validity == self.validity()) {
+            return Ok(Arc::clone(&prepared.plan));
+        }
+        let (plan, _) = self.plan_now(&prepared.statement, &prepared.parameter_types)?;
+        let description = self.description(&plan);
+        if description.columns != prepared.description.columns {
+            return Err(SqlError::new(
+                ErrorKind::FeatureNotSupported,
+                "cached plan must not change result type",
+            ));
+        }
+        Ok(plan)
+    }
+
+    fn validity(&self) -> Validity {
+        Validity {
+            revision: self.shared.node.catalog().revision,
+            own_changes: self.transaction.as_ref().map_or(0, |transaction| transaction.catalog_changes.len()),
+            settings: self.settings_cache.generation(),
+        }
+    }
+
+    fn plan_now(
+        &mut self,
+        statement: &Parsed,
+        parameter_types: &[Option<ColumnType>],
+    ) -> Result<(Arc<Plan>, Option<Validity>), SqlError> {
+        let catalog = self.catalog();
+        let started = self.transaction.as_ref().map_or_else(|| self.wall_micros(), |t| t.started_micros);
+        let session = self.session_values(Arc::clone(&catalog), started);
+        let system = Arc::new(self.system_relations(&catalog));
+        let context = PlanContext {
+            catalog,
+            database: self.database,
+            search_path: self.search_path(),
+            parameter_types: parameter_types.to_vec(),
+            system: Arc::clone(&system) as _,
+            session,
+            settings: PlanSettings::default(),
+        };
+        let plan = planner::plan(&statement.statement, &context)?;
+        let validity = (!system.was_read()).then(|| self.validity());
+        Ok((Arc::new(plan), validity))
+    }
+
+    fn description(&self, plan: &Plan) -> Description {
+        let columns = match plan {
+            Plan::Explain(_) => Some(vec![ResultColumn::computed("QUERY PLAN", ColumnType::TEXT)]),
+            Plan::Session(SessionCommand::Show { name }) => {
+                Some(vec![ResultColumn::computed(self.settings.shown_name(name), ColumnType::TEXT)])
+            }
+            Plan::Session(SessionCommand::ShowAll) => Some(
+                ["name", "setting", "description"]
+                    .map(|name| ResultColumn::computed(name, ColumnType::TEXT))
+                    .to_vec(),
+            ),
+            Plan::Copy(copy) if matches!(**copy, CopyPlan::To { .. }) => None,
+            other => other.columns().map(result_columns),
+        };
+        Description { parameters: plan.parameters().to_vec(), columns }
+    }
+
+    /// 25P02 for everything but the end of a failed block.
+    pub(super) fn refuse_in_failed_transaction(&self, plan: &Plan) -> Result<(), SqlError> {
+        let failed = self
+            .transaction
+            .as_ref()
+            .is_some_and(|transaction| transaction.failed && transaction.extent == Extent::Block);
+        let ends = matches!(
+            plan,
+            Plan::Transaction(TransactionCommand::Commit { .. } | TransactionCommand::Rollback { .. })
+        );
+        if failed && !ends {
+            return Err(SqlError::new(
+                ErrorKind::InFailedSqlTransaction,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl PreparedStatement {
+    /// The plan made when the statement was prepared; `current_plan` says whether it still holds.
+    pub(super) const fn made(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+}

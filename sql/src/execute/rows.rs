@@ -1,0 +1,107 @@
+//! Rows on their way into a table: brought to its exact Arrow schema, checked, keyed.
+//!
+//! What it is not: it plans no casts (the planner did) and decides no visibility.
+//!
+//! Invariant: a batch that leaves `conform` has the table's schema and no NULL in a NOT NULL column.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::cast;
+use arrow::datatypes::{UInt32Type, UInt64Type};
+use bytes::Bytes;
+use proto::catalog::TableMeta;
+use proto::record::RowRef;
+use proto::{ErrorKind, RowId, SegmentId, SqlError};
+
+use super::display::failing_row;
+
+/// Gives `batch` the table's schema: same columns in the same order, carriers cast where DataFusion chose another.
+///
+/// # Errors
+/// 23502 when a NOT NULL column holds NULL.
+pub(crate) fn conform(batch: &RecordBatch, table: &TableMeta) -> Result<RecordBatch, SqlError> {
+    let schema = table.arrow_schema();
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        if column.data_type() == field.data_type() {
+            columns.push(Arc::clone(column));
+        } else {
+            let carried = cast(column, field.data_type()).map_err(|error| {
+                SqlError::new(ErrorKind::Internal, format!("column \"{}\": {error}", field.name()))
+            })?;
+            columns.push(carried);
+        }
+    }
+    for (position, column) in table.columns.iter().enumerate() {
+        if !column.nullable && columns[position].null_count() > 0 {
+            let row = (0..columns[position].len()).find(|&row| columns[position].is_null(row)).unwrap_or(0);
+            return Err(SqlError::new(
+                ErrorKind::NotNullViolation,
+                format!(
+                    "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                    column.name, table.name
+                ),
+            )
+            .with_detail(failing_row(&columns, table, row))
+            .with_table(&table.namespace, &table.name)
+            .with_column(&column.name));
+        }
+    }
+    RecordBatch::try_new(schema, columns)
+        .map_err(|error| SqlError::new(ErrorKind::Internal, format!("rows of table {}: {error}", table.name)))
+}
+
+/// Reads the three identity columns that a DML source plan puts first.
+///
+/// # Errors
+/// XX000 when the plan does not carry them: a planner defect.
+pub(crate) fn identities(batch: &RecordBatch) -> Result<Vec<RowRef>, SqlError> {
+    let wrong = || SqlError::new(ErrorKind::Internal, "write plan without row identities");
+    let segments = batch.column(0).as_primitive_opt::<UInt64Type>().ok_or_else(wrong)?;
+    let ordinals = batch.column(1).as_primitive_opt::<UInt32Type>().ok_or_else(wrong)?;
+    let rows = batch.column(2).as_primitive_opt::<UInt64Type>().ok_or_else(wrong)?;
+    Ok((0..batch.num_rows())
+        .map(|row| RowRef {
+            segment: SegmentId(segments.value(row)),
+            ordinal: ordinals.value(row),
+            row: RowId(rows.value(row)),
+        })
+        .collect())
+}
+
+/// The key bytes of every row from the columns at `positions`; empty keys for a table without a primary key.
+///
+/// # Errors
+/// 0A000 for a column type that cannot be a key.
+pub(crate) fn keys(batch: &RecordBatch, positions: &[usize]) -> Result<Vec<Box<[u8]>>, SqlError> {
+    if positions.is_empty() {
+        return Ok(vec![Box::default(); batch.num_rows()]);
+    }
+    proto::key::encode_keys(batch, positions)
+}
+
+/// Key bytes as a delete record carries them.
+pub(crate) fn delete_key(key: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(key)
+}
+
+/// The rows of `batch` at `wanted`, in that order.
+///
+/// # Errors
+/// XX000 when Arrow refuses.
+pub(crate) fn take_rows(batch: &RecordBatch, wanted: &[u32]) -> Result<RecordBatch, SqlError> {
+    if wanted.len() == batch.num_rows() && wanted.iter().zip(0_u32..).all(|(&row, position)| row == position)
+    {
+        return Ok(batch.clone());
+    }
+    arrow::compute::take_record_batch(batch, &UInt32Array::from(wanted.to_vec()))
+        .map_err(|error| SqlError::new(ErrorKind::Internal, format!("take rows: {error}")))
+}
+
+/// The columns `range` of a batch under the schema of `table`'s columns at `positions`.
+pub(crate) fn project(batch: &RecordBatch, positions: &[usize]) -> Result<RecordBatch, SqlError> {
+    batch
+        .project(positions)
+        .map_err(|error| SqlError::new(ErrorKind::Internal, format!("project rows: {error}")))
+}

@@ -1,0 +1,159 @@
+//! UPDATE, DELETE and TRUNCATE: row identities from the source plan, ended and replaced in the write buffer.
+//!
+//! A row that the plan yields twice (UPDATE … FROM with several partners) is changed once, by its first yield.
+//! All rows are gathered before the first is changed, so a statement never sees its own writes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::logical_expr::LogicalPlan;
+use futures::StreamExt as _;
+use planner::plan::{DeletePlan, TruncatePlan, UpdatePlan};
+use proto::record::RowRef;
+
+use super::insert::overlay;
+use super::transaction::{Extent, Transaction};
+use super::write::{WriteEffect, WriteFailure};
+use super::{SessionExecutor, duplicates, rows, storage_error};
+
+/// Columns of a DML source before the table's: `_segment, _ordinal, _row`.
+const IDENTITY_COLUMNS: usize = 3;
+
+/// The rows of one source batch that the statement changes.
+struct Affected {
+    targets: Vec<RowRef>,
+    batch: RecordBatch,
+}
+
+impl SessionExecutor {
+    pub(super) async fn update(
+        &mut self,
+        transaction: &mut Transaction,
+        plan: &UpdatePlan,
+    ) -> Result<WriteEffect, WriteFailure> {
+        let table = &plan.table;
+        let width = table.columns.len();
+        let mut tables = plan.tables.clone();
+        tables.push(table.id);
+        let context = self.statement_context(transaction, &tables).await?;
+        let affected = self.affected_rows(&plan.source, &context).await?;
+        let key_positions = table.key_positions();
+        let old_keys: Vec<usize> =
+            (0..key_positions.len()).map(|key| IDENTITY_COLUMNS + width + key).collect();
+        let ending: HashSet<RowRef> = affected.iter().flat_map(|rows| rows.targets.iter().copied()).collect();
+        let snapshot = self.snapshot_of(&context, table.id)?;
+        let mut taken = HashSet::new();
+        let mut effect = WriteEffect::default();
+        for Affected { targets, batch } in &affected {
+            let values: Vec<usize> = (IDENTITY_COLUMNS..IDENTITY_COLUMNS + width).collect();
+            let new_rows = rows::conform(&rows::project(batch, &values)?, table)?;
+            let new_keys = rows::keys(&new_rows, &key_positions)?;
+            if transaction.extent != Extent::Statement {
+                duplicates::check_keys(table, &snapshot, &new_rows, &new_keys, &ending, &mut taken)?;
+            }
+            let buffer = overlay(transaction, table);
+            for (target, key) in targets.iter().zip(rows::keys(batch, &old_keys)?) {
+                buffer.delete(*target, rows::delete_key(&key));
+            }
+            buffer.insert(&new_rows).map_err(|error| storage_error(&error))?;
+            effect.affected += targets.len() as u64;
+            let visible = with_extra(&new_rows, batch, plan.extra)?;
+            effect.returned.extend(Self::returning(plan.returning.as_ref(), &visible, &context)?);
+        }
+        Ok(effect)
+    }
+
+    pub(super) async fn delete(
+        &mut self,
+        transaction: &mut Transaction,
+        plan: &DeletePlan,
+    ) -> Result<WriteEffect, WriteFailure> {
+        let table = &plan.table;
+        let width = table.columns.len();
+        let mut tables = plan.tables.clone();
+        tables.push(table.id);
+        let context = self.statement_context(transaction, &tables).await?;
+        let affected = self.affected_rows(&plan.source, &context).await?;
+        let keys: Vec<usize> = table.key_positions().iter().map(|key| IDENTITY_COLUMNS + key).collect();
+        let mut effect = WriteEffect::default();
+        for Affected { targets, batch } in &affected {
+            let buffer = overlay(transaction, table);
+            for (target, key) in targets.iter().zip(rows::keys(batch, &keys)?) {
+                buffer.delete(*target, rows::delete_key(&key));
+            }
+            effect.affected += targets.len() as u64;
+            if plan.returning.is_some() {
+                let values: Vec<usize> = (IDENTITY_COLUMNS..IDENTITY_COLUMNS + width).collect();
+                let visible = with_extra(&rows::project(batch, &values)?, batch, plan.extra)?;
+                effect.returned.extend(Self::returning(plan.returning.as_ref(), &visible, &context)?);
+            }
+        }
+        Ok(effect)
+    }
+
+    pub(super) async fn truncate(
+        &mut self,
+        transaction: &mut Transaction,
+        plan: &TruncatePlan,
+    ) -> Result<WriteEffect, WriteFailure> {
+        if plan.restart_identity {
+            return Err(proto::SqlError::unsupported("TRUNCATE ... RESTART IDENTITY").into());
+        }
+        let ids: Vec<_> = plan.tables.iter().map(|table| table.id).collect();
+        self.statement_context(transaction, &ids).await?;
+        for table in &plan.tables {
+            overlay(transaction, table).truncate();
+        }
+        Ok(WriteEffect::default())
+    }
+
+    /// Runs a DML source to its end; each row once.
+    async fn affected_rows(
+        &self,
+        source: &LogicalPlan,
+        context: &Arc<exec::StatementContext>,
+    ) -> Result<Vec<Affected>, WriteFailure> {
+        let mut batches = self.shared.engine.execute(source.clone(), Arc::clone(context)).await?;
+        let mut seen = HashSet::new();
+        let mut affected = Vec::new();
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(exec::to_sql_error)?;
+            let targets = rows::identities(&batch)?;
+            let first: Vec<u32> = (0_u32..)
+                .zip(&targets)
+                .filter(|(_, target)| seen.insert(**target))
+                .map(|(row, _)| row)
+                .collect();
+            if first.is_empty() {
+                continue;
+            }
+            affected.push(Affected {
+                targets: first.iter().map(|&row| targets[row as usize]).collect(),
+                batch: rows::take_rows(&batch, &first)?,
+            });
+        }
+        Ok(affected)
+    }
+}
+
+/// Table rows followed by the source's trailing columns that only RETURNING reads.
+fn with_extra(
+    table_rows: &RecordBatch,
+    source: &RecordBatch,
+    extra: usize,
+) -> Result<RecordBatch, WriteFailure> {
+    if extra == 0 {
+        return Ok(table_rows.clone());
+    }
+    let width = source.num_columns();
+    let mut fields: Vec<_> = table_rows.schema().fields().iter().map(Arc::clone).collect();
+    let mut columns = table_rows.columns().to_vec();
+    for position in width - extra..width {
+        fields.push(Arc::clone(&source.schema().fields()[position]));
+        columns.push(Arc::clone(source.column(position)));
+    }
+    RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns).map_err(|error| {
+        proto::SqlError::new(proto::ErrorKind::Internal, format!("rows of RETURNING: {error}")).into()
+    })
+}

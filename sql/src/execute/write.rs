@@ -1,0 +1,191 @@
+//! Write statements: INSERT, UPDATE, DELETE and TRUNCATE, their retry and their result.
+//!
+//! Outside a block a statement that met a concurrent change is run again at a new read point, as PostgreSQL's
+//! READ COMMITTED re-evaluates a row; inside one, the first committer wins and COMMIT reports 40001.
+//!
+//! Invariant: a failed attempt leaves nothing: its buffered writes are dropped, its payloads aborted.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::StreamExt as _;
+use planner::plan::{OutputColumn, Plan, Returning};
+use proto::{ErrorKind, SqlError};
+
+use super::prepare::PreparedStatement;
+use super::transaction::{Extent, Transaction};
+use super::{SessionExecutor, errors, query};
+use crate::session::{Outcome, Parameter, RowsTag};
+
+/// Attempts of one autocommit statement before its conflict is reported; each attempt lost to a commit that
+/// succeeded, so this bounds waiting, not progress.
+const MAX_ATTEMPTS: usize = 10_000;
+
+/// Why a write did not happen.
+#[derive(Debug)]
+pub(super) enum WriteFailure {
+    /// The statement itself is at fault.
+    Statement(SqlError),
+    /// A row or key changed since the statement read it: another attempt may succeed.
+    Conflict(SqlError),
+    /// A key exists: another attempt may succeed only for ON CONFLICT.
+    Duplicate(SqlError),
+    /// The table changed since the statement was planned.
+    SchemaChanged(SqlError),
+}
+
+impl WriteFailure {
+    pub(super) fn from_node(error: cluster::Error) -> Self {
+        let carried = errors::node_error(&error);
+        match error {
+            cluster::Error::Conflict => Self::Conflict(carried),
+            cluster::Error::DuplicateKey { .. } => Self::Duplicate(carried),
+            cluster::Error::SchemaChanged => Self::SchemaChanged(carried),
+            _ => Self::Statement(carried),
+        }
+    }
+
+    pub(super) fn into_error(self) -> SqlError {
+        match self {
+            Self::Statement(error) | Self::Conflict(error) | Self::Duplicate(error) => error,
+            Self::SchemaChanged(error) => SqlError { kind: ErrorKind::SerializationFailure, ..error },
+        }
+    }
+}
+
+impl From<SqlError> for WriteFailure {
+    fn from(error: SqlError) -> Self {
+        Self::Statement(error)
+    }
+}
+
+/// What a write statement did.
+#[derive(Debug, Default)]
+pub(super) struct WriteEffect {
+    pub(super) affected: u64,
+    /// Result rows of RETURNING.
+    pub(super) returned: Vec<RecordBatch>,
+}
+
+impl SessionExecutor {
+    /// Runs a write statement to its end: committed outside a block, buffered inside one.
+    pub(super) async fn run_write(
+        &mut self,
+        prepared: &PreparedStatement,
+        parameters: &[Parameter],
+    ) -> Result<Outcome<planner::syntax::Parsed>, SqlError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let plan = query::bound(&*self.current_plan(prepared)?, parameters)?;
+            let mut transaction = self.take_transaction();
+            let alone = transaction.extent == Extent::Statement;
+            let attempt = self.attempt(&mut transaction, &plan).await;
+            let outcome = match attempt {
+                Ok(effect) if alone => self.commit_transaction(transaction).await.map(|_| effect),
+                Ok(effect) => {
+                    self.transaction = Some(transaction);
+                    Ok(effect)
+                }
+                Err(failure) => {
+                    if alone {
+                        self.forget(&transaction).await;
+                    } else {
+                        self.transaction = Some(transaction);
+                    }
+                    Err(failure)
+                }
+            };
+            match outcome {
+                Ok(effect) => return Ok(finish(&plan, effect)),
+                Err(failure) if alone && retries(&plan, &failure) => self.cancel.check()?,
+                Err(failure) => return Err(failure.into_error()),
+            }
+        }
+        Err(SqlError::new(
+            ErrorKind::SerializationFailure,
+            "could not serialize access due to concurrent update",
+        ))
+    }
+
+    async fn attempt(
+        &mut self,
+        transaction: &mut Transaction,
+        plan: &Plan,
+    ) -> Result<WriteEffect, WriteFailure> {
+        if transaction.read_only {
+            return Err(read_only(plan).into());
+        }
+        match plan {
+            Plan::Insert(insert) => self.insert(transaction, insert).await,
+            Plan::Update(update) => self.update(transaction, update).await,
+            Plan::Delete(delete) => self.delete(transaction, delete).await,
+            Plan::Truncate(truncate) => self.truncate(transaction, truncate).await,
+            _ => Err(SqlError::new(ErrorKind::Internal, "not a write statement").into()),
+        }
+    }
+
+    /// Evaluates RETURNING over affected rows.
+    pub(super) fn returning(
+        returning: Option<&Returning>,
+        rows: &RecordBatch,
+        context: &Arc<exec::StatementContext>,
+    ) -> Result<Option<RecordBatch>, SqlError> {
+        let Some(returning) = returning else { return Ok(None) };
+        let arrays = exec::rows::evaluate(&returning.expressions, &returning.schema, rows, context)?;
+        batch_of(&returning.columns, arrays, rows.num_rows()).map(Some)
+    }
+}
+
+/// A batch of result columns; their Arrow types are what the expressions gave.
+pub(super) fn batch_of(
+    columns: &[OutputColumn],
+    arrays: Vec<arrow::array::ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, SqlError> {
+    let fields: Vec<arrow::datatypes::Field> = columns
+        .iter()
+        .zip(&arrays)
+        .map(|(column, array)| arrow::datatypes::Field::new(&column.name, array.data_type().clone(), true))
+        .collect();
+    let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::new(arrow::datatypes::Schema::new(fields)), arrays, &options)
+        .map_err(|error| SqlError::new(ErrorKind::Internal, format!("result rows: {error}")))
+}
+
+fn retries(plan: &Plan, failure: &WriteFailure) -> bool {
+    match failure {
+        WriteFailure::Conflict(_) | WriteFailure::SchemaChanged(_) => true,
+        WriteFailure::Duplicate(_) => matches!(plan, Plan::Insert(insert) if insert.conflict.is_some()),
+        WriteFailure::Statement(_) => false,
+    }
+}
+
+fn read_only(plan: &Plan) -> SqlError {
+    let verb = match plan {
+        Plan::Insert(_) => "INSERT",
+        Plan::Update(_) => "UPDATE",
+        Plan::Delete(_) => "DELETE",
+        Plan::Truncate(_) => "TRUNCATE TABLE",
+        _ => "this statement",
+    };
+    SqlError::new(
+        ErrorKind::ReadOnlySqlTransaction,
+        format!("cannot execute {verb} in a read-only transaction"),
+    )
+}
+
+fn finish(plan: &Plan, effect: WriteEffect) -> Outcome<planner::syntax::Parsed> {
+    let (tag, returning) = match plan {
+        Plan::Insert(insert) => (RowsTag::Insert, insert.returning.as_ref()),
+        Plan::Update(update) => (RowsTag::Update, update.returning.as_ref()),
+        Plan::Delete(delete) => (RowsTag::Delete, delete.returning.as_ref()),
+        _ => return Outcome::Done { tag: "TRUNCATE TABLE".to_owned() },
+    };
+    match returning {
+        Some(returning) => Outcome::Rows {
+            columns: super::prepare::result_columns(&returning.columns).into(),
+            rows: futures::stream::iter(effect.returned.into_iter().map(Ok)).boxed(),
+            tag,
+        },
+        None => Outcome::Done { tag: tag.complete(effect.affected) },
+    }
+}

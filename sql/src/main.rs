@@ -1,0 +1,34 @@
+//! The `elanus` binary: reads the command line and hands over to the assembly.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use sql::assembly;
+use sql::cli::{Command, CommandLine};
+
+/// Counts what the process holds, so that a memory limit can be kept.
+#[global_allocator]
+static ALLOCATOR: exec::memory::CountingAllocator = exec::memory::CountingAllocator;
+
+fn main() -> ExitCode {
+    let result = match CommandLine::parse().command {
+        Command::Serve(options) => assembly::serve(&options),
+        Command::Version(options) => {
+            assembly::print_version(options.libraries);
+            Ok(())
+        }
+        Command::Verify => assembly::not_available("verify"),
+        Command::RebuildMeta => assembly::not_available("rebuild-meta"),
+        Command::Backup => assembly::not_available("backup"),
+        Command::Restore => assembly::not_available("restore"),
+        Command::Sizing => assembly::not_available("sizing"),
+        Command::IndexWorker => assembly::not_available("index-worker"),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("elanus: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
