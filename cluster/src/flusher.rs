@@ -92,6 +92,7 @@ pub(crate) struct Flusher {
     signals: Arc<Signals>,
     requests: mpsc::Receiver<oneshot::Sender<Result<()>>>,
     limit: u64,
+    written: files::Written,
 }
 
 impl Flusher {
@@ -101,7 +102,8 @@ impl Flusher {
         let (sender, requests) = mpsc::channel(16);
         let limit = parts.settings.log_bytes;
         let handle = Handle { signals: Arc::clone(&signals), requests: sender, limit };
-        (Self { parts, channel, signals, requests, limit }, handle)
+        let written = files::Written::default();
+        (Self { parts, channel, signals, requests, limit, written }, handle)
     }
 
     /// Works until asked to stop.
@@ -161,14 +163,24 @@ impl Flusher {
         let epoch = owner.epoch();
         let durable = self.parts.log.bounds(self.channel).await?.end;
         let state = owner.published.state();
-        let Some(found) = state.tables.get(&table).and_then(|table| table.segment(segment)) else {
-            return Ok(());
-        };
         let catalog = self.parts.catalog.snapshot();
-        let Some(meta) = catalog.tables.get(&table) else { return Ok(()) };
+        let (Some(rows), Some(meta)) = (state.tables.get(&table), catalog.tables.get(&table)) else {
+            // Dropped meanwhile: the owner forgets its segments before the next look.
+            return owner.ask(|reply| OwnerMessage::Forget { reply }).await;
+        };
+        let Some(found) = rows.segment(segment) else { return Ok(()) };
         let open = state.open.values().map(|open| open.first).min();
         let covered = open.map_or(state.next, |open| open.min(state.next)).min(durable);
-        let job = files::Job { parts: &self.parts, channel: self.channel, epoch, meta };
+        let others = rows.segments.iter().filter(|other| other.state.form.id() != segment);
+        let unsaved = others.filter(|other| other.stage == Stage::Stored).filter_map(|other| other.first_unsaved);
+        let job = files::Job {
+            parts: &self.parts,
+            written: &self.written,
+            channel: self.channel,
+            epoch,
+            table: meta,
+            through: unsaved.min().map_or(covered, |unsaved| unsaved.min(covered)),
+        };
         let form = job.store(found).await?;
         let stored = Stored { table, segment, form, deletes: found.state.deletes.clone(), covered };
         owner.ask(|reply| OwnerMessage::Stored { stored, reply }).await

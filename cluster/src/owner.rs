@@ -78,6 +78,8 @@ pub(crate) enum OwnerMessage {
     Seal { reply: Reply<()> },
     /// A segment is in files now.
     Stored { stored: Stored, reply: Reply<()> },
+    /// Tables were dropped: forget what the catalog no longer has.
+    Forget { reply: Reply<()> },
 }
 
 /// A segment's rows or deletes that were written to files.
@@ -246,7 +248,7 @@ impl Owner {
                 batch.answer(reply, outcome);
             }
             // `is_alone` keeps it out of turns.
-            OwnerMessage::Stored { reply, .. } => drop(reply),
+            OwnerMessage::Stored { reply, .. } | OwnerMessage::Forget { reply } => drop(reply),
         }
     }
 
@@ -264,7 +266,8 @@ impl Owner {
             OwnerMessage::Payload { reply, .. }
             | OwnerMessage::SetSequence { reply, .. }
             | OwnerMessage::Seal { reply }
-            | OwnerMessage::Stored { reply, .. } => refuse(reply, reason),
+            | OwnerMessage::Stored { reply, .. }
+            | OwnerMessage::Forget { reply } => refuse(reply, reason),
             OwnerMessage::Abort { .. } => {}
         }
     }
@@ -285,7 +288,7 @@ impl Owner {
 fn is_alone(message: &OwnerMessage) -> bool {
     match message {
         OwnerMessage::Commit { request, .. } => !request.catalog.is_empty(),
-        OwnerMessage::Stored { .. } => true,
+        OwnerMessage::Stored { .. } | OwnerMessage::Forget { .. } => true,
         _ => false,
     }
 }

@@ -175,6 +175,15 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     })
 }
 
+/// Runs a future that blocks inside (files behind an asynchronous seam) off the I/O threads.
+///
+/// # Errors
+/// As `blocking`.
+pub async fn blocking_async<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    let runtime = tokio::runtime::Handle::current();
+    blocking(move || runtime.block_on(work)).await
+}
+
 /// Starts a named thread for a loop that blocks in system calls; it must end when its mailbox closes.
 ///
 /// # Errors

@@ -1,43 +1,185 @@
-//! The objects of a segment and the manifest that names them.
+//! The objects of a segment and the manifest that names them: steps 1 to 4 of a flush, and their inverse.
+//!
+//! The meta store keeps one pointer per table, `storage/<table>/manifest`: epoch and number of the newest
+//! manifest, 8 bytes little-endian each.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use object_store::ObjectStore;
+use parking_lot::Mutex;
 use proto::catalog::{CatalogSnapshot, TableMeta};
-use proto::{ChannelId, Epoch};
-use segments::SegmentForm;
+use proto::{ChannelId, Epoch, Offset, RowId, SegmentId, TableId};
+use segments::flush::{NewObject, store_objects, write_deletes, write_segment};
+use segments::format::manifest::{Manifest, ManifestId, ObjectKind, SegmentFiles, TableFiles};
+use segments::store::put_new;
+use segments::{SealedSegment, SegmentForm, SegmentState};
 
-use crate::channel::Parts;
+use crate::catalog::manifest_key;
+use crate::channel::{Parts, epoch_guard};
 use crate::error::{Error, Result};
-use crate::follower::{ChannelState, Segment};
+use crate::follower::{ChannelState, Segment, Stage};
+use crate::meta::{Guard, Outcome, Write};
+use crate::tasks::blocking_async;
+
+/// What a channel's flusher remembers of the manifests it wrote.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    tables: Mutex<BTreeMap<TableId, TableFiles>>,
+    /// Numbers object and manifest keys within an epoch.
+    attempts: AtomicU64,
+}
 
 /// One segment to be written.
 #[derive(Debug)]
 pub(super) struct Job<'a> {
     pub(super) parts: &'a Parts,
+    pub(super) written: &'a Written,
     pub(super) channel: ChannelId,
     pub(super) epoch: Epoch,
-    pub(super) meta: &'a Arc<TableMeta>,
+    pub(super) table: &'a Arc<TableMeta>,
+    /// Every delete of this table in a record before this offset will be in an object.
+    pub(super) through: Offset,
 }
 
 impl Job<'_> {
-    /// Writes the segment's rows (or only its deletes, when the rows are stored already).
-    #[allow(clippy::unused_async, reason = "writes objects")]
+    /// Writes what the segment has in no file yet and moves the table's pointer. The form to serve from now on,
+    /// when the rows were written.
     pub(super) async fn store(&self, segment: &Segment) -> Result<Option<SegmentForm>> {
-        let what = format!("segment {} of channel {} in epoch {}", segment.state.form.id(), self.channel, self.epoch);
-        Err(Error::Unavailable { what, reason: format!("table {} on {:?}", self.meta.name, self.parts.store) })
+        let n = self.written.attempts.fetch_add(1, Ordering::SeqCst);
+        let (pointer, guard) = read_pointer(self.parts, self.table.id).await?;
+        let before = self.files(pointer).await?;
+        let (files, form) = match &segment.state.form {
+            SegmentForm::Growing(_) => {
+                let (files, form) = self.write_rows(&segment.state, n).await?;
+                (files, Some(form))
+            }
+            SegmentForm::Sealed(sealed) => (self.write_deletes(&segment.state, sealed.id(), &before, n).await?, None),
+        };
+        let id = ManifestId { epoch: self.epoch, n };
+        let manifest = before.next(id, Arc::clone(self.table), self.through, vec![files], Vec::new());
+        self.commit(&manifest, guard).await?;
+        let mut after = before;
+        after.apply(&manifest);
+        self.written.tables.lock().insert(self.table.id, after);
+        Ok(form)
+    }
+
+    /// The table's files at the pointer.
+    async fn files(&self, pointer: Option<ManifestId>) -> Result<TableFiles> {
+        let Some(pointer) = pointer else { return Ok(TableFiles::empty(Arc::clone(self.table))) };
+        let known = self.written.tables.lock().get(&self.table.id).filter(|files| files.id == pointer).cloned();
+        match known {
+            Some(files) => Ok(files),
+            None => read_files(self.parts, self.table, pointer).await,
+        }
+    }
+
+    async fn write_rows(&self, state: &SegmentState, n: u64) -> Result<(SegmentFiles, SegmentForm)> {
+        let (state, store, epoch) = (state.clone(), Arc::clone(&self.parts.store), self.epoch);
+        let files = blocking_async(async move {
+            let SegmentForm::Growing(rows) = &state.form else {
+                return Err(Error::Internal("a stored segment was to be written again".into()));
+            };
+            let (files, objects) = write_segment(rows, &state.deletes, epoch, n)?;
+            store_objects(store.as_ref(), &objects).await?;
+            Ok(files)
+        })
+        .await??;
+        let sealed = SealedSegment::open(self.parts.store.as_ref(), Arc::clone(self.table), files.clone()).await?;
+        Ok((files, SegmentForm::Sealed(sealed)))
+    }
+
+    async fn write_deletes(
+        &self,
+        state: &SegmentState,
+        segment: SegmentId,
+        before: &TableFiles,
+        n: u64,
+    ) -> Result<SegmentFiles> {
+        let mut files = before.segments.get(&segment).cloned().ok_or_else(|| {
+            Error::corrupted(manifest_key(self.table.id), format!("segment {segment} is not in it"))
+        })?;
+        let object =
+            write_deletes(self.table, segment, state.form.rows(), &state.deletes, self.epoch, n);
+        files.objects.retain(|known| known.kind != ObjectKind::Deletes);
+        files.objects.push(object.entry.clone());
+        self.put(vec![object]).await?;
+        Ok(files)
+    }
+
+    async fn put(&self, objects: Vec<NewObject>) -> Result<()> {
+        let store = Arc::clone(&self.parts.store);
+        Ok(blocking_async(async move { store_objects(store.as_ref(), &objects).await }).await??)
+    }
+
+    /// Stores the manifest and makes it the table's newest.
+    async fn commit(&self, manifest: &Manifest, guard: Guard) -> Result<()> {
+        let path = Manifest::key(self.table.database, self.table.id, manifest.id);
+        let (store, bytes): (Arc<dyn ObjectStore>, _) = (Arc::clone(&self.parts.store), manifest.encode());
+        blocking_async(async move { put_new(store.as_ref(), &path, bytes).await }).await??;
+        let guards = vec![epoch_guard(self.channel, self.epoch), guard];
+        let write = Write::put(manifest_key(self.table.id), pointer_bytes(manifest.id));
+        match self.parts.meta.commit(guards, vec![write]).await? {
+            Outcome::Committed(_) => Ok(()),
+            Outcome::Refused { .. } => {
+                let what = format!("channel {}", self.channel);
+                Err(Error::Unavailable { what, reason: "it was taken over meanwhile".into() })
+            }
+        }
     }
 }
 
+fn pointer_bytes(id: ManifestId) -> Vec<u8> {
+    [id.epoch.0.to_le_bytes(), id.n.to_le_bytes()].concat()
+}
+
+/// A table's pointer, and the guard that nobody else has moved it.
+async fn read_pointer(parts: &Parts, table: TableId) -> Result<(Option<ManifestId>, Guard)> {
+    let key = manifest_key(table);
+    let Some(entry) = parts.meta.get(&key).await? else {
+        return Ok((None, Guard::Absent { key }));
+    };
+    let (epoch, n) = entry.value.split_at_checked(8).ok_or_else(|| Error::corrupted(&key, "not 16 bytes"))?;
+    let id = ManifestId {
+        epoch: Epoch(crate::catalog::read_number(&key, epoch)?),
+        n: crate::catalog::read_number(&key, n)?,
+    };
+    Ok((Some(id), Guard::Equals { key, value: entry.value }))
+}
+
+async fn read_files(parts: &Parts, table: &Arc<TableMeta>, pointer: ManifestId) -> Result<TableFiles> {
+    Ok(TableFiles::read(parts.store.as_ref(), table.database, table.id, pointer).await?)
+}
+
 /// Loads the stored segments of every table of a channel into a state.
-#[allow(clippy::unused_async, reason = "reads manifests")]
 pub(crate) async fn load_tables(
-    _parts: &Parts,
+    parts: &Parts,
     channel: ChannelId,
     catalog: &CatalogSnapshot,
     state: &mut ChannelState,
 ) -> Result<()> {
-    for table in catalog.tables.values().filter(|table| table.channel == channel) {
-        state.table_mut(table.id);
+    let tables: Vec<&Arc<TableMeta>> = catalog.tables.values().filter(|table| table.channel == channel).collect();
+    let loaded = futures::future::try_join_all(tables.iter().map(|table| load_table(parts, table))).await?;
+    for (table, segments) in tables.into_iter().zip(loaded) {
+        let rows = state.table_mut(table.id);
+        for (segment, max_row) in segments {
+            rows.next_row = rows.next_row.max(RowId(max_row.0 + 1));
+            rows.add(segment);
+        }
     }
     Ok(())
+}
+
+async fn load_table(parts: &Parts, table: &Arc<TableMeta>) -> Result<Vec<(Segment, RowId)>> {
+    let (Some(pointer), _) = read_pointer(parts, table.id).await? else { return Ok(Vec::new()) };
+    let files = read_files(parts, table, pointer).await?;
+    let mut segments = Vec::with_capacity(files.segments.len());
+    for files in files.segments.into_values() {
+        let max_row = files.max_row;
+        let state = SealedSegment::open_state(parts.store.as_ref(), Arc::clone(table), files).await?;
+        segments.push((Segment { state, stage: Stage::Stored, first_row: Offset(0), first_unsaved: None }, max_row));
+    }
+    Ok(segments)
 }

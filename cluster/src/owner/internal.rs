@@ -24,6 +24,10 @@ impl Owner {
                 // The flusher may be stopping; the state is right either way.
                 let _ = reply.send(Ok(()));
             }
+            OwnerMessage::Forget { reply } => {
+                self.retain_known();
+                let _ = reply.send(Ok(()));
+            }
             other => self.refuse(other, "it came to the wrong place"),
         }
     }
