@@ -18,7 +18,7 @@ use proto::record::{LogRecord, RecordBody, encode_record};
 use proto::time::Dice;
 use proto::{ChannelId, Epoch, Offset, RowId, SequenceId, TableId, Timestamp, TxnId};
 
-use crate::catalog::{Catalog, checkpoint_key, decision_prefix, epoch_key, number, read_number};
+use crate::catalog::{Catalog, checkpoint_key, decision_key, decision_prefix, epoch_key, number, read_number};
 use crate::error::{Error, Result};
 use crate::flusher;
 use crate::follower::ChannelState;
@@ -112,7 +112,10 @@ pub(crate) async fn take_over(parts: &Parts, channel: ChannelId) -> Result<Taken
     let aborts = orphans.into_iter().map(|txn| RecordBody::Abort { txn });
     append(parts, channel, epoch, std::iter::once(first).chain(aborts).collect(), &mut state).await?;
     // A decision whose payloads are gone has its Commit in the log already.
+    let done: Vec<TxnId> =
+        decided.iter().map(|(txn, _)| *txn).filter(|txn| !state.open.contains_key(txn)).collect();
     decided.retain(|(txn, _)| state.open.contains_key(txn));
+    forget(parts, channel, epoch, &done).await?;
     Ok(TakenOver { epoch, incarnation: checkpoint.incarnation, state, decided })
 }
 
@@ -187,6 +190,21 @@ async fn decisions(parts: &Parts, channel: ChannelId) -> Result<Vec<(TxnId, u32)
         decided.push((TxnId(txn), parts));
     }
     Ok(decided)
+}
+
+/// Deletes decisions that are in the log.
+async fn forget(parts: &Parts, channel: ChannelId, epoch: Epoch, done: &[TxnId]) -> Result<()> {
+    if done.is_empty() {
+        return Ok(());
+    }
+    let writes = done.iter().map(|txn| Write::Delete { key: decision_key(channel, *txn) }).collect();
+    match parts.meta.commit(vec![epoch_guard(channel, epoch)], writes).await? {
+        Outcome::Committed(_) => Ok(()),
+        Outcome::Refused { .. } => Err(Error::Unavailable {
+            what: format!("channel {channel}"),
+            reason: "another owner is taking over".into(),
+        }),
+    }
 }
 
 /// Appends records that decide nothing and applies them.

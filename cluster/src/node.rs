@@ -99,7 +99,11 @@ impl Node {
             channels: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         });
-        node.match_channels().await?;
+        if let Err(error) = node.match_channels().await {
+            // What did start must be gone before anyone opens the back ends again.
+            node.stop().await?;
+            return Err(error);
+        }
         Ok(node)
     }
 
@@ -118,9 +122,15 @@ impl Node {
         }
         let missing: Vec<ChannelId> =
             wanted.into_iter().filter(|id| !self.channels.read().contains_key(id)).collect();
-        let started = futures::future::try_join_all(missing.iter().map(|id| self.start_channel(*id))).await?;
-        self.channels.write().extend(missing.into_iter().zip(started));
-        Ok(())
+        let started = futures::future::join_all(missing.iter().map(|id| self.start_channel(*id))).await;
+        let mut failure = None;
+        for (id, started) in missing.into_iter().zip(started) {
+            match started {
+                Ok(runtime) => drop(self.channels.write().insert(id, runtime)),
+                Err(error) => failure = Some(error),
+            }
+        }
+        failure.map_or(Ok(()), Err)
     }
 
     async fn start_channel(&self, channel: ChannelId) -> Result<Arc<Runtime>> {

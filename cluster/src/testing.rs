@@ -29,6 +29,8 @@ use crate::settings::Settings;
 
 pub mod faulty;
 
+use faulty::{FaultyLog, FaultyMeta, FaultyStore, Fuse};
+
 /// Which back ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -124,6 +126,27 @@ impl Bench {
             dice: Arc::clone(&self.dice) as _,
             settings: self.settings.clone(),
         })
+    }
+
+    /// Starts a node whose back ends die with a fuse.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_with(&self, fuse: &Fuse) -> Result<Tested> {
+        self.start_behind([fuse, fuse, fuse]).await
+    }
+
+    /// The same with a fuse each for meta store, log and object store.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_behind(&self, [meta, log, store]: [&Fuse; 3]) -> Result<Tested> {
+        let NodeParts { meta: real_meta, log: real_log, store: real_store, .. } = self.parts().await?;
+        let meta = Arc::new(FaultyMeta(real_meta, meta.clone()));
+        let log = Arc::new(FaultyLog(real_log, log.clone()));
+        let store = Arc::new(FaultyStore(real_store, store.clone()));
+        let node = Node::start(self.parts_with(meta, log, store).await?).await?;
+        Ok(Tested { node, database: self.database })
     }
 
     /// Starts a node.

@@ -8,4 +8,6 @@ use crate::log::MemoryLog;
 use crate::testing::{Bench, Form};
 
 mod commits;
+mod crashes;
+mod flush;
 mod recovery;
