@@ -13,9 +13,12 @@
     reason = "the harness stands outside the house: it is the world the doors open to"
 )]
 
+pub mod bench;
 pub mod crash;
+pub mod data;
 #[cfg(feature = "planted-bugs")]
 pub mod model;
+pub mod passages;
 pub mod server;
 pub mod tidy;
 pub mod trace;

@@ -7,6 +7,7 @@ mod copy;
 mod crash;
 mod drivers;
 mod lifecycle;
+mod passages;
 mod tidy;
 mod trace;
 mod wire;
