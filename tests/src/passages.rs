@@ -52,6 +52,7 @@ pub fn ask(connection: &mut Connection, statement: &str, query: &[f32]) -> Resul
 /// # Errors
 /// What the server refuses.
 pub fn prepare(connection: &mut Connection, name: &str, sql: &str) -> Result<(), Failure> {
+    connection.queue_close(b'S', name);
     connection.queue_parse(name, sql, &[]);
     connection.queue_sync();
     connection.drain()?.pop().map_or(Ok(()), |error| Err(Failure::Server(error)))
