@@ -1,11 +1,13 @@
-//! The planner's optimizer rules.
+//! The planner's optimizer rules; they run behind DataFusion's own.
 
 use std::sync::Arc;
 
 use datafusion::optimizer::OptimizerRule;
 
-/// The rules that run behind DataFusion's own.
+mod knn;
+
+/// The rules, in the order they run.
 #[must_use]
 pub fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    Vec::new()
+    vec![Arc::new(knn::PlantKnnScan)]
 }

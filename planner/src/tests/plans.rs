@@ -1,0 +1,151 @@
+//! Shapes of plans: where `KnnScan` is planted and where it must not be, and typing of parameters.
+
+use proto::{ColumnType, ErrorKind, TypeKind};
+
+use super::world::World;
+use crate::{ParameterValue, Plan};
+
+fn items() -> World {
+    let mut world = World::new();
+    world.run("CREATE TABLE items (id int PRIMARY KEY, category int, title text, embedding vector(3))").unwrap();
+    world
+        .run("INSERT INTO items VALUES (1,1,'a','[1,0,0]'),(2,1,'b','[0.9,0.1,0]'),(3,2,'c','[0,1,0]'),(4,2,NULL,NULL),(5,3,'e','[0,0,1]')")
+        .unwrap();
+    world
+}
+
+#[test]
+fn knn_scan_is_planted() {
+    let world = items();
+    for sql in [
+        "SELECT id FROM items ORDER BY embedding <-> '[1,0,0]' LIMIT 2",
+        "SELECT id FROM items ORDER BY '[1,0,0]' <-> embedding LIMIT 2",
+        "SELECT id, embedding <=> '[1,0,0]' AS d FROM items ORDER BY d LIMIT 2 OFFSET 1",
+        "SELECT t.id FROM (SELECT id, embedding AS e FROM items WHERE category = 1) t ORDER BY t.e <+> '[1,0,0]' LIMIT 2",
+        "SELECT id FROM items WHERE category IN (1, 2) AND title LIKE 'a%' ORDER BY embedding <#> '[1,0,0]' LIMIT 2",
+        "SELECT id FROM items ORDER BY l2_distance(embedding, '[1,0,0]') LIMIT 2",
+    ] {
+        let plan = world.optimized(sql);
+        assert!(plan.contains("KnnScan"), "{sql}\n{plan}");
+        assert!(plan.contains("Sort"), "the sort stays: {sql}\n{plan}");
+    }
+}
+
+#[test]
+fn knn_scan_is_not_planted() {
+    let world = items();
+    for sql in [
+        "SELECT id FROM items ORDER BY embedding <-> '[1,0,0]'",
+        "SELECT id FROM items ORDER BY embedding <-> '[1,0,0]' DESC LIMIT 2",
+        "SELECT id FROM items ORDER BY embedding <-> '[1,0,0]' NULLS FIRST LIMIT 2",
+        "SELECT id FROM items ORDER BY embedding <-> '[1,0,0]', id LIMIT 2",
+        "SELECT id FROM items WHERE random() < 0.5 ORDER BY embedding <-> '[1,0,0]' LIMIT 2",
+        "SELECT a.id FROM items a JOIN items b ON a.id = b.id ORDER BY a.embedding <-> '[1,0,0]' LIMIT 2",
+        "SELECT a.id FROM items a ORDER BY a.embedding <-> a.embedding LIMIT 2",
+        "SELECT category FROM items GROUP BY category ORDER BY min(embedding <-> '[1,0,0]') LIMIT 2",
+        "SELECT DISTINCT embedding <-> '[1,0,0]' FROM items ORDER BY 1 LIMIT 2",
+    ] {
+        let plan = world.optimized(sql);
+        assert!(!plan.contains("KnnScan"), "{sql}\n{plan}");
+    }
+}
+
+#[test]
+fn knn_scan_answers_like_the_sort() {
+    let mut world = items();
+    for sql in [
+        "SELECT id FROM items ORDER BY embedding <-> '[1,0,0]' LIMIT 3",
+        "SELECT id FROM items ORDER BY embedding <-> '[1,0,0]' LIMIT 9",
+        "SELECT id FROM items WHERE category <> 1 ORDER BY embedding <=> '[0.2,1,0]' LIMIT 2",
+        "SELECT id, embedding <-> '[1,0,0]' FROM items WHERE category = 9 ORDER BY 2 LIMIT 2",
+        "SELECT id FROM items ORDER BY embedding <-> '[1,0,0]' LIMIT 2 OFFSET 1",
+        "SELECT x.id FROM (SELECT id, title FROM items ORDER BY embedding <-> '[1,0,0]' LIMIT 3) x WHERE x.title <> 'a'",
+    ] {
+        world.enable_knn = true;
+        let with = world.run(sql).unwrap().rows;
+        world.enable_knn = false;
+        let without = world.run(sql).unwrap().rows;
+        assert_eq!(with, without, "{sql}");
+    }
+}
+
+fn parameters(sql: &str) -> Vec<String> {
+    let plan = items().plan(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    plan.parameters().iter().map(|ty| ty.display()).collect()
+}
+
+#[test]
+fn parameters_take_the_type_of_their_neighbour() {
+    assert_eq!(parameters("SELECT $1"), ["text"]);
+    assert_eq!(parameters("SELECT $1::int + $2"), ["integer", "integer"]);
+    assert_eq!(parameters("SELECT id FROM items WHERE id = $1 AND title = $2"), ["integer", "text"]);
+    assert_eq!(
+        parameters("SELECT id FROM items ORDER BY embedding <-> $1 LIMIT $2 OFFSET $3"),
+        ["vector", "bigint", "bigint"]
+    );
+    assert_eq!(parameters("INSERT INTO items VALUES ($1, $2, $3, $4)"), ["integer", "integer", "text", "vector"]);
+    assert_eq!(parameters("INSERT INTO items (id, title) SELECT $1, $2"), ["integer", "text"]);
+    assert_eq!(parameters("UPDATE items SET embedding = $1 WHERE id = $2"), ["vector", "integer"]);
+    assert_eq!(parameters("SELECT id FROM items WHERE id IN ($1, $2) OR id BETWEEN $3 AND 9"), ["integer"; 3]);
+    assert_eq!(parameters("SELECT coalesce($1, id), upper($2) FROM items"), ["integer", "text"]);
+    assert_eq!(parameters("SELECT id FROM items WHERE id = ANY($1)"), ["integer[]"]);
+    let error = items().plan("SELECT 1 WHERE $1 IS NULL AND $3 = 1").unwrap_err();
+    assert_eq!(error.kind, ErrorKind::IndeterminateDatatype);
+    assert_eq!(error.message, "could not determine data type of parameter $2");
+}
+
+#[test]
+fn parameters_are_bound() {
+    let mut world = items();
+    let vector = {
+        let Plan::Query(query) = world.plan("SELECT '[1,0,0]'::vector").unwrap() else { panic!() };
+        let batch = world.execute(query.logical).unwrap().unwrap();
+        datafusion::common::ScalarValue::try_from_array(batch.column(0), 0).unwrap()
+    };
+    let values = [
+        ParameterValue { value: vector, ty: TypeKind::Vector.into() },
+        ParameterValue { value: 2_i64.into(), ty: ColumnType::INT8 },
+    ];
+    let sql = "SELECT id FROM items ORDER BY embedding <-> $1 LIMIT $2";
+    assert_eq!(world.run_with(sql, &values).unwrap().rows, [["1"], ["2"]]);
+    let negative = [values[0].clone(), ParameterValue { value: (-1_i64).into(), ty: ColumnType::INT8 }];
+    let error = world.run_with(sql, &negative).unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidRowCountInLimit, "LIMIT must not be negative"));
+}
+
+#[test]
+fn errors_have_positions() {
+    let world = items();
+    for (sql, position) in [
+        ("SELECT nosuch FROM items", 8),
+        ("SELECT id FROM nosuchtable", 16),
+        ("SELECT 1 +* 2 FROM", 11),
+        ("SELECT é, nosuch(1) FROM (SELECT 1 AS é) t", 11),
+        ("SELECT id\nFROM items WHERE t.x = 1", 28),
+    ] {
+        let error = world.plan(sql).unwrap_err();
+        assert_eq!(error.position, Some(position), "{sql}: {error}");
+    }
+}
+
+#[test]
+fn unsupported_is_refused() {
+    let world = items();
+    for sql in [
+        "SELECT * FROM items FOR SYSTEM_TIME AS OF '2026-01-01'",
+        "SELECT * FROM items AS OF SYSTEM TIME '-10s'",
+        "SELECT * FROM items TABLESAMPLE SYSTEM (10)",
+        "SELECT * FROM items FOR UPDATE",
+        "SAVEPOINT a",
+        "CREATE SCHEMA app",
+        "CREATE TABLE x (a int UNIQUE)",
+        "CREATE TABLE x (a int CHECK (a > 0))",
+        "CREATE INDEX ON items USING hnsw (embedding vector_l2_ops)",
+        "VACUUM (ANALYZE) items",
+        "CALL elanus.flush()",
+        "SELECT B'101'",
+    ] {
+        let error = world.plan(sql).expect_err(sql);
+        assert_eq!(error.kind, ErrorKind::FeatureNotSupported, "{sql}: {error}");
+    }
+}
