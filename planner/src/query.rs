@@ -5,10 +5,11 @@
 //! Invariants: the columns of a planned query are the first columns of its plan, in order, each with a name that is
 //! unique there; names of the text live only in `QueryColumn::name`.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::common::Column;
+use datafusion::common::metadata::FieldMetadata;
 use datafusion::logical_expr::logical_plan::Projection;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use proto::{ColumnType, TableId};
@@ -211,6 +212,12 @@ fn refuse_foreign_clauses(query: &ast::Query) -> Result<()> {
 /// A projection.
 pub(crate) fn project(plan: LogicalPlan, expressions: Vec<Expr>) -> Result<LogicalPlan> {
     Projection::try_new(expressions, Arc::new(plan)).map(LogicalPlan::Projection).map_err(from_datafusion)
+}
+
+/// An alias that carries the type's metadata.
+pub(crate) fn typed_alias(expression: Expr, ty: ColumnType, name: &str) -> Expr {
+    let metadata = ty.metadata().into_iter().collect::<BTreeMap<_, _>>();
+    expression.alias_with_metadata(name, Some(FieldMetadata::from(metadata)))
 }
 
 /// Names for columns, each handed out once.

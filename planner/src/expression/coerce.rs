@@ -133,7 +133,7 @@ impl Binder<'_> {
             .into_iter()
             .map(|value| self.implicit(value, ty).map(|bound| bound.expr))
             .collect::<Result<Vec<_>>>()?;
-        Ok((values, ty))
+        Ok((one_scale(values), ty))
     }
 
     /// A boolean, or PostgreSQL's message.
@@ -163,4 +163,26 @@ fn widened(expr: &Expr, ty: ColumnType) -> Option<Expr> {
         _ => return None,
     };
     Some(Expr::Literal(value, None))
+}
+
+/// Decimal constants with as many digits behind the point as the longest has: arrays and CASE need one Arrow type.
+pub(super) fn one_scale(values: Vec<Expr>) -> Vec<Expr> {
+    let scale = |value: &Expr| match value {
+        Expr::Literal(ScalarValue::Decimal128(_, _, scale), _) => Some(*scale),
+        _ => None,
+    };
+    let Some(widest) = values.iter().map(scale).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max())
+    else {
+        return values;
+    };
+    let rescaled = |value: &Expr| {
+        let Expr::Literal(ScalarValue::Decimal128(number, precision, scale), metadata) = value else { return None };
+        let factor = 10_i128.checked_pow(u32::try_from(widest - scale).ok()?)?;
+        let number = match number {
+            Some(number) => Some(number.checked_mul(factor)?),
+            None => None,
+        };
+        Some(Expr::Literal(ScalarValue::Decimal128(number, *precision, widest), metadata.clone()))
+    };
+    values.iter().map(rescaled).collect::<Option<Vec<_>>>().unwrap_or(values)
 }

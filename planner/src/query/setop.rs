@@ -6,7 +6,7 @@ use exec::functions::common_type;
 use proto::ColumnType;
 use sqlparser::ast::{SetExpr, SetOperator, SetQuantifier};
 
-use super::{Columns, Planned, QueryColumn, UniqueNames, Unknowns, project};
+use super::{Columns, Planned, QueryColumn, UniqueNames, Unknowns, project, typed_alias};
 use crate::binder::{Binder, Bound};
 use crate::environment::Outside;
 use crate::error::{Result, from_datafusion, internal, syntax, unsupported};
@@ -67,7 +67,7 @@ impl Binder<'_> {
             .zip(names)
             .map(|((column, ty), name)| {
                 let bound = Bound::new(Expr::Column(column.column), column.ty);
-                self.implicit(bound, *ty).map(|bound| bound.expr.alias(name))
+                self.implicit(bound, *ty).map(|bound| typed_alias(bound.expr, *ty, name))
             })
             .collect::<Result<Vec<_>>>()?;
         project(planned.plan, expressions)

@@ -138,8 +138,9 @@ fn aliased(expression: Expr, ty: ColumnType, name: &str) -> Expr {
         return constant(value, ty).alias(name);
     }
     if ColumnType::of_data_type(&ty.data_type()) == ty {
-        return expression.alias(name);
+        // DataFusion's decorrelation looks for the bare column, not for its alias.
+        let same = matches!(&expression, Expr::Column(column) if column.relation.is_none() && column.name == name);
+        return if same { expression } else { expression.alias(name) };
     }
-    let metadata = ty.metadata().into_iter().collect::<std::collections::BTreeMap<_, _>>();
-    expression.alias_with_metadata(name, Some(datafusion::common::metadata::FieldMetadata::from(metadata)))
+    super::typed_alias(expression, ty, name)
 }
