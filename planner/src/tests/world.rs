@@ -116,7 +116,7 @@ impl World {
             database_id: DatabaseId(1),
             search_path: vec!["public".to_owned()],
             time_zone: TimeZone::default(),
-            settings: BTreeMap::new(),
+            settings: Arc::default(),
             backend_pid: 1,
             catalog: Arc::clone(&self.catalog),
             sequence_values: Arc::default(),
