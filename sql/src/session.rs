@@ -358,4 +358,4 @@ enum Step {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, new_null_array};
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 
@@ -21,7 +21,9 @@ pub(super) fn carry(array: &ArrayRef, ty: ColumnType) -> Result<ArrayRef, SqlErr
     if matches!(array.data_type(), DataType::Null) {
         return Ok(new_null_array(&wanted, array.len()));
     }
-    cast(array, &wanted).map_err(|error| {
+    // A value that the wanted form cannot hold is an error, never a silent NULL.
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    cast_with_options(array, &wanted, &strict).map_err(|error| {
         SqlError::new(
             ErrorKind::Internal,
             format!(
