@@ -5,104 +5,110 @@
 
 use proto::{Classify, ErrorKind, SqlError};
 
-/// The SQLSTATE of a kind.
-#[must_use]
-pub const fn sqlstate(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::FeatureNotSupported => "0A000",
-        ErrorKind::ProtocolViolation => "08P01",
-        ErrorKind::ConnectionFailure => "08006",
-        ErrorKind::TransactionResolutionUnknown => "08007",
-        ErrorKind::CardinalityViolation => "21000",
-        ErrorKind::DataException => "22000",
-        ErrorKind::StringDataRightTruncation => "22001",
-        ErrorKind::NumericValueOutOfRange => "22003",
-        ErrorKind::NullValueNotAllowed => "22004",
-        ErrorKind::InvalidDatetimeFormat => "22007",
-        ErrorKind::DatetimeFieldOverflow => "22008",
-        ErrorKind::SubstringError => "22011",
-        ErrorKind::DivisionByZero => "22012",
-        ErrorKind::InvalidArgumentForLogarithm => "2201E",
-        ErrorKind::InvalidArgumentForPowerFunction => "2201F",
-        ErrorKind::InvalidRowCountInLimit => "2201W",
-        ErrorKind::InvalidRowCountInOffset => "2201X",
-        ErrorKind::CharacterNotInRepertoire => "22021",
-        ErrorKind::InvalidParameterValue => "22023",
-        ErrorKind::InvalidEscapeSequence => "22025",
-        ErrorKind::ArraySubscriptError => "2202E",
-        ErrorKind::InvalidTextRepresentation => "22P02",
-        ErrorKind::InvalidBinaryRepresentation => "22P03",
-        ErrorKind::BadCopyFileFormat => "22P04",
-        ErrorKind::InvalidRegularExpression => "2201B",
-        ErrorKind::NotNullViolation => "23502",
-        ErrorKind::ForeignKeyViolation => "23503",
-        ErrorKind::UniqueViolation => "23505",
-        ErrorKind::CheckViolation => "23514",
-        ErrorKind::InvalidCursorState => "24000",
-        ErrorKind::ActiveSqlTransaction => "25001",
-        ErrorKind::ReadOnlySqlTransaction => "25006",
-        ErrorKind::NoActiveSqlTransaction => "25P01",
-        ErrorKind::InFailedSqlTransaction => "25P02",
-        ErrorKind::InvalidSqlStatementName => "26000",
-        ErrorKind::InvalidAuthorizationSpecification => "28000",
-        ErrorKind::InvalidPassword => "28P01",
-        ErrorKind::DependentObjectsStillExist => "2BP01",
-        ErrorKind::InvalidCursorName => "34000",
-        ErrorKind::InvalidSavepointSpecification => "3B001",
-        ErrorKind::InvalidCatalogName => "3D000",
-        ErrorKind::InvalidSchemaName => "3F000",
-        ErrorKind::SerializationFailure => "40001",
-        ErrorKind::DeadlockDetected => "40P01",
-        ErrorKind::InsufficientPrivilege => "42501",
-        ErrorKind::SyntaxError => "42601",
-        ErrorKind::InvalidName => "42602",
-        ErrorKind::InvalidColumnDefinition => "42611",
-        ErrorKind::NameTooLong => "42622",
-        ErrorKind::DuplicateColumn => "42701",
-        ErrorKind::AmbiguousColumn => "42702",
-        ErrorKind::UndefinedColumn => "42703",
-        ErrorKind::UndefinedObject => "42704",
-        ErrorKind::DuplicateObject => "42710",
-        ErrorKind::DuplicateAlias => "42712",
-        ErrorKind::DuplicateFunction => "42723",
-        ErrorKind::AmbiguousFunction => "42725",
-        ErrorKind::GroupingError => "42803",
-        ErrorKind::DatatypeMismatch => "42804",
-        ErrorKind::WrongObjectType => "42809",
-        ErrorKind::InvalidForeignKey => "42830",
-        ErrorKind::CannotCoerce => "42846",
-        ErrorKind::UndefinedFunction => "42883",
-        ErrorKind::UndefinedTable => "42P01",
-        ErrorKind::UndefinedParameter => "42P02",
-        ErrorKind::DuplicateCursor => "42P03",
-        ErrorKind::DuplicateDatabase => "42P04",
-        ErrorKind::DuplicatePreparedStatement => "42P05",
-        ErrorKind::DuplicateSchema => "42P06",
-        ErrorKind::DuplicateTable => "42P07",
-        ErrorKind::AmbiguousParameter => "42P08",
-        ErrorKind::InvalidColumnReference => "42P10",
-        ErrorKind::InvalidTableDefinition => "42P16",
-        ErrorKind::InvalidObjectDefinition => "42P17",
-        ErrorKind::IndeterminateDatatype => "42P18",
-        ErrorKind::GeneratedAlways => "428C9",
-        ErrorKind::DiskFull => "53100",
-        ErrorKind::OutOfMemory => "53200",
-        ErrorKind::TooManyConnections => "53300",
-        ErrorKind::ProgramLimitExceeded => "54000",
-        ErrorKind::StatementTooComplex => "54001",
-        ErrorKind::TooManyColumns => "54011",
-        ErrorKind::ObjectNotInPrerequisiteState => "55000",
-        ErrorKind::ObjectInUse => "55006",
-        ErrorKind::CantChangeRuntimeParam => "55P02",
-        ErrorKind::LockNotAvailable => "55P03",
-        ErrorKind::QueryCanceled => "57014",
-        ErrorKind::AdminShutdown => "57P01",
-        ErrorKind::CannotConnectNow => "57P03",
-        ErrorKind::IoError => "58030",
-        ErrorKind::SnapshotTooOld => "72000",
-        ErrorKind::Internal => "XX000",
-        ErrorKind::DataCorrupted => "XX001",
-    }
+macro_rules! sqlstates {
+    ($($kind:ident $code:literal)*) => {
+        /// The SQLSTATE of a kind.
+        #[must_use]
+        pub const fn sqlstate(kind: ErrorKind) -> &'static str {
+            match kind { $(ErrorKind::$kind => $code,)* }
+        }
+    };
+}
+
+sqlstates! {
+    FeatureNotSupported "0A000"
+    ProtocolViolation "08P01"
+    ConnectionFailure "08006"
+    TransactionResolutionUnknown "08007"
+    CardinalityViolation "21000"
+    DataException "22000"
+    StringDataRightTruncation "22001"
+    NumericValueOutOfRange "22003"
+    NullValueNotAllowed "22004"
+    InvalidDatetimeFormat "22007"
+    DatetimeFieldOverflow "22008"
+    SubstringError "22011"
+    DivisionByZero "22012"
+    InvalidArgumentForLogarithm "2201E"
+    InvalidArgumentForPowerFunction "2201F"
+    InvalidRowCountInLimit "2201W"
+    InvalidRowCountInOffset "2201X"
+    CharacterNotInRepertoire "22021"
+    InvalidParameterValue "22023"
+    InvalidEscapeSequence "22025"
+    ArraySubscriptError "2202E"
+    InvalidTextRepresentation "22P02"
+    InvalidBinaryRepresentation "22P03"
+    BadCopyFileFormat "22P04"
+    InvalidRegularExpression "2201B"
+    NotNullViolation "23502"
+    ForeignKeyViolation "23503"
+    UniqueViolation "23505"
+    CheckViolation "23514"
+    InvalidCursorState "24000"
+    ActiveSqlTransaction "25001"
+    ReadOnlySqlTransaction "25006"
+    NoActiveSqlTransaction "25P01"
+    InFailedSqlTransaction "25P02"
+    InvalidSqlStatementName "26000"
+    InvalidAuthorizationSpecification "28000"
+    InvalidPassword "28P01"
+    DependentObjectsStillExist "2BP01"
+    InvalidCursorName "34000"
+    InvalidSavepointSpecification "3B001"
+    InvalidCatalogName "3D000"
+    InvalidSchemaName "3F000"
+    SerializationFailure "40001"
+    DeadlockDetected "40P01"
+    InsufficientPrivilege "42501"
+    SyntaxError "42601"
+    InvalidName "42602"
+    InvalidColumnDefinition "42611"
+    NameTooLong "42622"
+    DuplicateColumn "42701"
+    AmbiguousColumn "42702"
+    UndefinedColumn "42703"
+    UndefinedObject "42704"
+    DuplicateObject "42710"
+    DuplicateAlias "42712"
+    DuplicateFunction "42723"
+    AmbiguousFunction "42725"
+    GroupingError "42803"
+    DatatypeMismatch "42804"
+    WrongObjectType "42809"
+    InvalidForeignKey "42830"
+    CannotCoerce "42846"
+    UndefinedFunction "42883"
+    UndefinedTable "42P01"
+    UndefinedParameter "42P02"
+    DuplicateCursor "42P03"
+    DuplicateDatabase "42P04"
+    DuplicatePreparedStatement "42P05"
+    DuplicateSchema "42P06"
+    DuplicateTable "42P07"
+    AmbiguousParameter "42P08"
+    InvalidColumnReference "42P10"
+    InvalidTableDefinition "42P16"
+    InvalidObjectDefinition "42P17"
+    IndeterminateDatatype "42P18"
+    GeneratedAlways "428C9"
+    DiskFull "53100"
+    OutOfMemory "53200"
+    TooManyConnections "53300"
+    ProgramLimitExceeded "54000"
+    StatementTooComplex "54001"
+    TooManyColumns "54011"
+    ObjectNotInPrerequisiteState "55000"
+    ObjectInUse "55006"
+    CantChangeRuntimeParam "55P02"
+    LockNotAvailable "55P03"
+    QueryCanceled "57014"
+    AdminShutdown "57P01"
+    CannotConnectNow "57P03"
+    IoError "58030"
+    SnapshotTooOld "72000"
+    Internal "XX000"
+    DataCorrupted "XX001"
 }
 
 /// How bad an error is for the connection.

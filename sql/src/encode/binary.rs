@@ -43,22 +43,7 @@ pub(super) fn writer(array: &ArrayRef, ty: ColumnType) -> Result<WriteValue, Sql
             let (values, scale) = (array.as_primitive::<Decimal256Type>().values().clone(), *scale);
             Box::new(move |row, out| numeric::write_binary(&values[row].to_string(), scale, out))
         }
-        (DataType::Utf8, TypeKind::Jsonb) => {
-            let values = array.as_string::<i32>().clone();
-            Box::new(move |row, out| {
-                // The version of jsonb's binary form.
-                out.push(1);
-                out.extend_from_slice(values.value(row).as_bytes());
-            })
-        }
-        (DataType::Utf8, TypeKind::Uuid | TypeKind::Vector | TypeKind::Record) => {
-            return Err(unsupported(ty));
-        }
-        (DataType::Utf8, kind) if is_oid_like(kind) => return Err(unsupported(ty)),
-        (DataType::Utf8, _) => {
-            let values = array.as_string::<i32>().clone();
-            Box::new(move |row, out| out.extend_from_slice(values.value(row).as_bytes()))
-        }
+        (DataType::Utf8, _) => return strings(array, ty),
         (DataType::Binary, _) => {
             let values = array.as_binary::<i32>().clone();
             Box::new(move |row, out| out.extend_from_slice(values.value(row)))
@@ -94,6 +79,21 @@ pub(super) fn writer(array: &ArrayRef, ty: ColumnType) -> Result<WriteValue, Sql
         (DataType::Null, _) => Box::new(|_, _| {}),
         _ => return Err(unwritable(array, ty)),
     })
+}
+
+/// Types that strings carry.
+fn strings(array: &ArrayRef, ty: ColumnType) -> Result<WriteValue, SqlError> {
+    let values = array.as_string::<i32>().clone();
+    match ty.kind {
+        TypeKind::Jsonb => Ok(Box::new(move |row, out| {
+            // The version of jsonb's binary form.
+            out.push(1);
+            out.extend_from_slice(values.value(row).as_bytes());
+        })),
+        TypeKind::Uuid | TypeKind::Vector | TypeKind::Record => Err(unsupported(ty)),
+        kind if is_oid_like(kind) => Err(unsupported(ty)),
+        _ => Ok(Box::new(move |row, out| out.extend_from_slice(values.value(row).as_bytes()))),
+    }
 }
 
 fn unsupported(ty: ColumnType) -> SqlError {

@@ -1,5 +1,6 @@
 //! Text output: one writer per Arrow form, over the text forms of `exec::text`.
 
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -46,21 +47,11 @@ pub(super) fn writer(
                 number::write_decimal_text(&value.to_string(), scale, text);
             })
         }
-        DataType::Utf8 => {
-            let values = array.as_string::<i32>().clone();
-            Box::new(move |row, out| out.extend_from_slice(values.value(row).as_bytes()))
-        }
-        DataType::Binary if context.bytea_escape => {
-            let values = array.as_binary::<i32>().clone();
-            Box::new(move |row, out| write_escaped(values.value(row), out))
-        }
-        DataType::Binary => {
-            let values = array.as_binary::<i32>().clone();
-            Box::new(move |row, out| write_hex(values.value(row), out))
-        }
+        DataType::Utf8 => strings(array),
+        DataType::Binary => bytes(array, context.bytea_escape),
         DataType::FixedSizeBinary(_) => {
             let values = array.as_fixed_size_binary().clone();
-            Box::new(move |row, out| through_text(out, |text| number::write_uuid(values.value(row), text)))
+            through_text(move |row, text| number::write_uuid(values.value(row), text))
         }
         DataType::Date32 => with_text::<Date32Type>(array, datetime::write_date),
         DataType::Time64(_) => with_text::<Time64MicrosecondType>(array, datetime::write_time),
@@ -77,9 +68,7 @@ pub(super) fn writer(
             if ty.kind == TypeKind::Vector && *item.data_type() == DataType::Float32 =>
         {
             let vectors = Vectors::of(array)?;
-            Box::new(move |row, out| {
-                through_text(out, |text| proto::vector::write_text(vectors.row(row), text))
-            })
+            through_text(move |row, text| proto::vector::write_text(vectors.row(row), text))
         }
         DataType::List(_) if ty.kind == TypeKind::Int2vector => blank_separated::<Int16Type>(array),
         DataType::List(_) if ty.kind == TypeKind::Oidvector => blank_separated::<UInt32Type>(array),
@@ -103,14 +92,31 @@ fn with_text<T: ArrowPrimitiveType>(
     write: impl Fn(T::Native, &mut String) + Send + 'static,
 ) -> WriteValue {
     let values: PrimitiveArray<T> = array.as_primitive::<T>().clone();
-    Box::new(move |row, out| through_text(out, |text| write(values.value(row), text)))
+    through_text(move |row, text| write(values.value(row), text))
 }
 
-/// Lends a writer of strings the end of the output.
-fn through_text(out: &mut Vec<u8>, write: impl FnOnce(&mut String)) {
-    let mut text = String::new();
-    write(&mut text);
-    out.extend_from_slice(text.as_bytes());
+fn strings(array: &ArrayRef) -> WriteValue {
+    let values = array.as_string::<i32>().clone();
+    Box::new(move |row, out| out.extend_from_slice(values.value(row).as_bytes()))
+}
+
+fn bytes(array: &ArrayRef, escape: bool) -> WriteValue {
+    let values = array.as_binary::<i32>().clone();
+    if escape {
+        return Box::new(move |row, out| write_escaped(values.value(row), out));
+    }
+    Box::new(move |row, out| write_hex(values.value(row), out))
+}
+
+/// Makes a writer of bytes from one of strings; the string is kept from value to value.
+fn through_text(write: impl Fn(usize, &mut String) + Send + 'static) -> WriteValue {
+    let scratch = RefCell::new(String::new());
+    Box::new(move |row, out| {
+        let mut text = scratch.borrow_mut();
+        text.clear();
+        write(row, &mut text);
+        out.extend_from_slice(text.as_bytes());
+    })
 }
 
 /// `int2vector` and `oidvector`: numbers with blanks between them.
@@ -152,20 +158,17 @@ fn write_escaped(bytes: &[u8], out: &mut Vec<u8>) {
 /// Everything that is not worth a writer of its own: arrays, names of `reg*` types.
 fn general(array: &ArrayRef, ty: ColumnType, context: &EncodeContext) -> Result<WriteValue, SqlError> {
     if let DataType::Utf8 = array.data_type() {
-        let values = array.as_string::<i32>().clone();
-        return Ok(Box::new(move |row, out| out.extend_from_slice(values.value(row).as_bytes())));
+        return Ok(strings(array));
     }
     // What the general writer refuses, it refuses for every row of the column: ask before the first is sent.
     if let Some(row) = (0..array.len()).find(|&row| array.is_valid(row)) {
         write_value(array.as_ref(), row, ty, &context.zone, &mut String::new())?;
     }
     let (array, zone) = (Arc::clone(array), context.zone);
-    Ok(Box::new(move |row, out| {
-        through_text(out, |text| {
-            if let Err(error) = write_value(array.as_ref(), row, ty, &zone, text) {
-                debug_assert!(false, "{error}");
-            }
-        });
+    Ok(through_text(move |row, text| {
+        if let Err(error) = write_value(array.as_ref(), row, ty, &zone, text) {
+            debug_assert!(false, "{error}");
+        }
     }))
 }
 

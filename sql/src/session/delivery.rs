@@ -188,7 +188,8 @@ pub(super) fn open_cursor(
     tag: RowsTag,
 ) -> Result<Cursor, SqlError> {
     let same = described.is_none_or(|described| {
-        described.len() == columns.len() && described.iter().zip(columns.iter()).all(|(a, b)| a.ty == b.ty)
+        described.len() == columns.len()
+            && described.iter().zip(columns.iter()).all(|(a, b)| a.ty.oid() == b.ty.oid())
     });
     if !same {
         return Err(SqlError::new(ErrorKind::FeatureNotSupported, "cached plan must not change result type"));
