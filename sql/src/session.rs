@@ -13,7 +13,7 @@ use proto::{ColumnType, ErrorKind, SqlError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::encode::EncodeContext;
-use crate::error::ErrorSeverity;
+use crate::error::{ErrorSeverity, sqlstate};
 use crate::wire::frame::{DEFAULT_LIMIT, Gate, GateError};
 use crate::wire::messages::Message;
 use crate::wire::reply::Replies;
@@ -223,6 +223,7 @@ where
         if self.watch.cancel().reason() == Some(CancelReason::Shutdown) {
             return Err(GateError::Refused(CancelReason::Shutdown.error()));
         }
+        metrics::counter!("elanus_errors_total", "sqlstate" => sqlstate(error.kind)).increment(1);
         self.replies.error(ErrorSeverity::Error, &error);
         if self.implicit {
             self.implicit = false;
@@ -299,6 +300,7 @@ where
         prepared: &Arc<E::Prepared>,
         parameters: Vec<Parameter>,
     ) -> Result<Outcome<E::Statement>, SqlError> {
+        metrics::counter!("elanus_statements_total").increment(1);
         let before = self.executor.transaction_status();
         let outcome = self.watch.run(&mut self.gate, self.executor.execute(prepared, parameters)).await?;
         if before != TransactionStatus::Idle && self.executor.transaction_status() == TransactionStatus::Idle
