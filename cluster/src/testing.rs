@@ -208,9 +208,13 @@ pub fn batch(meta: &TableMeta, rows: &[Row]) -> RecordBatch {
 }
 
 impl Tested {
-    /// What `kill -9` does, as far as one process can: nothing is flushed or handed over. Returns when nothing of
-    /// the node runs any more.
+    /// What `kill -9` does, as far as one process can: nothing is flushed or handed over, and what a fuse stopped
+    /// stays stopped. Loops end at their next turn, because a system call in another thread cannot be killed and
+    /// would meet the next node. Returns when nothing of the node runs any more.
     pub async fn kill(self) {
+        if let Err(error) = self.node.stop().await {
+            tracing::debug!(%error, "a killed node did not stop by itself");
+        }
         let running = self.node.running();
         drop(self);
         while running.strong_count() > 0 {
