@@ -1,0 +1,38 @@
+//! Schemas.
+
+use exec::functions::catalog::builtin::NAMESPACES;
+
+use crate::pg_catalog::{Computed, Facts, Row, Value, row};
+
+/// `information_schema.schemata`.
+pub(crate) const SCHEMATA: Computed = Computed {
+    schema: "information_schema",
+    name: "schemata",
+    columns: &[
+        "catalog_name",
+        "schema_name",
+        "schema_owner",
+        "default_character_set_catalog",
+        "default_character_set_schema",
+        "default_character_set_name",
+        "sql_path",
+    ],
+    rows: rows,
+};
+
+fn rows(facts: &Facts) -> Vec<Row> {
+    NAMESPACES
+        .iter()
+        .map(|namespace| {
+            row![
+                Value::name(facts.database_name()),
+                namespace.name,
+                &facts.user,
+                Value::Null,
+                Value::Null,
+                Value::Null,
+                Value::Null,
+            ]
+        })
+        .collect()
+}

@@ -1,0 +1,14 @@
+//! The views of schema `elanus`: what the storage engine holds, for operators and tests.
+//!
+//! What it is not: a source of facts. The rows are handed in by whoever holds them, as plain values.
+
+use crate::pg_catalog::Computed;
+
+mod channels;
+mod segments;
+
+pub use channels::ChannelRow;
+pub use segments::SegmentRow;
+
+/// The relations with rows.
+pub(crate) const RELATIONS: &[&Computed] = &[&channels::CHANNELS, &segments::SEGMENTS];
