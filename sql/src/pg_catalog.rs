@@ -64,7 +64,7 @@ impl<T> Source<T> {
     }
 }
 
-impl<T> Default for Source<T> {
+impl<T: 'static> Default for Source<T> {
     fn default() -> Self {
         Self::new(Vec::new)
     }
@@ -202,6 +202,12 @@ impl Relations {
         self.was_read.store(true, Ordering::Relaxed);
         let rows = COMPUTED.get(&(relation.namespace, relation.name)).map(|computed| computed.rows);
         Some(Arc::new(SystemTable::new(relation, rows, Arc::clone(&self.facts))))
+    }
+}
+
+impl planner::SystemRelations for Relations {
+    fn relation(&self, schema: Option<&str>, name: &str) -> Option<Arc<dyn TableProvider>> {
+        Self::relation(self, schema, name)
     }
 }
 
