@@ -9,7 +9,6 @@
 //! relation, on every node, for ever.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use datafusion::datasource::TableProvider;
@@ -18,7 +17,7 @@ use proto::DatabaseId;
 use proto::catalog::CatalogSnapshot;
 
 use crate::settings::SettingRow;
-use crate::views::{ChannelRow, SegmentRow};
+use crate::views::SegmentRow;
 
 mod fixed;
 mod pg_am;
@@ -87,7 +86,6 @@ pub struct Facts {
     pub settings: Source<SettingRow>,
     pub activity: Source<ActivityRow>,
     pub segments: Source<SegmentRow>,
-    pub channels: Source<ChannelRow>,
 }
 
 impl Facts {
@@ -102,7 +100,6 @@ impl Facts {
             settings: Source::default(),
             activity: Source::default(),
             segments: Source::default(),
-            channels: Source::default(),
         }
     }
 
@@ -178,30 +175,21 @@ static COMPUTED: LazyLock<HashMap<(&str, &str), &'static Computed>> =
 #[derive(Clone, Debug)]
 pub struct Relations {
     facts: Arc<Facts>,
-    was_read: Arc<AtomicBool>,
 }
 
 impl Relations {
     /// Relations over facts that do not change while the statement runs.
     #[must_use]
     pub fn new(facts: Facts) -> Self {
-        Self { facts: Arc::new(facts), was_read: Arc::default() }
-    }
-
-    /// Whether a relation was asked for and found: a plan over it holds the facts of this moment and is not to
-    /// be kept.
-    #[must_use]
-    pub fn was_read(&self) -> bool {
-        self.was_read.load(Ordering::Relaxed)
+        Self { facts: Arc::new(facts) }
     }
 
     /// The relation of a name; without a schema `pg_catalog` is meant.
     #[must_use]
     pub fn relation(&self, schema: Option<&str>, name: &str) -> Option<Arc<dyn TableProvider>> {
         let relation = builtin::relation(schema.unwrap_or("pg_catalog"), name)?;
-        self.was_read.store(true, Ordering::Relaxed);
-        let rows = COMPUTED.get(&(relation.namespace, relation.name)).map(|computed| computed.rows);
-        Some(Arc::new(SystemTable::new(relation, rows, Arc::clone(&self.facts))))
+        let computed = COMPUTED.get(&(relation.namespace, relation.name)).copied();
+        Some(Arc::new(SystemTable::new(relation, computed, Arc::clone(&self.facts))))
     }
 }
 

@@ -7,7 +7,6 @@ use crate::pg_catalog::Computed;
 mod channels;
 mod segments;
 
-pub use channels::ChannelRow;
 pub use segments::SegmentRow;
 
 /// The relations with rows.

@@ -11,6 +11,8 @@ use planner::SystemRelations;
 use proto::catalog::CatalogSnapshot;
 
 use super::SessionExecutor;
+use crate::pg_catalog::{Facts, Relations, Source};
+use crate::views::SegmentRow;
 
 /// Relations with a note of whether one was handed out.
 pub(super) struct WatchedRelations {
@@ -36,7 +38,26 @@ impl SystemRelations for WatchedRelations {
 
 impl SessionExecutor {
     /// The system relations as this session sees them now.
-    pub(super) fn system_relations(&self, _catalog: &Arc<CatalogSnapshot>) -> WatchedRelations {
-        WatchedRelations { relations: Arc::new(planner::NoSystemRelations), read: AtomicBool::new(false) }
+    pub(super) fn system_relations(&self, catalog: &Arc<CatalogSnapshot>) -> WatchedRelations {
+        let mut facts = Facts::new(Arc::clone(catalog), self.database, &self.user);
+        facts.search_path = self.search_path();
+        let settings = self.settings.clone();
+        facts.settings = Source::new(move || settings.rows());
+        let node = Arc::clone(&self.shared.node);
+        facts.segments = Source::new(move || {
+            node.segment_infos()
+                .into_iter()
+                .map(|info| SegmentRow {
+                    id: info.segment,
+                    table: info.table,
+                    channel: info.channel,
+                    state: info.stage,
+                    rows: info.rows,
+                    deleted_rows: info.deleted,
+                    memory_bytes: info.memory_bytes,
+                })
+                .collect()
+        });
+        WatchedRelations { relations: Arc::new(Relations::new(facts)), read: AtomicBool::new(false) }
     }
 }

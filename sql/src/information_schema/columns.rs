@@ -194,7 +194,8 @@ fn described(facts: &Facts, column: Described<'_>) -> Row {
 }
 
 fn of_column(facts: &Facts, table: &TableMeta, column: &Column) -> Row {
-    let owned = || facts.scope().sequences().find(|sequence| sequence.owned_by == Some((table.id, column.id)));
+    let owned =
+        || facts.scope().sequences().find(|sequence| sequence.owned_by == Some((table.id, column.id)));
     described(
         facts,
         Described {

@@ -1,7 +1,7 @@
 //! Sequences, those of identity columns left out as the standard has it.
 
-use proto::catalog::SequenceMeta;
 use proto::TypeKind;
+use proto::catalog::SequenceMeta;
 
 use crate::pg_catalog::{Computed, Facts, Row, Value, row};
 

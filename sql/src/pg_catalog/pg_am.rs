@@ -6,12 +6,7 @@ use super::{Computed, Facts, Row, fixed, row};
 pub(crate) const PG_AM: Computed = Computed {
     schema: "pg_catalog",
     name: "pg_am",
-    columns: &[
-        "oid",
-        "amname",
-        "amhandler",
-        "amtype",
-    ],
+    columns: &["oid", "amname", "amhandler", "amtype"],
     rows: rows,
 };
 

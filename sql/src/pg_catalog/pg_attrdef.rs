@@ -9,12 +9,7 @@ use super::{Computed, Facts, Row, row};
 pub(crate) const PG_ATTRDEF: Computed = Computed {
     schema: "pg_catalog",
     name: "pg_attrdef",
-    columns: &[
-        "oid",
-        "adrelid",
-        "adnum",
-        "adbin",
-    ],
+    columns: &["oid", "adrelid", "adnum", "adbin"],
     rows: rows,
 };
 

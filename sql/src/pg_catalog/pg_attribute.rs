@@ -2,8 +2,8 @@
 
 use exec::functions::catalog::builtin::{self, SystemRelation};
 use exec::functions::catalog::{Index, Relation};
-use proto::catalog::{Column, Identity, TableMeta};
 use proto::ColumnType;
+use proto::catalog::{Column, Identity, TableMeta};
 
 use super::pg_attrdef::has_default;
 use super::{Computed, Facts, Row, Value, row};
@@ -42,9 +42,6 @@ pub(crate) const PG_ATTRIBUTE: Computed = Computed {
     ],
     rows: rows,
 };
-
-/// `default` collation, of every text type that does not say otherwise.
-pub(super) const DEFAULT_COLLATION: u32 = 100;
 
 /// What differs from column to column.
 struct Attribute<'a> {
@@ -127,7 +124,10 @@ fn of_table(table: &TableMeta) -> Vec<Row> {
 
 fn of_index(index: Index<'_>) -> Vec<Row> {
     let columns = index.key.columns.iter().filter_map(|id| index.table.columns.iter().find(|c| c.id == *id));
-    (1..).zip(columns).map(|(number, column)| of_column(index.key.index_oid.0, column, number, true)).collect()
+    (1..)
+        .zip(columns)
+        .map(|(number, column)| of_column(index.key.index_oid.0, column, number, true))
+        .collect()
 }
 
 fn of_sequence(relation: u32) -> Vec<Row> {

@@ -94,7 +94,19 @@ fn authid(facts: &Facts) -> Vec<Row> {
 fn roles(facts: &Facts) -> Vec<Row> {
     let name = &facts.user;
     vec![row![
-        name, true, true, true, true, true, true, -1, HIDDEN, Value::Null, true, Value::Null, OWNER_OID
+        name,
+        true,
+        true,
+        true,
+        true,
+        true,
+        true,
+        -1,
+        HIDDEN,
+        Value::Null,
+        true,
+        Value::Null,
+        OWNER_OID
     ]]
 }
 

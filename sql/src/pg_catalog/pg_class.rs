@@ -1,7 +1,7 @@
 //! Relations of every kind: tables, key indexes, sequences, and the system relations themselves.
 
-use exec::functions::catalog::builtin::{BTREE_OID, HEAP_OID, OWNER_OID, namespace_oid};
 use exec::functions::catalog::Relation;
+use exec::functions::catalog::builtin::{BTREE_OID, HEAP_OID, OWNER_OID, namespace_oid};
 use proto::catalog::PUBLIC_NAMESPACE_OID;
 
 use super::{Computed, Facts, Row, Value, row};

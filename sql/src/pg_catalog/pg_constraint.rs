@@ -1,7 +1,7 @@
 //! Constraints: so far primary keys.
 
-use exec::functions::catalog::builtin::namespace_oid;
 use exec::functions::catalog::Index;
+use exec::functions::catalog::builtin::namespace_oid;
 use proto::catalog::PUBLIC_NAMESPACE_OID;
 
 use super::{Computed, Facts, Row, Value, row};

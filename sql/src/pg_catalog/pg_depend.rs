@@ -8,15 +8,7 @@ use super::{Computed, Facts, Row, pg_attrdef, row};
 pub(crate) const PG_DEPEND: Computed = Computed {
     schema: "pg_catalog",
     name: "pg_depend",
-    columns: &[
-        "classid",
-        "objid",
-        "objsubid",
-        "refclassid",
-        "refobjid",
-        "refobjsubid",
-        "deptype",
-    ],
+    columns: &["classid", "objid", "objsubid", "refclassid", "refobjid", "refobjsubid", "deptype"],
     rows: rows,
 };
 

@@ -26,12 +26,7 @@ pub(crate) const PG_EXTENSION: Computed = Computed {
 pub(crate) const PG_AVAILABLE_EXTENSIONS: Computed = Computed {
     schema: "pg_catalog",
     name: "pg_available_extensions",
-    columns: &[
-        "name",
-        "default_version",
-        "installed_version",
-        "comment",
-    ],
+    columns: &["name", "default_version", "installed_version", "comment"],
     rows: available,
 };
 
@@ -49,7 +44,14 @@ fn rows(facts: &Facts) -> Vec<Row> {
     if facts.has_extension("vector") {
         let schema = PUBLIC_NAMESPACE_OID;
         rows.push(row![
-            VECTOR_OID, "vector", OWNER_OID, schema, true, VECTOR_VERSION, Value::Null, Value::Null
+            VECTOR_OID,
+            "vector",
+            OWNER_OID,
+            schema,
+            true,
+            VECTOR_VERSION,
+            Value::Null,
+            Value::Null
         ]);
     }
     rows

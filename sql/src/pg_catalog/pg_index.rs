@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use exec::functions::catalog::builtin::BTREE_OID;
 use exec::functions::catalog::{Index, index_definition};
-use proto::catalog::Column;
 use proto::TypeKind;
+use proto::catalog::Column;
 
 use super::pg_attribute::collation;
 use super::{Computed, Facts, Row, Value, fixed, row};
@@ -45,13 +45,7 @@ pub(crate) const PG_INDEX: Computed = Computed {
 pub(crate) const PG_INDEXES: Computed = Computed {
     schema: "pg_catalog",
     name: "pg_indexes",
-    columns: &[
-        "schemaname",
-        "tablename",
-        "indexname",
-        "tablespace",
-        "indexdef",
-    ],
+    columns: &["schemaname", "tablename", "indexname", "tablespace", "indexdef"],
     rows: indexes,
 };
 
@@ -62,7 +56,8 @@ static CLASSES: LazyLock<HashMap<u32, u32>> = LazyLock::new(|| {
             .skip(1)
             .filter_map(|line| {
                 let fields: Vec<&str> = line.split('\t').collect();
-                let number = |position: usize| fields.get(position).and_then(|field| field.parse::<u32>().ok());
+                let number =
+                    |position: usize| fields.get(position).and_then(|field| field.parse::<u32>().ok());
                 let is_default = number(1) == Some(BTREE_OID) && fields.get(7) == Some(&"t");
                 is_default.then(|| Some((number(6)?, number(0)?))).flatten()
             })

@@ -34,7 +34,8 @@ fn rows(facts: &Facts) -> Vec<Row> {
         .rows()
         .into_iter()
         .map(|setting| {
-            let words = setting.words.map(|words| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
+            let words =
+                setting.words.map(|words| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
             row![
                 setting.name,
                 setting.setting,

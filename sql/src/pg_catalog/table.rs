@@ -19,14 +19,15 @@ use exec::error::raise;
 use exec::functions::catalog::builtin::{self, SystemColumn, SystemRelation};
 use proto::{ColumnType, Oid};
 
-use super::value::{Row, column};
-use super::{Facts, fixed};
+use super::value::column;
+use super::{Computed, Facts, fixed};
 
 /// A system relation in one statement.
 #[derive(Debug)]
 pub(super) struct SystemTable {
     relation: &'static SystemRelation,
-    rows: Option<fn(&Facts) -> Vec<Row>>,
+    /// None for a relation of fixed rows, or none.
+    computed: Option<&'static Computed>,
     facts: Arc<Facts>,
     schema: SchemaRef,
 }
@@ -34,32 +35,42 @@ pub(super) struct SystemTable {
 impl SystemTable {
     pub(super) fn new(
         relation: &'static SystemRelation,
-        rows: Option<fn(&Facts) -> Vec<Row>>,
+        computed: Option<&'static Computed>,
         facts: Arc<Facts>,
     ) -> Self {
         let fields: Vec<FieldRef> = relation.columns.iter().map(field).collect();
-        Self { relation, rows, facts, schema: Arc::new(Schema::new(fields)) }
+        Self { relation, computed, facts, schema: Arc::new(Schema::new(fields)) }
     }
 
     /// The rows of this moment, all columns or some.
     fn batch(&self, projection: Option<&Vec<usize>>) -> DfResult<RecordBatch> {
-        let rows = match self.rows {
-            Some(rows) => rows(&self.facts),
+        let rows = match self.computed {
+            Some(computed) => (computed.rows)(&self.facts),
             None => fixed::rows(self.relation.name),
         };
         let schema = match projection {
             Some(positions) => Arc::new(self.schema.project(positions)?),
             None => Arc::clone(&self.schema),
         };
-        let positions = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let columns = positions
+        let columns = schema
+            .fields()
             .iter()
-            .zip(schema.fields())
-            .map(|(&position, field)| column(&rows, position, field))
+            .map(|field| column(&rows, self.position(field.name()), field))
             .collect::<Result<Vec<_>, _>>()
             .map_err(raise)?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
         Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+    }
+}
+
+impl SystemTable {
+    /// Where a column's cells stand in the rows; past their end when the relation's file lacks the column.
+    fn position(&self, name: &str) -> usize {
+        let found = match self.computed {
+            Some(computed) => computed.columns.iter().position(|column| *column == name),
+            None => self.relation.columns.iter().position(|column| column.name == name),
+        };
+        found.unwrap_or(usize::MAX)
     }
 }
 

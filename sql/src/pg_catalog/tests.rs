@@ -90,7 +90,9 @@ async fn query(sql: &str, relations: &[&str]) -> Vec<String> {
     let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
     let table = pretty_format_batches(&batches).unwrap().to_string();
     let lines = table.lines().filter(|line| line.starts_with('|')).skip(1);
-    lines.map(|line| line.split('|').map(str::trim).collect::<Vec<_>>().join("|").trim_matches('|').to_owned()).collect()
+    lines
+        .map(|line| line.split('|').map(str::trim).collect::<Vec<_>>().join("|").trim_matches('|').to_owned())
+        .collect()
 }
 
 #[test]
@@ -205,12 +207,16 @@ async fn tables_show_with_columns_key_and_sequences() {
     );
     let rows = query("SELECT indkey, indclass, indoption FROM pg_index", &["pg_index"]).await;
     assert_eq!(rows, ["[1]|[3124]|[0]"]);
-    let rows = query("SELECT conname, contype, conkey, conindid FROM pg_constraint", &["pg_constraint"]).await;
+    let rows =
+        query("SELECT conname, contype, conkey, conindid FROM pg_constraint", &["pg_constraint"]).await;
     assert_eq!(rows, ["items_pkey|p|[1]|16503"]);
     let rows = query("SELECT adnum, adbin FROM pg_attrdef", &["pg_attrdef"]).await;
     assert_eq!(rows, ["1|nextval('items_id_seq'::regclass)", "2|'none'::character varying"]);
-    let rows = query("SELECT objid, deptype FROM pg_depend WHERE classid = 1259 AND refclassid = 1259", &["pg_depend"])
-        .await;
+    let rows = query(
+        "SELECT objid, deptype FROM pg_depend WHERE classid = 1259 AND refclassid = 1259",
+        &["pg_depend"],
+    )
+    .await;
     assert_eq!(rows, ["16504|a", "16505|i"]);
 }
 
@@ -224,9 +230,16 @@ async fn information_schema_describes_columns() {
         if texts.is_null(row) { String::new() } else { texts.value(row).to_owned() }
     };
     let show = |row: usize| {
-        ["column_name", "data_type", "character_maximum_length", "numeric_precision", "udt_name", "is_identity"]
-            .map(|name| text(name, row))
-            .join("|")
+        [
+            "column_name",
+            "data_type",
+            "character_maximum_length",
+            "numeric_precision",
+            "udt_name",
+            "is_identity",
+        ]
+        .map(|name| text(name, row))
+        .join("|")
     };
     assert_eq!(
         (0..4).map(show).collect::<Vec<_>>(),
@@ -240,11 +253,12 @@ async fn information_schema_describes_columns() {
 }
 
 #[test]
-fn reading_a_relation_is_remembered() {
+fn relations_are_found_in_their_schema_only() {
     let relations = Relations::new(facts());
-    assert!(relations.relation(None, "items").is_none());
-    assert!(relations.relation(Some("public"), "pg_class").is_none());
-    assert!(!relations.was_read());
+    assert!(relations.relation(None, "pg_class").is_some());
+    assert!(relations.relation(Some("pg_catalog"), "pg_stat_user_tables").is_some());
     assert!(relations.relation(Some("elanus"), "segments").is_some());
-    assert!(relations.was_read());
+    assert!(relations.relation(None, "items").is_none());
+    assert!(relations.relation(None, "segments").is_none());
+    assert!(relations.relation(Some("public"), "pg_class").is_none());
 }

@@ -1,46 +1,31 @@
-//! Channels: the logs that carry rows and commits.
+//! Channels: the logs that carry rows and commits, with what is served of each.
 
-use proto::{ChannelId, DatabaseId};
-
+use super::segments::bigint;
 use crate::pg_catalog::{Computed, Facts, Row, row};
-
-/// A channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ChannelRow {
-    pub id: ChannelId,
-    pub database: DatabaseId,
-    /// Generation of the owner.
-    pub epoch: u64,
-    /// The offset that the next record gets.
-    pub next_offset: u64,
-    /// The offset that recovery would start from.
-    pub checkpoint_offset: u64,
-    /// Everything at or before this timestamp is applied.
-    pub service_ts: u64,
-}
 
 /// `elanus.channels`.
 pub(crate) const CHANNELS: Computed = Computed {
     schema: "elanus",
     name: "channels",
-    columns: &["channel_id", "database_name", "epoch", "next_offset", "checkpoint_offset", "service_ts"],
+    columns: &["channel_id", "database_name", "segments", "rows", "memory_bytes"],
     rows,
 };
 
 fn rows(facts: &Facts) -> Vec<Row> {
-    let bigint = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let segments = facts.segments.rows();
     facts
-        .channels
-        .rows()
-        .into_iter()
-        .map(|channel| {
+        .catalog
+        .databases
+        .values()
+        .map(|database| {
+            let channel = database.home_channel;
+            let served = || segments.iter().filter(|segment| segment.channel == channel);
             row![
-                bigint(channel.id.0),
-                facts.catalog.databases.get(&channel.database).map(|database| &database.name),
-                bigint(channel.epoch),
-                bigint(channel.next_offset),
-                bigint(channel.checkpoint_offset),
-                bigint(channel.service_ts),
+                bigint(channel.0),
+                &database.name,
+                i64::try_from(served().count()).unwrap_or(i64::MAX),
+                bigint(served().map(|segment| segment.rows).sum()),
+                bigint(served().map(|segment| segment.memory_bytes).sum()),
             ]
         })
         .collect()

@@ -10,15 +10,13 @@ pub struct SegmentRow {
     pub id: SegmentId,
     pub table: TableId,
     pub channel: ChannelId,
-    pub is_sealed: bool,
+    /// `growing`, `frozen` (sealed, not in files yet) or `sealed`.
+    pub state: &'static str,
     /// Row versions held, deleted ones included.
     pub rows: u64,
     pub deleted_rows: u64,
-    /// Bytes of the stored objects; for a growing segment, of its memory.
-    pub bytes: u64,
-    /// Commit timestamps of the oldest and the newest row.
-    pub min_ts: u64,
-    pub max_ts: u64,
+    /// Bytes of memory of rows that are not in files.
+    pub memory_bytes: u64,
 }
 
 /// `elanus.segments`.
@@ -34,15 +32,13 @@ pub(crate) const SEGMENTS: Computed = Computed {
         "state",
         "rows",
         "deleted_rows",
-        "size_bytes",
-        "min_ts",
-        "max_ts",
+        "memory_bytes",
     ],
     rows,
 };
 
 /// Numbers past the SQL type's range show as its greatest.
-fn bigint(number: u64) -> i64 {
+pub(super) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
@@ -60,12 +56,10 @@ fn rows(facts: &Facts) -> Vec<Row> {
                 table.map(|table| &table.namespace),
                 table.map(|table| &table.name),
                 bigint(segment.channel.0),
-                if segment.is_sealed { "sealed" } else { "growing" },
+                segment.state,
                 bigint(segment.rows),
                 bigint(segment.deleted_rows),
-                bigint(segment.bytes),
-                bigint(segment.min_ts),
-                bigint(segment.max_ts),
+                bigint(segment.memory_bytes),
             ]
         })
         .collect()
