@@ -5,7 +5,6 @@ use std::sync::Arc;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Expr, ScalarUDF};
 use exec::functions::{FunctionKind, find};
-use proto::{ColumnType, TypeKind};
 
 /// A scalar function of exec's list.
 pub(crate) fn scalar(name: &str) -> Option<Arc<ScalarUDF>> {
@@ -21,15 +20,8 @@ pub(crate) fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
 }
 
 /// `ARRAY[…]` of elements of one type.
-pub(crate) fn make_array(elements: Vec<Expr>, ty: ColumnType) -> Expr {
-    let array = datafusion::functions_nested::expr_fn::make_array(elements);
-    match ty.kind {
-        // The element type's Arrow form does not tell these kinds apart; the cast restores the metadata.
-        TypeKind::Varchar | TypeKind::Name | TypeKind::Bpchar | TypeKind::Vector => {
-            exec::functions::cast(array, ty, exec::functions::CastContext::Explicit)
-        }
-        _ => array,
-    }
+pub(crate) fn make_array(elements: Vec<Expr>) -> Expr {
+    datafusion::functions_nested::expr_fn::make_array(elements)
 }
 
 /// `value = ANY (array)` and `value <> ALL (array)` over an array that is no list of literals.

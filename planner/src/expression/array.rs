@@ -31,7 +31,7 @@ impl Binder<'_> {
             .map(|bound| self.implicit(bound, element.without_typmod()).map(|bound| bound.expr))
             .collect::<Result<Vec<_>>>()?;
         let ty = ColumnType::array_of(element.kind);
-        Ok(Bound::new(calls::make_array(one_scale(elements), ty), ty))
+        Ok(Bound::new(calls::make_array(one_scale(elements)), ty))
     }
 
     pub(super) fn access(&self, root: &ast::Expr, chain: &[AccessExpr], env: &Env<'_>) -> Result<Bound> {

@@ -126,9 +126,10 @@ fn numbered(plan: LogicalPlan, name: &str) -> Result<LogicalPlan> {
     project(plan, outputs)
 }
 
-fn row_number(partition_by: Vec<Expr>, order_by: Vec<Sort>) -> Result<Expr> {
+/// `row_number()` over a window.
+pub(super) fn row_number(partition_by: Vec<Expr>, order_by: Vec<Sort>) -> Result<Expr> {
     let Some(FunctionKind::Window(function)) = find("row_number").map(|function| &function.kind) else {
-        return Err(unsupported("LATERAL with a limit"));
+        return Err(unsupported("row_number"));
     };
     let window_frame = WindowFrame::new((!order_by.is_empty()).then_some(true));
     Ok(Expr::WindowFunction(Box::new(WindowFunction {

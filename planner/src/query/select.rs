@@ -2,10 +2,11 @@
 
 use datafusion::common::Column;
 use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr, lit};
 use proto::{ErrorKind, SqlError, TableId};
 use sqlparser::ast::{self, Distinct, SelectItem, SelectItemQualifiedWildcardKind, Spanned};
 
+use super::lateral::row_number;
 use super::order::{directions, ordinal, output_named};
 use super::{Columns, Planned, QueryColumn, UniqueNames, Unknowns, project};
 use crate::binder::{Binder, Bound};
@@ -241,9 +242,7 @@ impl Binder<'_> {
                 origin: item.origin,
             });
         }
-        if !parts.distinct_on.is_empty() {
-            return distinct_on_plan(plan, parts, outputs, columns);
-        }
+        let plan = if parts.distinct_on.is_empty() { plan } else { first_of_each(plan, &parts)? };
         let is_distinct = matches!(distinct, Some(Distinct::Distinct));
         let visible = outputs.len();
         let mut sorts = Vec::with_capacity(parts.sort.len());
@@ -278,39 +277,29 @@ impl Binder<'_> {
 }
 
 /// DISTINCT ON: the first row of each group under the full sort, which must start with the group's expressions.
-fn distinct_on_plan(plan: LogicalPlan, parts: Parts, outputs: Vec<Expr>, columns: Columns) -> Result<Selected> {
-    let Parts { items, sort, distinct_on, .. } = parts;
-    let sorts: Vec<Sort> = sort
-        .into_iter()
+fn first_of_each(plan: LogicalPlan, parts: &Parts) -> Result<LogicalPlan> {
+    let sorts: Vec<Sort> = parts
+        .sort
+        .iter()
         .map(|key| {
-            let expr = match key.target {
-                SortTarget::Output(position) => items[position].bound.expr.clone(),
-                SortTarget::Input(expr) => expr,
+            let expr = match &key.target {
+                SortTarget::Output(position) => parts.items[*position].bound.expr.clone(),
+                SortTarget::Input(expr) => expr.clone(),
             };
             Sort::new(expr, key.ascending, key.nulls_first)
         })
         .collect();
-    let leading = sorts.len().min(distinct_on.len());
-    if sorts[..leading].iter().any(|sort| !distinct_on.contains(&sort.expr)) {
+    let leading = sorts.len().min(parts.distinct_on.len());
+    if sorts[..leading].iter().any(|sort| !parts.distinct_on.contains(&sort.expr)) {
         return Err(SqlError::new(
             ErrorKind::InvalidColumnReference,
             "SELECT DISTINCT ON expressions must match initial ORDER BY expressions",
         ));
     }
-    // DataFusion wants the ON expressions in the sort's order.
-    let mut on: Vec<Expr> = Vec::with_capacity(distinct_on.len());
-    for sort in &sorts[..leading] {
-        if !on.contains(&sort.expr) {
-            on.push(sort.expr.clone());
-        }
-    }
-    on.extend(distinct_on.into_iter().filter(|expr| !sorts[..leading].iter().any(|sort| sort.expr == *expr)));
-    let sorts = (!sorts.is_empty()).then_some(sorts);
-    let plan = LogicalPlanBuilder::from(plan)
-        .distinct_on(on, outputs, sorts)
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(from_datafusion)?;
-    Ok(Selected { plan, columns: SelectedColumns { columns, hidden: false } })
+    let window = row_number(parts.distinct_on.clone(), sorts)?;
+    let rank = Expr::Column(Column::new_unqualified(window.schema_name().to_string()));
+    let plan = LogicalPlanBuilder::window_plan(plan, [window]).map_err(from_datafusion)?;
+    filter(plan, binary_expr(rank, Operator::Eq, lit(1_u64)))
 }
 
 /// A filter whose condition may be anything boolean.

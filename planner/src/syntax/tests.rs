@@ -45,7 +45,7 @@ fn syntax_errors_name_the_token() {
     for (sql, message, position) in [
         ("SELECT 1 +", "syntax error at end of input", 11),
         ("SELEC 1", "syntax error at or near \"SELEC\"", 1),
-        ("SELECT 1; SELECT FROM WHERE", "syntax error at or near \"WHERE\"", 23),
+        ("SELECT 1; SELECT ) 2", "syntax error at or near \")\"", 18),
         ("SELECT 'abc", "unterminated quoted string at or near \"'abc\"", 8),
     ] {
         let error = parse(sql).expect_err(sql);

@@ -186,7 +186,7 @@ impl World {
             }
             Plan::Insert(insert) => {
                 let Some(batch) = self.execute(insert.source)? else { return Ok(Answer::default()) };
-                let rows = RecordBatch::try_new(insert.table.arrow_schema(), batch.columns().to_vec()).unwrap();
+                let rows = stored(&insert.table, batch.columns().to_vec())?;
                 self.overlays.get_mut(&insert.table.id).unwrap().insert(&rows).unwrap();
                 self.returned(insert.returning.as_ref(), &rows)
             }
@@ -198,10 +198,10 @@ impl World {
             }
             Plan::Update(update) => {
                 let Some(batch) = self.execute(update.source)? else { return Ok(Answer::default()) };
-                self.delete(update.table.id, &batch);
                 let width = update.table.columns.len();
                 let new = batch.columns()[3..3 + width].to_vec();
-                let rows = RecordBatch::try_new(update.table.arrow_schema(), new).unwrap();
+                let rows = stored(&update.table, new)?;
+                self.delete(update.table.id, &batch);
                 self.overlays.get_mut(&update.table.id).unwrap().insert(&rows).unwrap();
                 let extra = batch.num_columns() - update.extra;
                 let shown: Vec<usize> = (3..3 + width).chain(extra..batch.num_columns()).collect();
@@ -349,4 +349,20 @@ fn cell(array: &dyn Array, row: usize, ty: ColumnType) -> String {
     let mut text = String::new();
     write_value(array, row, ty, &TimeZone::default(), &mut text).unwrap();
     if text.is_empty() { "(empty)".to_owned() } else { text }
+}
+
+/// The rows as the table keeps them; NOT NULL is the sink's to check.
+fn stored(table: &TableMeta, columns: Vec<Arc<dyn Array>>) -> Result<RecordBatch, SqlError> {
+    for (column, values) in table.columns.iter().zip(&columns) {
+        if !column.nullable && values.null_count() > 0 {
+            return Err(SqlError::new(
+                proto::ErrorKind::NotNullViolation,
+                format!(
+                    "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                    column.name, table.name
+                ),
+            ));
+        }
+    }
+    Ok(RecordBatch::try_new(table.arrow_schema(), columns).unwrap())
 }
