@@ -99,7 +99,7 @@ fn vector_operators() {
 
 #[test]
 fn vector_types() {
-    check("vector_types", include_str!("../../../sqllogictest/golden/vector_types.slt"), 40);
+    check("vector_types", include_str!("../../../sqllogictest/golden/vector_types.slt"), 22);
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn knn() {
     let text = include_str!("../../../sqllogictest/golden/knn.slt");
     // numeric columns and UNIQUE come later.
     let text = text.replace("numeric(10,2)", "float8").replace("name text UNIQUE", "name text");
-    check("knn", &text, 26);
+    check("knn", &text, 21);
 }
 
 #[test]
 fn dml() {
     let text = include_str!("../../../sqllogictest/golden/dml.slt");
     let text = text.replace(" CHECK (qty >= 0)", "").replace(" u uuid UNIQUE,", " u text,");
-    check("dml", &text, 26);
+    check("dml", &text, 20);
 }
