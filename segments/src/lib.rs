@@ -7,6 +7,8 @@
 //! never changes (appending makes a new version, readers keep theirs); stored objects are written once and
 //! damaged bytes end in `Error::Corrupted` with the object's name, never in a wrong answer.
 
+#![allow(clippy::result_large_err, reason = "errors carry PostgreSQL's fields and are rare")]
+
 pub mod bitmap;
 pub mod deletes;
 pub mod distance;
@@ -25,6 +27,10 @@ pub mod store;
 pub mod view;
 
 mod append_list;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod model;
 
 pub use deletes::{DeleteEntry, DeleteSet};
 pub use error::{Error, Result};

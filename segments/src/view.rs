@@ -139,6 +139,15 @@ impl SegmentForm {
         }
     }
 
+    /// Bytes of memory held: rows and key runs, or what was decoded from stored objects; not mapped pages.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Growing(rows) => rows.memory_bytes(),
+            Self::Sealed(segment) => segment.memory_bytes(),
+        }
+    }
+
     /// Commit ts and row id of a row; the ordinal must be below `rows()`.
     #[must_use]
     pub fn identity(&self, ordinal: u32) -> (Timestamp, RowId) {

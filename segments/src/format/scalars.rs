@@ -7,6 +7,8 @@
 //! Parquet pages carry no checksum here: the manifest has the CRC32C of the whole object, and it is checked
 //! before the first column is decoded.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, UInt64Type};
 use bytes::Bytes;
@@ -54,8 +56,8 @@ pub(crate) fn encode(
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
-    let mut writer =
-        ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties.build())).map_err(write_error)?;
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.build()))
+        .map_err(write_error)?;
     for batch in batches {
         writer.write(batch).map_err(write_error)?;
     }
@@ -130,7 +132,8 @@ impl Scalars {
             .map_err(|error| damaged(error.to_string()))?;
         let mut arrays: Vec<ArrayRef> = Vec::new();
         for batch in reader {
-            arrays.push(batch.map_err(|error| damaged(error.to_string()))?.column(0).clone());
+            let batch = batch.map_err(|error| damaged(error.to_string()))?;
+            arrays.push(ArrayRef::clone(batch.column(0)));
         }
         let array = match arrays.as_slice() {
             [] => arrow::array::new_empty_array(self.metadata.schema().field(position).data_type()),

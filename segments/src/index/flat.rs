@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::view::SegmentForm;
 
 /// Words with at least this many admitted rows are computed whole: sequential reads beat skipping.
-const DENSE_WORD: u32 = 48;
+const DENSE_WORD: u32 = 20;
 
 /// An exact scan of one column.
 #[derive(Clone, Debug)]

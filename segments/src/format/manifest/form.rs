@@ -209,7 +209,7 @@ fn segment_form(files: &SegmentFiles) -> SegmentForm {
 }
 
 fn segment_of_form(form: SegmentForm) -> Result<SegmentFiles, String> {
-    let objects: Result<Vec<_>, String> = form.objects.into_iter().map(object_of_form).collect();
+    let objects: Result<Vec<_>, String> = form.objects.iter().map(object_of_form).collect();
     Ok(SegmentFiles {
         segment: SegmentId(form.segment),
         rows: form.rows,
@@ -240,7 +240,7 @@ fn object_form(entry: &ObjectEntry) -> ObjectForm {
     ObjectForm { kind, column, key: entry.key.to_string(), length, checksum }
 }
 
-fn object_of_form(form: ObjectForm) -> Result<ObjectEntry, String> {
+fn object_of_form(form: &ObjectForm) -> Result<ObjectEntry, String> {
     let kind = match form.kind {
         1 => ObjectKind::Scalars,
         2 => ObjectKind::Vectors(form.column),
