@@ -99,7 +99,7 @@ impl ColumnWriter {
         format: Format,
         context: &EncodeContext,
     ) -> Result<Self, SqlError> {
-        let array = carrier::carry(array, ty)?;
+        let array = carrier::carry(carrier::of_pair(array, ty, format), ty)?;
         let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
         let write = match format {
             Format::Text => text::writer(&array, ty, context)?,

@@ -31,6 +31,7 @@ mod display;
 mod duplicates;
 mod errors;
 mod insert;
+mod names;
 mod payload;
 mod prepare;
 mod query;

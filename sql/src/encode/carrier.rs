@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
+
+use super::Format;
 
 /// The array as the writers expect it; the same array when it is so already.
 ///
@@ -88,6 +90,17 @@ fn wanted(given: &DataType, ty: ColumnType) -> DataType {
             _ => DataType::UInt32,
         },
         _ => ty.data_type(),
+    }
+}
+
+/// Of a pair (OID, name) the part that a format shows; any other array as it is.
+pub(super) fn of_pair(array: &ArrayRef, ty: ColumnType, format: Format) -> &ArrayRef {
+    match array.as_struct_opt() {
+        Some(pair) if is_oid_like(ty.kind) && pair.num_columns() == 2 => match format {
+            Format::Text => pair.column(1),
+            Format::Binary => pair.column(0),
+        },
+        _ => array,
     }
 }
 

@@ -46,7 +46,12 @@ impl SessionExecutor {
     /// The schemas of `search_path` with `$user` resolved.
     pub(super) fn search_path(&self) -> Vec<String> {
         let path = self.settings.search_path();
-        path.into_iter().map(|name| if name == "$user" { self.user.clone() } else { name }).collect()
+        // The product's own schema bears the default user's name; it is not that user's schema.
+        let is_users = self.user != "elanus";
+        path.into_iter()
+            .filter(|name| name != "$user" || is_users)
+            .map(|name| if name == "$user" { self.user.clone() } else { name })
+            .collect()
     }
 
     /// What functions may know of this session now.

@@ -9,6 +9,7 @@ use planner::syntax::Parsed;
 use proto::{ColumnType, ErrorKind, SqlError};
 
 use super::SessionExecutor;
+use super::names;
 use super::prepare::{PreparedStatement, result_columns};
 use super::transaction::{Extent, Transaction};
 use crate::session::{Outcome, Parameter, ResultColumn, RowStream, RowsTag};
@@ -52,8 +53,15 @@ impl SessionExecutor {
         let mut transaction = self.take_transaction();
         let context = self.statement_context(&mut transaction, &query.tables).await;
         self.keep(transaction);
-        let stream = self.shared.engine.execute(query.logical.clone(), context?).await?;
-        Ok(stream.map(|batch| batch.map_err(exec::to_sql_error)).boxed())
+        let context = context?;
+        let session = Arc::clone(&context.session);
+        let stream = self.shared.engine.execute(query.logical.clone(), context).await?;
+        let stream = stream.map(|batch| batch.map_err(exec::to_sql_error));
+        let named = names::positions(&query.columns);
+        if named.is_empty() {
+            return Ok(stream.boxed());
+        }
+        Ok(stream.map(move |batch| names::add(&batch?, &named, &session)).boxed())
     }
 
     /// Puts a transaction that a reading statement borrowed back, if it goes on.
