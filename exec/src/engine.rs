@@ -31,6 +31,7 @@ mod explain;
 mod fast;
 
 pub use explain::ExplainOptions;
+pub(crate) use explain::expressions::text as expression_text;
 
 /// Rows per batch.
 pub const BATCH_ROWS: usize = 8192;

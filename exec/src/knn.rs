@@ -149,10 +149,10 @@ impl UserDefinedLogicalNodeCore for KnnScan {
         &self.schema
     }
 
+    /// The query only: the filters' columns exist below the leaf, where rules that look at a node's
+    /// expressions would not find them. They are bound, coerced and folded when the leaf is planted.
     fn expressions(&self) -> Vec<Expr> {
-        let mut expressions = vec![self.spec.query.clone()];
-        expressions.extend(self.spec.filters.iter().cloned());
-        expressions
+        vec![self.spec.query.clone()]
     }
 
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
@@ -170,11 +170,10 @@ impl UserDefinedLogicalNodeCore for KnnScan {
     }
 
     fn with_exprs_and_inputs(&self, expressions: Vec<Expr>, inputs: Vec<LogicalPlan>) -> DfResult<Self> {
-        let mut expressions = expressions.into_iter();
-        let (Some(query), true) = (expressions.next(), inputs.is_empty()) else {
+        let (Some(query), true) = (expressions.into_iter().next(), inputs.is_empty()) else {
             return Err(internal("a KnnScan has a query and no input"));
         };
-        let spec = KnnScanSpec { query, filters: expressions.collect(), ..self.spec.clone() };
+        let spec = KnnScanSpec { query, ..self.spec.clone() };
         Ok(Self { spec, schema: Arc::clone(&self.schema) })
     }
 }

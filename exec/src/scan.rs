@@ -112,7 +112,7 @@ impl SegmentScanExec {
     /// The predicate, for EXPLAIN.
     #[must_use]
     pub fn filter_text(&self) -> Option<String> {
-        self.filter.as_ref().map(|filter| format!("({filter})"))
+        self.filter.as_ref().map(|filter| crate::engine::expression_text(filter.predicate()))
     }
 }
 

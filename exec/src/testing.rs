@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use arrow::array::{Array, ArrayRef, Int32Array, RecordBatch, StringArray};
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlanBuilder, Operator, binary_expr, lit};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr, lit,
+};
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments,
 };
@@ -16,13 +19,17 @@ use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use futures::StreamExt;
 use parking_lot::Mutex;
-use proto::catalog::CatalogSnapshot;
+use proto::catalog::{CatalogSnapshot, Column, TableMeta};
 use proto::time::{Clock, Dice};
-use proto::{ColumnType, DatabaseId, ErrorKind, SequenceId, SqlError, TypeKind};
+use proto::{
+    ChannelId, ColumnType, DatabaseId, ErrorKind, RowId, SegmentId, SequenceId, SqlError, TableId, Timestamp,
+    TypeKind,
+};
+use segments::{DeleteSet, GrowingRows, SegmentForm, SegmentView, TableSnapshot};
 
 use crate::functions::{self, CastContext, FunctionKind, cast, common_type};
 use crate::statement::SequenceValues;
-use crate::text::{TimeZone, write_value};
+use crate::text::{InputContext, TimeZone, parse_column, write_value};
 use crate::{
     CancelFlag, Engine, EngineSettings, SequenceSource, SessionValues, StatementContext, to_sql_error,
 };
@@ -116,6 +123,139 @@ pub(crate) async fn evaluate(expression: Expr) -> Result<Option<String>, SqlErro
     let mut text = String::new();
     write_value(column.as_ref(), 0, ty, &TimeZone::UTC, &mut text)?;
     Ok(Some(text))
+}
+
+/// Runs a plan and prints its rows: columns joined by `|`, NULL as `NULL`.
+pub(crate) async fn run(plan: LogicalPlan, context: Arc<StatementContext>) -> Result<Vec<String>, SqlError> {
+    run_with(&engine(), plan, context).await
+}
+
+/// The same in a given engine.
+pub(crate) async fn run_with(
+    engine: &Engine,
+    plan: LogicalPlan,
+    context: Arc<StatementContext>,
+) -> Result<Vec<String>, SqlError> {
+    let mut stream = engine.execute(plan, context).await?;
+    let mut rows = Vec::new();
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(to_sql_error)?;
+        for row in 0..batch.num_rows() {
+            let mut texts = Vec::new();
+            for (column, field) in batch.columns().iter().zip(batch.schema().fields()) {
+                let mut text = String::new();
+                if column.is_null(row) {
+                    text.push_str("NULL");
+                } else {
+                    let ty = ColumnType::of_field(field);
+                    write_value(column.as_ref(), row, ty, &TimeZone::UTC, &mut text)?;
+                }
+                texts.push(text);
+            }
+            rows.push(texts.join("|"));
+        }
+    }
+    Ok(rows)
+}
+
+/// The code that the recorded errors carry for a kind.
+pub(crate) fn code(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::FeatureNotSupported => "0A000",
+        ErrorKind::DataException => "22000",
+        ErrorKind::StringDataRightTruncation => "22001",
+        ErrorKind::NumericValueOutOfRange => "22003",
+        ErrorKind::NullValueNotAllowed => "22004",
+        ErrorKind::InvalidDatetimeFormat => "22007",
+        ErrorKind::DatetimeFieldOverflow => "22008",
+        ErrorKind::SubstringError => "22011",
+        ErrorKind::DivisionByZero => "22012",
+        ErrorKind::InvalidArgumentForLogarithm => "2201E",
+        ErrorKind::InvalidArgumentForPowerFunction => "2201F",
+        ErrorKind::InvalidParameterValue => "22023",
+        ErrorKind::InvalidTextRepresentation => "22P02",
+        ErrorKind::UndefinedObject => "42704",
+        ErrorKind::AmbiguousFunction => "42725",
+        ErrorKind::DatatypeMismatch => "42804",
+        ErrorKind::CannotCoerce => "42846",
+        ErrorKind::UndefinedFunction => "42883",
+        ErrorKind::ProgramLimitExceeded => "54000",
+        _ => "other",
+    }
+}
+
+/// A relation `t(v)` of texts cast to a type.
+pub(crate) fn values(ty: ColumnType, texts: &[Option<&str>]) -> Result<LogicalPlanBuilder, SqlError> {
+    let rows = if texts.is_empty() { vec![None] } else { texts.to_vec() };
+    let rows = rows
+        .into_iter()
+        .map(|text| vec![Expr::Literal(ScalarValue::Utf8(text.map(str::to_owned)), None)])
+        .collect();
+    let builder = LogicalPlanBuilder::values(rows).map_err(to_sql_error)?;
+    let builder = if texts.is_empty() { builder.filter(lit(false)).map_err(to_sql_error)? } else { builder };
+    let cast = cast(datafusion::logical_expr::col("column1"), ty, CastContext::Explicit);
+    builder.project([cast.alias("v")]).map_err(to_sql_error)
+}
+
+/// A table with an int4 key `id`, a text `name` and a vector(2) `v`.
+pub(crate) fn table_meta() -> Arc<TableMeta> {
+    let column = |id, name: &str, ty, nullable| Column {
+        id,
+        name: name.to_owned(),
+        ty,
+        nullable,
+        default: None,
+        identity: None,
+    };
+    Arc::new(TableMeta {
+        id: TableId(16_500),
+        database: DatabaseId(1),
+        namespace: "public".to_owned(),
+        name: "items".to_owned(),
+        type_oid: proto::Oid(16_501),
+        schema_version: 1,
+        next_column_id: 4,
+        columns: vec![
+            column(1, "id", ColumnType::INT4, false),
+            column(2, "name", ColumnType::TEXT, true),
+            column(3, "v", ColumnType::vector(2), true),
+        ],
+        primary_key: None,
+        channel: ChannelId(1),
+    })
+}
+
+/// Rows of that table; a vector's text or none.
+pub(crate) fn table_batch(rows: &[(i32, &str, Option<&str>)]) -> RecordBatch {
+    let meta = table_meta();
+    let vectors: StringArray = rows.iter().map(|row| row.2).collect();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(rows.iter().map(|row| Some(row.0)).collect::<Int32Array>()),
+        Arc::new(rows.iter().map(|row| Some(row.1)).collect::<StringArray>()),
+        parse_column(&vectors, ColumnType::vector(2), &InputContext::default()).expect("vectors"),
+    ];
+    RecordBatch::try_new(meta.arrow_schema(), columns).expect("a batch")
+}
+
+/// A statement over that table: one growing segment per batch, and the (segment, ordinal) rows deleted.
+pub(crate) fn table_context(batches: &[RecordBatch], deleted: &[(usize, u32)]) -> Arc<StatementContext> {
+    let meta = table_meta();
+    let mut next_row = 1;
+    let mut views = Vec::new();
+    for (position, batch) in batches.iter().enumerate() {
+        let mut rows = GrowingRows::new(SegmentId(position as u64 + 1), Arc::clone(&meta));
+        rows.append(batch, Timestamp(position as u64 + 1), RowId(next_row)).expect("rows");
+        let mut deletes = DeleteSet::new();
+        for (_, ordinal) in deleted.iter().filter(|(segment, _)| *segment == position) {
+            deletes.insert(*ordinal, RowId(next_row + u64::from(*ordinal)), Timestamp(50));
+        }
+        next_row += batch.num_rows() as u64;
+        views.push(Arc::new(SegmentView::new(SegmentForm::Growing(rows), deletes, Timestamp(100))));
+    }
+    let snapshot = TableSnapshot { table: Arc::clone(&meta), read_ts: Timestamp(100), segments: views };
+    let mut context = context();
+    context.snapshots.insert(meta.id, Arc::new(snapshot));
+    Arc::new(context)
 }
 
 /// An expression with its type; none for unknown literals.

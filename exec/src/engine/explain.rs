@@ -13,6 +13,8 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::StreamExt;
 
+pub(crate) mod expressions;
+
 /// What EXPLAIN shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExplainOptions {
@@ -121,14 +123,14 @@ fn shown(plan: &Arc<dyn ExecutionPlan>) -> Option<Shown> {
         });
     }
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
-        let details = vec![format!("Filter: ({})", filter.predicate())];
+        let details = vec![format!("Filter: {}", expressions::text(filter.predicate()))];
         return Some(Shown { title: "Result".to_owned(), details });
     }
     if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
         return aggregated(aggregate);
     }
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        let on: Vec<String> = join.on().iter().map(|(l, r)| format!("({l} = {r})")).collect();
+        let on: Vec<String> = join.on().iter().map(|(l, r)| format!("({} = {})", expressions::text(l), expressions::text(r))).collect();
         let title = match join_kind(&join.join_type().to_string()) {
             "" => "Hash Join".to_owned(),
             kind => format!("Hash {kind} Join"),
@@ -180,7 +182,7 @@ fn aggregated(aggregate: &AggregateExec) -> Option<Shown> {
         return None;
     }
     let groups: Vec<String> =
-        aggregate.group_expr().expr().iter().map(|(expr, _)| expr.to_string()).collect();
+        aggregate.group_expr().expr().iter().map(|(expr, _)| expressions::text(expr)).collect();
     if groups.is_empty() {
         return Some(Shown { title: "Aggregate".to_owned(), details: Vec::new() });
     }
@@ -206,5 +208,5 @@ fn sort_key(sort: &datafusion::physical_expr::PhysicalSortExpr) -> String {
         (true, false) => " NULLS LAST",
         _ => "",
     };
-    format!("{}{direction}{nulls}", sort.expr)
+    format!("{}{direction}{nulls}", expressions::text(&sort.expr))
 }

@@ -34,7 +34,9 @@ type Make = fn(&AccumulatorArgs<'_>) -> Box<dyn Accumulator>;
 #[derive(Clone, Debug)]
 enum Body {
     /// By an accumulator of ours; the state is these types.
-    Own { make: Make, state: fn(&FieldRef, &FieldRef) -> Vec<DataType>, ordered: bool },
+    Own { make: Make, state: fn(&FieldRef, &FieldRef) -> Vec<DataType> },
+    /// By an accumulator of ours, or by DataFusion when there is an ORDER BY or DISTINCT inside.
+    Joined,
     /// By DataFusion.
     DataFusion(Arc<AggregateUDF>),
 }
@@ -65,17 +67,13 @@ impl PgAggregate {
         make: Make,
         state: fn(&FieldRef, &FieldRef) -> Vec<DataType>,
     ) -> Self {
-        let body = Body::Own { make, state, ordered: false };
+        let body = Body::Own { make, state };
         self.overloads.push(Overload { signature: Signature::parse(argument, result), body });
         self
     }
 
-    fn ordered(mut self) -> Self {
-        for overload in &mut self.overloads {
-            if let Body::Own { ordered, .. } = &mut overload.body {
-                *ordered = true;
-            }
-        }
+    fn joined(mut self, arguments: &str, result: &str) -> Self {
+        self.overloads.push(Overload { signature: Signature::parse(arguments, result), body: Body::Joined });
         self
     }
 
@@ -172,6 +170,10 @@ impl AggregateUDFImpl for PgAggregate {
                 Ok(Box::new(distinct::Distinct::new(make(&args), args.expr_fields)))
             }
             Body::Own { make, .. } => Ok(make(&args)),
+            Body::Joined if args.is_distinct || !args.order_bys.is_empty() => {
+                Ok(Box::new(text::AsText(df::string_agg::string_agg_udaf().accumulator(args)?)))
+            }
+            Body::Joined => Ok(text::joined()),
         }
     }
 
@@ -179,6 +181,7 @@ impl AggregateUDFImpl for PgAggregate {
         match &self.overload_of(args.expr_fields)?.body {
             Body::DataFusion(udf) => udf.create_sliding_accumulator(args),
             Body::Own { make, .. } => Ok(make(&args)),
+            Body::Joined => Ok(text::joined()),
         }
     }
 
@@ -187,16 +190,13 @@ impl AggregateUDFImpl for PgAggregate {
             Body::DataFusion(udf) => udf.state_fields(args),
             Body::Own { .. } if args.is_distinct => Ok(distinct::state_fields(args.name, args.input_fields)),
             Body::Own { state, .. } => {
-                let input =
-                    args.input_fields.first().ok_or_else(|| internal("aggregate without argument"))?;
-                Ok(state(input, &args.return_field)
-                    .into_iter()
-                    .enumerate()
-                    .map(|(position, ty)| {
-                        Arc::new(Field::new(format!("{}[{position}]", args.name), ty, true))
-                    })
-                    .collect())
+                let input = args.input_fields.first().ok_or_else(|| internal("aggregate without argument"))?;
+                Ok(named_state(args.name, state(input, &args.return_field)))
             }
+            Body::Joined if args.is_distinct || !args.ordering_fields.is_empty() => {
+                df::string_agg::string_agg_udaf().state_fields(args)
+            }
+            Body::Joined => Ok(named_state(args.name, text::state())),
         }
     }
 
@@ -210,18 +210,22 @@ impl AggregateUDFImpl for PgAggregate {
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn GroupsAccumulator>> {
         match &self.overload_of(args.expr_fields)?.body {
             Body::DataFusion(udf) => udf.create_groups_accumulator(args),
-            Body::Own { .. } => Err(internal("no groups accumulator")),
+            Body::Own { .. } | Body::Joined => Err(internal("no groups accumulator")),
         }
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        let ordered = self.overloads.iter().any(|o| matches!(&o.body, Body::Own { ordered: true, .. }));
-        if ordered {
-            AggregateOrderSensitivity::HardRequirement
-        } else {
-            AggregateOrderSensitivity::Insensitive
-        }
+        let joined = self.overloads.iter().any(|overload| matches!(overload.body, Body::Joined));
+        if joined { AggregateOrderSensitivity::HardRequirement } else { AggregateOrderSensitivity::Insensitive }
     }
+}
+
+fn named_state(name: &str, types: Vec<DataType>) -> Vec<FieldRef> {
+    types
+        .into_iter()
+        .enumerate()
+        .map(|(position, ty)| Arc::new(Field::new(format!("{name}[{position}]"), ty, true)))
+        .collect()
 }
 
 fn sum() -> PgAggregate {
@@ -248,14 +252,13 @@ fn avg() -> PgAggregate {
         .own("vector", "vector", vector::average, vector::state)
 }
 
-/// Variance and standard deviation: float8 by DataFusion, integers and numeric exact.
-fn spread(name: &'static str, float: Arc<AggregateUDF>, exact_make: Make) -> Function {
-    let aggregate = ["int2", "int4", "int8", "numeric"]
+/// Variance and standard deviation: floats as PostgreSQL accumulates them, integers and numeric exact.
+fn spread(name: &'static str, float_make: Make, exact_make: Make) -> Function {
+    let floats = PgAggregate::new(name).own("float8", "float8", float_make, floats::spread_state);
+    ["int2", "int4", "int8", "numeric"]
         .into_iter()
-        .fold(PgAggregate::new(name).delegate("float8", "float8", float), |aggregate, ty| {
-            aggregate.own(ty, "numeric", exact_make, exact::spread_state)
-        });
-    aggregate.entry()
+        .fold(floats, |aggregate, ty| aggregate.own(ty, "numeric", exact_make, exact::spread_state))
+        .entry()
 }
 
 fn delegated(name: &str, udf: Arc<AggregateUDF>, signatures: &[(&str, &str)]) -> Function {
@@ -283,13 +286,13 @@ pub(super) fn functions() -> Vec<Function> {
         delegated("bool_or", df::bool_and_or::bool_or_udaf(), &[("bool", "bool")]),
         PgAggregate::new("every").delegate("bool", "bool", df::bool_and_or::bool_and_udaf()).entry(),
         delegated("array_agg", df::array_agg::array_agg_udaf(), &[("anyelement", "anyarray")]),
-        PgAggregate::new("string_agg").own("text,text", "text", text::joined, text::state).ordered().entry(),
-        spread("stddev", df::stddev::stddev_udaf(), exact::stddev_samp),
-        spread("stddev_samp", df::stddev::stddev_udaf(), exact::stddev_samp),
-        spread("stddev_pop", df::stddev::stddev_pop_udaf(), exact::stddev_pop),
-        spread("variance", df::variance::var_samp_udaf(), exact::var_samp),
-        spread("var_samp", df::variance::var_samp_udaf(), exact::var_samp),
-        spread("var_pop", df::variance::var_pop_udaf(), exact::var_pop),
+        PgAggregate::new("string_agg").joined("text,text", "text").entry(),
+        spread("stddev", floats::stddev_samp, exact::stddev_samp),
+        spread("stddev_samp", floats::stddev_samp, exact::stddev_samp),
+        spread("stddev_pop", floats::stddev_pop, exact::stddev_pop),
+        spread("variance", floats::var_samp, exact::var_samp),
+        spread("var_samp", floats::var_samp, exact::var_samp),
+        spread("var_pop", floats::var_pop, exact::var_pop),
     ]
 }
 

@@ -306,6 +306,3 @@ pub(crate) fn operators() -> Vec<PgFunction> {
             }),
     ]
 }
-
-#[cfg(test)]
-mod tests;

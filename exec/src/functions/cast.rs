@@ -299,6 +299,3 @@ pub fn text_of(array: &ArrayRef, from: ColumnType, zone: &TimeZone) -> Result<St
     }
     Ok(builder.finish())
 }
-
-#[cfg(test)]
-mod tests;

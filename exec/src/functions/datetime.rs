@@ -319,6 +319,3 @@ pub(super) fn functions() -> Vec<PgFunction> {
     ]);
     functions
 }
-
-#[cfg(test)]
-mod tests;

@@ -138,6 +138,15 @@ fn numeric_through_float(
     })
 }
 
+fn numeric_root(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    numeric::single(call, |value, from, scale| {
+        if value < i256::ZERO {
+            return square_root(-1.0).map(|_| i256::ZERO);
+        }
+        Ok(numeric::integer_root(rescale(value, from, scale * 2)?))
+    })
+}
+
 fn signum(value: f64) -> f64 {
     if value > 0.0 {
         1.0

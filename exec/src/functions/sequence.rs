@@ -166,3 +166,6 @@ pub(super) fn functions() -> Vec<Function> {
     );
     functions
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,36 +1,8 @@
 //! Every function, operator and cast against the answers of PostgreSQL 16 with pgvector 0.8, recorded in
 //! `tests/recorded.txt` as `expression => text` or `expression => ERROR code message`.
 
-use proto::ErrorKind;
-
 use super::*;
-use crate::testing::{bind, evaluate};
-
-/// The code that the recorded errors carry for a kind.
-fn code(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::FeatureNotSupported => "0A000",
-        ErrorKind::DataException => "22000",
-        ErrorKind::StringDataRightTruncation => "22001",
-        ErrorKind::NumericValueOutOfRange => "22003",
-        ErrorKind::NullValueNotAllowed => "22004",
-        ErrorKind::InvalidDatetimeFormat => "22007",
-        ErrorKind::DatetimeFieldOverflow => "22008",
-        ErrorKind::SubstringError => "22011",
-        ErrorKind::DivisionByZero => "22012",
-        ErrorKind::InvalidArgumentForLogarithm => "2201E",
-        ErrorKind::InvalidArgumentForPowerFunction => "2201F",
-        ErrorKind::InvalidParameterValue => "22023",
-        ErrorKind::InvalidTextRepresentation => "22P02",
-        ErrorKind::UndefinedObject => "42704",
-        ErrorKind::AmbiguousFunction => "42725",
-        ErrorKind::DatatypeMismatch => "42804",
-        ErrorKind::CannotCoerce => "42846",
-        ErrorKind::UndefinedFunction => "42883",
-        ErrorKind::ProgramLimitExceeded => "54000",
-        _ => "other",
-    }
-}
+use crate::testing::{bind, code, evaluate};
 
 async fn answer(expression: &str) -> String {
     let result = match bind(expression) {

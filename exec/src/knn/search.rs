@@ -102,9 +102,10 @@ impl KnnScanExec {
     #[must_use]
     pub fn details(&self) -> Vec<String> {
         let column = self.table.columns.get(self.vector).map_or("?", |column| column.name.as_str());
-        let mut lines = vec![format!("Order By: ({column} {} $query)", self.metric.operator())];
+        let query = crate::engine::expression_text(&self.query);
+        let mut lines = vec![format!("Order By: ({column} {} {query})", self.metric.operator())];
         if let Some(filter) = &self.filter {
-            lines.push(format!("Filter: ({filter})"));
+            lines.push(format!("Filter: {}", crate::engine::expression_text(filter.predicate())));
         }
         lines.push(format!("Rows: {}  Segments: {}  Method: exact", self.k, self.snapshot.segments.len()));
         lines

@@ -11,11 +11,11 @@ use datafusion::logical_expr::function::AccumulatorArgs;
 use proto::{ErrorKind, SqlError, TypeKind};
 
 use crate::error::{internal, raise};
-use crate::functions::arithmetic::numeric::quotient;
-use crate::functions::cast::{decimal_to_float8, integer_out_of_range};
+use crate::functions::arithmetic::numeric::{integer_root, quotient};
+use crate::functions::cast::integer_out_of_range;
 use crate::functions::overload::scale_of;
 use crate::text::interval;
-use crate::text::number::{parse_decimal, rescale, to_i128};
+use crate::text::number::{rescale, to_i128};
 
 /// Digits behind the point of an average of integers.
 pub(super) const AVERAGE_SCALE: i8 = 16;
@@ -158,9 +158,7 @@ impl Exact {
             }
             Finish::Variance { sample } => numeric(self.variance(sample, scale)?),
             Finish::Deviation { sample } => {
-                let variance = decimal_to_float8(self.variance(sample, scale)?, scale);
-                let decimal = parse_decimal(&format!("{:e}", variance.sqrt()))?;
-                numeric(rescale(decimal.unscaled, decimal.scale, scale)?)
+                numeric(integer_root(self.variance(sample, scale * 2)?))
             }
         }
     }

@@ -1,11 +1,11 @@
-//! `string_agg`: each value's delimiter stands before it, except before the first.
+//! `string_agg`: each value's delimiter stands before it, except before the first. With ORDER BY or DISTINCT
+//! DataFusion's own does the work, which keeps the order over partial results.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::Accumulator;
-use datafusion::logical_expr::function::AccumulatorArgs;
 
 /// The text so far, beginning with the first value's delimiter, whose length is kept: merging partial results
 /// needs it.
@@ -15,12 +15,38 @@ struct Joined {
     first_delimiter: usize,
 }
 
-pub(super) fn joined(_args: &AccumulatorArgs<'_>) -> Box<dyn Accumulator> {
+pub(super) fn joined() -> Box<dyn Accumulator> {
     Box::new(Joined::default())
 }
 
-pub(super) fn state(_input: &FieldRef, _result: &FieldRef) -> Vec<DataType> {
+pub(super) fn state() -> Vec<DataType> {
     vec![DataType::Utf8, DataType::Int64]
+}
+
+/// DataFusion's result as the text type that we carry.
+#[derive(Debug)]
+pub(super) struct AsText(pub(super) Box<dyn Accumulator>);
+
+impl Accumulator for AsText {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> DfResult<()> {
+        self.0.update_batch(values)
+    }
+
+    fn evaluate(&mut self) -> DfResult<ScalarValue> {
+        self.0.evaluate()?.cast_to(&DataType::Utf8)
+    }
+
+    fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    fn state(&mut self) -> DfResult<Vec<ScalarValue>> {
+        self.0.state()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> DfResult<()> {
+        self.0.merge_batch(states)
+    }
 }
 
 impl Joined {

@@ -135,6 +135,27 @@ pub(crate) fn quotient(a: i256, a_scale: i32, b: i256, b_scale: i32, scale: i32)
     Ok(divide_rounded(a, rescale(b, 0, -shift)?))
 }
 
+/// The square root of a non-negative integer, rounded to the nearest one.
+#[must_use]
+pub(crate) fn integer_root(value: i256) -> i256 {
+    if value <= i256::ONE {
+        return value;
+    }
+    let two = i256::from_i128(2);
+    // Newton's iteration falls from any start above the root; the float is only a first guess.
+    let guess = decimal_to_float8(value, 0).sqrt();
+    let mut root = i256::from_f64(guess * 1.000_001).unwrap_or(value).wrapping_add(i256::ONE);
+    loop {
+        let next = root.wrapping_add(value.wrapping_div(root)).wrapping_div(two);
+        if next >= root {
+            break;
+        }
+        root = next;
+    }
+    // root² <= value < (root + 1)²: above root² + root the next integer is nearer.
+    if value.wrapping_sub(root.wrapping_mul(root)) > root { root.wrapping_add(i256::ONE) } else { root }
+}
+
 pub(crate) fn modulo(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     pairs(call, |(a, a_scale), (b, b_scale), scale| {
         let (a, b) = (rescale(a, a_scale, scale)?, rescale(b, b_scale, scale)?);
