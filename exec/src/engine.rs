@@ -81,7 +81,7 @@ impl Engine {
         plan: LogicalPlan,
         context: &Arc<StatementContext>,
     ) -> Result<LogicalPlan, SqlError> {
-        self.state(context).optimize(&plan).map_err(to_sql_error)
+        optimized(&self.state(context), plan).map_err(to_sql_error)
     }
 
     /// Runs a plan whose parameters are bound. Errors inside the stream are `DataFusionError`s for
@@ -102,7 +102,7 @@ impl Engine {
             }
         }
         let state = self.state(&context);
-        let physical = physical_plan(&state, &plan).await.map_err(to_sql_error)?;
+        let physical = physical_plan(&state, plan).await.map_err(to_sql_error)?;
         let stream = execute_stream(physical, state.task_ctx()).map_err(to_sql_error)?;
         Ok(cancel::until_canceled(stream, context.cancel.clone()))
     }
@@ -119,7 +119,7 @@ impl Engine {
     ) -> Result<Vec<String>, SqlError> {
         context.cancel.check().map_err(to_sql_error)?;
         let state = self.state(&context);
-        let physical = physical_plan(&state, &plan).await.map_err(to_sql_error)?;
+        let physical = physical_plan(&state, plan).await.map_err(to_sql_error)?;
         let clock = Arc::clone(&context.session.clock);
         let mut elapsed = None;
         if options.analyze {
@@ -153,8 +153,13 @@ impl Engine {
     }
 }
 
-async fn physical_plan(state: &SessionState, plan: &LogicalPlan) -> DfResult<Arc<dyn ExecutionPlan>> {
-    let optimized = state.optimize(plan)?;
+fn optimized(state: &SessionState, plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    state.optimizer().optimize(analyzed, state, |_, _| {})
+}
+
+async fn physical_plan(state: &SessionState, plan: LogicalPlan) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let optimized = optimized(state, plan)?;
     state.query_planner().create_physical_plan(&optimized, state).await
 }
 

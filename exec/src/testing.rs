@@ -83,7 +83,7 @@ pub(crate) fn session() -> SessionValues {
         database_id: DatabaseId(1),
         search_path: vec!["public".to_owned()],
         time_zone: TimeZone::UTC,
-        settings: BTreeMap::new(),
+        settings: Arc::new(BTreeMap::new()),
         backend_pid: 7,
         catalog: Arc::new(CatalogSnapshot::default()),
         sequence_values: Arc::new(Mutex::new(SequenceValues::default())),

@@ -60,7 +60,7 @@ struct Shown {
 impl Renderer<'_> {
     fn node(&mut self, plan: &Arc<dyn ExecutionPlan>, depth: usize) {
         if let Some(limited) = limited_below(plan) {
-            self.line(plan, "Limit".to_owned(), depth, Vec::new());
+            self.line(plan, "Limit", depth, Vec::new());
             self.body(&limited, depth + 1);
             return;
         }
@@ -71,7 +71,7 @@ impl Renderer<'_> {
         let shown = shown(plan);
         let next = match shown {
             Some(shown) => {
-                self.line(plan, shown.title, depth, shown.details);
+                self.line(plan, &shown.title, depth, shown.details);
                 depth + 1
             }
             None => depth,
@@ -81,7 +81,7 @@ impl Renderer<'_> {
         }
     }
 
-    fn line(&mut self, plan: &Arc<dyn ExecutionPlan>, title: String, depth: usize, details: Vec<String>) {
+    fn line(&mut self, plan: &Arc<dyn ExecutionPlan>, title: &str, depth: usize, details: Vec<String>) {
         let indent = if depth == 0 { String::new() } else { " ".repeat(depth * 6 - 4) };
         let arrow = if depth == 0 { "" } else { "->  " };
         self.lines.push(format!("{indent}{arrow}{title}{}", self.measured(plan)));
@@ -130,7 +130,11 @@ fn shown(plan: &Arc<dyn ExecutionPlan>) -> Option<Shown> {
         return aggregated(aggregate);
     }
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
-        let on: Vec<String> = join.on().iter().map(|(l, r)| format!("({} = {})", expressions::text(l), expressions::text(r))).collect();
+        let on: Vec<String> = join
+            .on()
+            .iter()
+            .map(|(l, r)| format!("({} = {})", expressions::text(l), expressions::text(r)))
+            .collect();
         let title = match join_kind(&join.join_type().to_string()) {
             "" => "Hash Join".to_owned(),
             kind => format!("Hash {kind} Join"),

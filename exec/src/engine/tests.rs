@@ -37,7 +37,8 @@ async fn constants_go_the_short_way_with_the_same_answers() {
     assert!(fast::evaluate(projection, engine.options_for(&Arc::new(context()))).is_some());
     assert_eq!(run(plan, Arc::new(context())).await.expect("rows"), ["3"]);
     // COALESCE needs the optimizer, an int4 = int8 needs coercion: the long way.
-    let plan = constant(scalar("coalesce").call(vec![lit(datafusion::common::ScalarValue::Int32(None)), lit(7)]));
+    let plan =
+        constant(scalar("coalesce").call(vec![lit(datafusion::common::ScalarValue::Int32(None)), lit(7)]));
     assert_eq!(run(plan, Arc::new(context())).await.expect("rows"), ["7"]);
     assert_eq!(run(constant(lit(1).eq(lit(1_i64))), Arc::new(context())).await.expect("rows"), ["t"]);
 }
@@ -52,11 +53,9 @@ async fn errors_of_the_short_way_are_the_long_ways() {
 
 #[tokio::test]
 async fn one_plan_gives_every_session_its_own_values() {
-    let series = series_provider(
-        Some(Bounds::Integers { kind: TypeKind::Int4, start: 1, stop: 1, step: 1 }),
-        "g",
-    )
-    .expect("a series");
+    let series =
+        series_provider(Some(Bounds::Integers { kind: TypeKind::Int4, start: 1, stop: 1, step: 1 }), "g")
+            .expect("a series");
     let plan = LogicalPlanBuilder::scan("g", provider_as_source(series), None)
         .and_then(|builder| builder.project([scalar("current_user").call(vec![])]))
         .and_then(LogicalPlanBuilder::build)
@@ -94,7 +93,10 @@ async fn explain_has_postgresqls_shape() {
     );
     let options = ExplainOptions { analyze: true, verbose: false };
     let lines = engine().explain(plan, statement, options).await.expect("lines");
-    assert!(lines.iter().any(|line| line.contains("Seq Scan on items (actual time=") && line.contains("rows=1")), "{lines:?}");
+    assert!(
+        lines.iter().any(|line| line.contains("Seq Scan on items (actual time=") && line.contains("rows=1")),
+        "{lines:?}"
+    );
     assert!(lines.last().is_some_and(|line| line.starts_with("Execution Time: ")), "{lines:?}");
 }
 

@@ -190,7 +190,8 @@ impl AggregateUDFImpl for PgAggregate {
             Body::DataFusion(udf) => udf.state_fields(args),
             Body::Own { .. } if args.is_distinct => Ok(distinct::state_fields(args.name, args.input_fields)),
             Body::Own { state, .. } => {
-                let input = args.input_fields.first().ok_or_else(|| internal("aggregate without argument"))?;
+                let input =
+                    args.input_fields.first().ok_or_else(|| internal("aggregate without argument"))?;
                 Ok(named_state(args.name, state(input, &args.return_field)))
             }
             Body::Joined if args.is_distinct || !args.ordering_fields.is_empty() => {
@@ -216,7 +217,11 @@ impl AggregateUDFImpl for PgAggregate {
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         let joined = self.overloads.iter().any(|overload| matches!(overload.body, Body::Joined));
-        if joined { AggregateOrderSensitivity::HardRequirement } else { AggregateOrderSensitivity::Insensitive }
+        if joined {
+            AggregateOrderSensitivity::HardRequirement
+        } else {
+            AggregateOrderSensitivity::Insensitive
+        }
     }
 }
 

@@ -44,10 +44,12 @@ impl Integer for Int64Type {
     const KIND: TypeKind = TypeKind::Int8;
 }
 
-fn checked<T: Integer>(
-    call: &Call<'_>,
-    compute: fn(T::Native, T::Native) -> Result<T::Native, arrow::error::ArrowError>,
-) -> Result<ArrayRef, SqlError> {
+type CheckedOperation<T> = fn(
+    <T as ArrowPrimitiveType>::Native,
+    <T as ArrowPrimitiveType>::Native,
+) -> Result<<T as ArrowPrimitiveType>::Native, arrow::error::ArrowError>;
+
+fn checked<T: Integer>(call: &Call<'_>, compute: CheckedOperation<T>) -> Result<ArrayRef, SqlError> {
     binary::<T, T, T>(call, |a, b| compute(a, b).map_err(|_| integer_out_of_range(T::KIND)))
 }
 

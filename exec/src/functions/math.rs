@@ -232,7 +232,7 @@ pub(super) fn functions() -> Vec<PgFunction> {
         PgFunction::immutable("sqrt").on("float8", "float8", |c| float(c, square_root)).on_numeric(
             "numeric",
             quotient_scale,
-            |c| numeric_through_float(c, square_root),
+            numeric_root,
         ),
         PgFunction::immutable("cbrt").on("float8", "float8", |c| float(c, |v| Ok(v.cbrt()))),
         PgFunction::immutable("exp").on("float8", "float8", |c| float(c, |v| Ok(v.exp()))).on_numeric(

@@ -39,8 +39,12 @@ fn search(metric: DistanceMetric, query: Option<&str>, k: usize, filters: Vec<Ex
 }
 
 async fn found(plan: LogicalPlan, deleted: &[(usize, u32)]) -> Result<Vec<String>, SqlError> {
-    let first =
-        table_batch(&[(1, "a", Some("[1,0]")), (2, "b", None), (3, "zero", Some("[0,0]")), (4, "a", Some("[5,5]"))]);
+    let first = table_batch(&[
+        (1, "a", Some("[1,0]")),
+        (2, "b", None),
+        (3, "zero", Some("[0,0]")),
+        (4, "a", Some("[5,5]")),
+    ]);
     let second = table_batch(&[(5, "a", Some("[1,0]")), (6, "b", Some("[0,2]"))]);
     run(plan, table_context(&[first, second], deleted)).await
 }
@@ -72,7 +76,8 @@ async fn a_null_query_gives_rows_with_null_distances() {
 
 #[tokio::test]
 async fn other_dimensions_are_refused() {
-    let error = found(search(DistanceMetric::L2, Some("[1,0,0]"), 2, vec![]), &[]).await.expect_err("dimensions");
+    let error =
+        found(search(DistanceMetric::L2, Some("[1,0,0]"), 2, vec![]), &[]).await.expect_err("dimensions");
     assert_eq!(
         (error.kind, error.message.as_str()),
         (ErrorKind::DataException, "different vector dimensions 2 and 3")

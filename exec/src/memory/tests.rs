@@ -53,14 +53,14 @@ async fn a_sorted_cross_join_ends_with_53200_and_the_process_lives() {
     let engine = Engine::new(settings, Vec::new()).expect("an engine");
     let huge = numbers("a", 40_000)
         .cross_join(numbers("b", 40_000).build().expect("a plan"))
-        .and_then(|builder| builder.sort([Sort::new(col("b.g"), false, true), Sort::new(col("a.g"), true, true)]))
+        .and_then(|builder| {
+            builder.sort([Sort::new(col("b.g"), false, true), Sort::new(col("a.g"), true, true)])
+        })
         .and_then(LogicalPlanBuilder::build)
         .expect("a plan");
     let error = run_with(&engine, huge, Arc::new(context())).await.expect_err("too large");
     assert_eq!((error.kind, error.message.as_str()), (ErrorKind::OutOfMemory, "out of memory"));
-    let small = numbers("a", 3)
-        .filter(col("g").gt(lit(1_i64)))
-        .and_then(LogicalPlanBuilder::build)
-        .expect("a plan");
+    let small =
+        numbers("a", 3).filter(col("g").gt(lit(1_i64))).and_then(LogicalPlanBuilder::build).expect("a plan");
     assert_eq!(run_with(&engine, small, Arc::new(context())).await.expect("rows"), ["2", "3"]);
 }

@@ -99,11 +99,9 @@ pub(crate) fn write_fraction(micros: i64, out: &mut String) {
 
 /// Appends a timestamp without time zone.
 pub fn write_timestamp(micros: i64, out: &mut String) {
-    let suffix = match write_local(micros, out) {
-        Some(suffix) => suffix,
-        None => return,
-    };
-    out.push_str(suffix);
+    if let Some(suffix) = write_local(micros, out) {
+        out.push_str(suffix);
+    }
 }
 
 /// Appends date and time; none for the infinities, which are then complete.

@@ -25,7 +25,12 @@ pub(crate) fn text(expression: &Arc<dyn PhysicalExpr>) -> String {
         return literal_text(literal.value());
     }
     if let Some(binary) = expression.downcast_ref::<BinaryExpr>() {
-        return format!("({} {} {})", text(binary.left()), operator(&binary.op().to_string()), text(binary.right()));
+        return format!(
+            "({} {} {})",
+            text(binary.left()),
+            operator(&binary.op().to_string()),
+            text(binary.right())
+        );
     }
     if let Some(inner) = expression.downcast_ref::<NotExpr>() {
         return format!("(NOT {})", text(inner.arg()));

@@ -157,9 +157,7 @@ impl Exact {
                 numeric(quotient(self.sum, self.input_scale, count, 0, scale)?)
             }
             Finish::Variance { sample } => numeric(self.variance(sample, scale)?),
-            Finish::Deviation { sample } => {
-                numeric(integer_root(self.variance(sample, scale * 2)?))
-            }
+            Finish::Deviation { sample } => numeric(integer_root(self.variance(sample, scale * 2)?)),
         }
     }
 

@@ -76,9 +76,9 @@ async fn recorded_answers_of_postgresql() {
         let (call, expected) = line.split_once(" => ").expect("a recorded line");
         let parts: Vec<&str> = call.split('|').map(str::trim).collect();
         count += 1;
-        let got = answer(parts[0], parts[1], parts[2]).await.unwrap_or_else(|error| {
-            format!("ERROR {} {}", code(error.kind), error.message)
-        });
+        let got = answer(parts[0], parts[1], parts[2])
+            .await
+            .unwrap_or_else(|error| format!("ERROR {} {}", code(error.kind), error.message));
         if got != expected {
             wrong.push(format!("{call}\n    expected {expected}\n    got      {got}"));
         }

@@ -40,8 +40,18 @@ fn operators_choose_the_types_that_postgresql_chooses() {
 fn what_does_not_fit_is_refused_in_postgresqls_words() {
     let cases = [
         ("+", ["text", "int4"], ErrorKind::UndefinedFunction, "operator does not exist: text + integer"),
-        ("+", ["unknown", "unknown"], ErrorKind::AmbiguousFunction, "operator is not unique: unknown + unknown"),
-        ("<->", ["float4[]", "vector"], ErrorKind::UndefinedFunction, "operator does not exist: real[] <-> vector"),
+        (
+            "+",
+            ["unknown", "unknown"],
+            ErrorKind::AmbiguousFunction,
+            "operator is not unique: unknown + unknown",
+        ),
+        (
+            "<->",
+            ["float4[]", "vector"],
+            ErrorKind::UndefinedFunction,
+            "operator does not exist: real[] <-> vector",
+        ),
         ("@@", ["text", "text"], ErrorKind::UndefinedFunction, "operator does not exist: text @@ text"),
     ];
     for (operator, operands, kind, message) in cases {

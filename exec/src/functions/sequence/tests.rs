@@ -48,7 +48,8 @@ fn calling(name: &str, oid: Option<u32>, rows: i64) -> LogicalPlan {
 #[tokio::test]
 async fn every_row_draws_a_value_of_its_own() {
     let statement = statement();
-    let before = run(calling("lastval", None, 1), Arc::clone(&statement)).await.expect_err("nothing drawn yet");
+    let before =
+        run(calling("lastval", None, 1), Arc::clone(&statement)).await.expect_err("nothing drawn yet");
     assert_eq!(before.kind, ErrorKind::ObjectNotInPrerequisiteState);
     let rows = run(calling("nextval", Some(16_600), 3), Arc::clone(&statement)).await.expect("values");
     assert_eq!(rows, ["1", "2", "3"]);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::expr::{Sort, WindowFunction};
-use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder, WindowFrame, WindowFunctionDefinition, col, lit};
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt, LogicalPlanBuilder, WindowFrame, WindowFunctionDefinition, col, lit,
+};
 
 use super::*;
 use crate::functions::find;
@@ -38,14 +40,20 @@ async fn answers_of_postgresql() {
         ("first_value", vec![col("v")], ["10", "10", "10", "10"]),
         ("last_value", vec![col("v")], ["10", "20", "20", "30"]),
         ("sum", vec![col("v")], ["10", "50", "50", "80"]),
-        ("avg", vec![col("v")], ["10.0000000000000000", "16.6666666666666667", "16.6666666666666667", "20.0000000000000000"]),
+        (
+            "avg",
+            vec![col("v")],
+            ["10.0000000000000000", "16.6666666666666667", "16.6666666666666667", "20.0000000000000000"],
+        ),
         ("count", vec![col("v")], ["1", "3", "3", "4"]),
     ];
     for (name, arguments, expected) in cases {
         let plan = values(ColumnType::INT4, &[Some("20"), Some("10"), Some("30"), Some("20")])
             .expect("values")
             .window([window(name, arguments).alias("w")])
-            .and_then(|builder| builder.sort([Sort::new(col("v"), true, false), Sort::new(col("w"), true, true)]))
+            .and_then(|builder| {
+                builder.sort([Sort::new(col("v"), true, false), Sort::new(col("w"), true, true)])
+            })
             .and_then(|builder| builder.project([col("w")]))
             .and_then(LogicalPlanBuilder::build)
             .expect("a plan");
