@@ -30,14 +30,20 @@ pub(crate) fn create_extension(name: &str, if_not_exists: bool, context: &PlanCo
         .with_hint("The extension must first be installed on the system where PostgreSQL is running."));
     }
     if has_extension(name, context) && !if_not_exists {
-        return Err(SqlError::new(ErrorKind::DuplicateObject, format!("extension \"{name}\" already exists")));
+        return Err(SqlError::new(
+            ErrorKind::DuplicateObject,
+            format!("extension \"{name}\" already exists"),
+        ));
     }
     Ok(DdlCommand::CreateExtension { name: name.to_owned(), if_not_exists })
 }
 
 pub(crate) fn drop_extension(name: &str, if_exists: bool, context: &PlanContext) -> Result<DdlCommand> {
     if !has_extension(name, context) && !if_exists {
-        return Err(SqlError::new(ErrorKind::UndefinedObject, format!("extension \"{name}\" does not exist")));
+        return Err(SqlError::new(
+            ErrorKind::UndefinedObject,
+            format!("extension \"{name}\" does not exist"),
+        ));
     }
     Ok(DdlCommand::DropExtension { name: name.to_owned(), if_exists })
 }
@@ -47,13 +53,20 @@ fn has_extension(name: &str, context: &PlanContext) -> bool {
     database.is_some_and(|database| database.extensions.iter().any(|extension| extension == name))
 }
 
-pub(crate) fn create_database(name: &ast::ObjectName, if_not_exists: bool, context: &PlanContext) -> Result<DdlCommand> {
+pub(crate) fn create_database(
+    name: &ast::ObjectName,
+    if_not_exists: bool,
+    context: &PlanContext,
+) -> Result<DdlCommand> {
     if if_not_exists {
         return Err(syntax("syntax error at or near \"NOT\""));
     }
     let name = database_name(name)?;
     if context.catalog.database(&name).is_some() {
-        return Err(SqlError::new(ErrorKind::DuplicateDatabase, format!("database \"{name}\" already exists")));
+        return Err(SqlError::new(
+            ErrorKind::DuplicateDatabase,
+            format!("database \"{name}\" already exists"),
+        ));
     }
     Ok(DdlCommand::CreateDatabase { name })
 }

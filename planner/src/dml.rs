@@ -100,7 +100,12 @@ pub(super) fn row_relation(table: &Arc<TableMeta>, alias: &str) -> Relation {
             hidden: false,
         })
         .collect();
-    Relation { alias: alias.to_owned(), schema: Some(table.namespace.clone()), columns, table: Some(Arc::clone(table)) }
+    Relation {
+        alias: alias.to_owned(),
+        schema: Some(table.namespace.clone()),
+        columns,
+        table: Some(Arc::clone(table)),
+    }
 }
 
 /// The schema of relations' columns in order.
@@ -113,7 +118,9 @@ pub(super) fn row_schema<'r>(relations: impl IntoIterator<Item = &'r Relation>) 
             (column.column.relation.clone(), field)
         })
         .collect();
-    DFSchema::new_with_metadata(fields, std::collections::HashMap::new()).map(Arc::new).map_err(from_datafusion)
+    DFSchema::new_with_metadata(fields, std::collections::HashMap::new())
+        .map(Arc::new)
+        .map_err(from_datafusion)
 }
 
 /// The position of a named column of the target table.

@@ -87,13 +87,11 @@ impl Place {
     pub(crate) fn check_aggregate(self) -> Result<(), SqlError> {
         match self {
             Self::Select | Self::Having | Self::OrderBy | Self::DistinctOn | Self::Window => Ok(()),
-            Self::AggregateArgument | Self::Filter => {
-                Err(grouping(if self == Self::Filter {
-                    "aggregate functions are not allowed in FILTER"
-                } else {
-                    "aggregate function calls cannot be nested"
-                }))
-            }
+            Self::AggregateArgument | Self::Filter => Err(grouping(if self == Self::Filter {
+                "aggregate functions are not allowed in FILTER"
+            } else {
+                "aggregate function calls cannot be nested"
+            })),
             _ => Err(grouping(format!("aggregate functions are not allowed in {}", self.name()))),
         }
     }

@@ -80,7 +80,10 @@ pub(crate) fn undefined_column_of(relation: &str, name: &str) -> SqlError {
 }
 
 pub(crate) fn undefined_table_column(table: &str, name: &str) -> SqlError {
-    SqlError::new(ErrorKind::UndefinedColumn, format!("column \"{name}\" of relation \"{table}\" does not exist"))
+    SqlError::new(
+        ErrorKind::UndefinedColumn,
+        format!("column \"{name}\" of relation \"{table}\" does not exist"),
+    )
 }
 
 pub(crate) fn ambiguous_column(name: &str) -> SqlError {
@@ -116,7 +119,9 @@ pub(crate) fn undefined_function(name: &str, arguments: &[ColumnType]) -> SqlErr
         ErrorKind::UndefinedFunction,
         format!("function {name}({}) does not exist", type_list(arguments)),
     )
-    .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+    .with_hint(
+        "No function matches the given name and argument types. You might need to add explicit type casts.",
+    )
 }
 
 fn type_list(types: &[ColumnType]) -> String {

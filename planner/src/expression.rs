@@ -44,23 +44,13 @@ impl Binder<'_> {
     }
 
     /// Binds an expression whose type the place decides.
-    pub(crate) fn bind_to(
-        &self,
-        expression: &ast::Expr,
-        ty: ColumnType,
-        env: &Env<'_>,
-    ) -> Result<Bound> {
+    pub(crate) fn bind_to(&self, expression: &ast::Expr, ty: ColumnType, env: &Env<'_>) -> Result<Bound> {
         let bound = self.bind(expression, env)?;
         self.implicit(bound, ty)
     }
 
     /// Binds a condition, with PostgreSQL's message when it is no boolean.
-    pub(crate) fn bind_condition(
-        &self,
-        expression: &ast::Expr,
-        what: &str,
-        env: &Env<'_>,
-    ) -> Result<Expr> {
+    pub(crate) fn bind_condition(&self, expression: &ast::Expr, what: &str, env: &Env<'_>) -> Result<Expr> {
         let bound = self.bind(expression, env)?;
         self.condition(bound, what).at(expression.span())
     }
@@ -74,10 +64,14 @@ impl Binder<'_> {
             E::CompoundIdentifier(parts) => Ok(env.scope.resolve(parts)?.bound),
             E::Value(value) => self.literal(value),
             E::Nested(inner) => self.bind(inner, env),
-            E::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. } => self.connective(expression, env),
+            E::BinaryOp { op: BinaryOperator::And | BinaryOperator::Or, .. } => {
+                self.connective(expression, env)
+            }
             E::BinaryOp { left, op, right } => self.binary(left, op, right, env),
             E::UnaryOp { op, expr } => self.unary(*op, expr, env),
-            E::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None, .. } => {
+            E::Cast {
+                kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type, format: None, ..
+            } => {
                 let target = column_type(data_type).at(expr.span())?;
                 if let ast::Expr::Array(array) = expr.as_ref()
                     && array.elem.is_empty()

@@ -32,9 +32,9 @@ pub use context::{NoSystemRelations, PlanContext, PlanSettings, SystemRelations}
 pub use error::Error;
 pub use plan::{
     ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions, CopyPlan,
-    CreateTable, DdlCommand, DeletePlan, DiscardTarget, ExplainFormat, ExplainOptions, ExplainPlan, InsertPlan,
-    Isolation, NewColumn, NewKey, NewSequence, OutputColumn, Plan, QueryPlan, Returning, SessionCommand, SetValue,
-    TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
+    CreateTable, DdlCommand, DeletePlan, DiscardTarget, ExplainFormat, ExplainOptions, ExplainPlan,
+    InsertPlan, Isolation, NewColumn, NewKey, NewSequence, OutputColumn, Plan, QueryPlan, Returning,
+    SessionCommand, SetValue, TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
 };
 pub use rules::rules;
 pub use syntax::{Parsed, Statement, parse};

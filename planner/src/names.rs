@@ -129,7 +129,8 @@ pub(crate) fn creation_schema(name: &QualifiedName, context: &PlanContext) -> Re
     let schema = match &name.schema {
         Some(schema) => schema.clone(),
         None => context.search_path.iter().find(|schema| *schema == "public").cloned().ok_or_else(|| {
-            SqlError::new(ErrorKind::InvalidSchemaName, "no schema has been selected to create in").at(name.span)
+            SqlError::new(ErrorKind::InvalidSchemaName, "no schema has been selected to create in")
+                .at(name.span)
         })?,
     };
     match schema.as_str() {

@@ -130,7 +130,11 @@ pub enum ConflictAction {
     Nothing,
     /// `assignments` give the new values of columns by position, `filter` says whether the row is updated; both
     /// are over `schema`: the existing row's columns, then the excluded row's.
-    Update { assignments: Vec<(usize, Expr)>, filter: Option<Expr>, schema: DFSchemaRef },
+    Update {
+        assignments: Vec<(usize, Expr)>,
+        filter: Option<Expr>,
+        schema: DFSchemaRef,
+    },
 }
 
 /// `RETURNING`, over the affected rows.
@@ -311,14 +315,24 @@ pub struct NewKey {
 /// Commands about the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionCommand {
-    Set { name: String, value: SetValue, local: bool },
-    Reset { name: String },
+    Set {
+        name: String,
+        value: SetValue,
+        local: bool,
+    },
+    Reset {
+        name: String,
+    },
     ResetAll,
-    Show { name: String },
+    Show {
+        name: String,
+    },
     ShowAll,
     Discard(DiscardTarget),
     /// `None` is ALL.
-    Deallocate { name: Option<String> },
+    Deallocate {
+        name: Option<String>,
+    },
     /// `SET SESSION CHARACTERISTICS AS TRANSACTION …`.
     SetCharacteristics(TransactionModes),
 }
@@ -344,9 +358,16 @@ pub enum DiscardTarget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransactionCommand {
     /// `start`: written as START TRANSACTION, which is then the tag.
-    Begin { modes: TransactionModes, start: bool },
-    Commit { chain: bool },
-    Rollback { chain: bool },
+    Begin {
+        modes: TransactionModes,
+        start: bool,
+    },
+    Commit {
+        chain: bool,
+    },
+    Rollback {
+        chain: bool,
+    },
     /// `SET TRANSACTION …`.
     SetModes(TransactionModes),
 }

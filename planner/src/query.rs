@@ -125,7 +125,12 @@ impl Binder<'_> {
         stacker::maybe_grow(512 * 1024, 8 * 1024 * 1024, || self.query_here(query, outside, unknowns))
     }
 
-    fn query_here(&self, query: &ast::Query, outside: Outside<'_>, unknowns: Unknowns<'_>) -> Result<Planned> {
+    fn query_here(
+        &self,
+        query: &ast::Query,
+        outside: Outside<'_>,
+        unknowns: Unknowns<'_>,
+    ) -> Result<Planned> {
         refuse_foreign_clauses(query)?;
         let ctes;
         let outside = match &query.with {
@@ -162,13 +167,14 @@ impl Binder<'_> {
             }
             ast::SetExpr::Query(query) => self.query_with(query, outside, unknowns),
             ast::SetExpr::Values(values) => self.values(values, outside, unknowns),
-            ast::SetExpr::SetOperation { .. } => {
-                stacker::maybe_grow(512 * 1024, 8 * 1024 * 1024, || self.set_operation(body, outside, unknowns))
-            }
+            ast::SetExpr::SetOperation { .. } => stacker::maybe_grow(512 * 1024, 8 * 1024 * 1024, || {
+                self.set_operation(body, outside, unknowns)
+            }),
             ast::SetExpr::Table(table) => self.whole_table(table, outside),
-            ast::SetExpr::Insert(_) | ast::SetExpr::Update(_) | ast::SetExpr::Delete(_) | ast::SetExpr::Merge(_) => {
-                Err(unsupported("a data-modifying statement in WITH"))
-            }
+            ast::SetExpr::Insert(_)
+            | ast::SetExpr::Update(_)
+            | ast::SetExpr::Delete(_)
+            | ast::SetExpr::Merge(_) => Err(unsupported("a data-modifying statement in WITH")),
         }
     }
 

@@ -81,7 +81,8 @@ impl Relations {
             bound: Bound { expr: merged.expr.clone(), ty: merged.ty },
             origin: merged.origin,
         });
-        let plain = self.relations.iter().flat_map(|relation| &relation.columns).filter(|column| !column.hidden);
+        let plain =
+            self.relations.iter().flat_map(|relation| &relation.columns).filter(|column| !column.hidden);
         merged.chain(plain.map(found)).collect()
     }
 

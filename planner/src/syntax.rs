@@ -56,8 +56,14 @@ pub enum Statement {
     Session(SessionCommand),
     Transaction(TransactionCommand),
     Checkpoint,
-    CreateExtension { name: String, if_not_exists: bool },
-    DropExtension { name: String, if_exists: bool },
+    CreateExtension {
+        name: String,
+        if_not_exists: bool,
+    },
+    DropExtension {
+        name: String,
+        if_exists: bool,
+    },
     /// Parsed far enough to say what it is; planning it gives 0A000.
     Unsupported(String),
 }

@@ -11,9 +11,33 @@ use crate::names::fold;
 
 /// Types that PostgreSQL has and we do not yet.
 const LATER: [&str; 27] = [
-    "halfvec", "sparsevec", "bit", "varbit", "money", "inet", "cidr", "macaddr", "point", "line", "box", "path",
-    "polygon", "circle", "xml", "tsvector", "tsquery", "timetz", "lseg", "int4range", "int8range", "numrange",
-    "tsrange", "tstzrange", "daterange", "pg_lsn", "hstore",
+    "halfvec",
+    "sparsevec",
+    "bit",
+    "varbit",
+    "money",
+    "inet",
+    "cidr",
+    "macaddr",
+    "point",
+    "line",
+    "box",
+    "path",
+    "polygon",
+    "circle",
+    "xml",
+    "tsvector",
+    "tsquery",
+    "timetz",
+    "lseg",
+    "int4range",
+    "int8range",
+    "numrange",
+    "tsrange",
+    "tstzrange",
+    "daterange",
+    "pg_lsn",
+    "hstore",
 ];
 
 /// The longest `varchar(n)`.
@@ -25,7 +49,9 @@ const MAX_TEXT_LENGTH: u64 = 10_485_760;
 /// 42704 for unknown types, 0A000 for types of a later capability, 22023 for bad modifiers.
 pub(crate) fn column_type(data_type: &DataType) -> Result<ColumnType> {
     Ok(match data_type {
-        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
+        DataType::Array(
+            ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element),
+        ) => {
             let element = column_type(element)?;
             if element.array {
                 // PostgreSQL's array types do not tell dimensions apart.
@@ -33,9 +59,10 @@ pub(crate) fn column_type(data_type: &DataType) -> Result<ColumnType> {
             }
             ColumnType { kind: element.kind, array: true, typmod: element.typmod }
         }
-        DataType::Character(length) | DataType::Char(length) => {
-            text(TypeKind::Bpchar, Some(length.unwrap_or(CharacterLength::IntegerLength { length: 1, unit: None })))?
-        }
+        DataType::Character(length) | DataType::Char(length) => text(
+            TypeKind::Bpchar,
+            Some(length.unwrap_or(CharacterLength::IntegerLength { length: 1, unit: None })),
+        )?,
         DataType::CharacterVarying(length) | DataType::CharVarying(length) | DataType::Varchar(length) => {
             text(TypeKind::Varchar, *length)?
         }
@@ -97,7 +124,8 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<ColumnType> {
     } else {
         ColumnType::from_name(&bare)
     };
-    let Some(ty) = ty.filter(|ty| !matches!(ty.kind, TypeKind::Record | TypeKind::Void | TypeKind::Unknown)) else {
+    let Some(ty) = ty.filter(|ty| !matches!(ty.kind, TypeKind::Record | TypeKind::Void | TypeKind::Unknown))
+    else {
         if LATER.contains(&bare.as_str()) {
             return Err(unsupported(format!("type {bare}")).at(span));
         }
@@ -173,7 +201,11 @@ fn numeric(info: ExactNumberInfo) -> Result<ColumnType> {
     if precision > 38 || !(0..=38).contains(&scale) {
         return Err(unsupported("numeric with more than 38 digits or a negative scale"));
     }
-    Ok(ColumnType { kind: TypeKind::Numeric, array: false, typmod: ((precision as i32) << 16 | scale as i32) + 4 })
+    Ok(ColumnType {
+        kind: TypeKind::Numeric,
+        array: false,
+        typmod: ((precision as i32) << 16 | scale as i32) + 4,
+    })
 }
 
 fn float(bits: u64) -> Result<ColumnType> {

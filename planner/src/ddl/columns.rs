@@ -189,7 +189,8 @@ impl<'a> Columns<'a> {
             },
             _ => error,
         })?;
-        if !bound.is_unknown() && !exec::functions::can_cast(bound.ty, column.ty, exec::functions::CastContext::Assignment)
+        if !bound.is_unknown()
+            && !exec::functions::can_cast(bound.ty, column.ty, exec::functions::CastContext::Assignment)
         {
             return Err(crate::error::datatype_mismatch(format!(
                 "column \"{}\" is of type {} but default expression is of type {}",
@@ -213,7 +214,12 @@ impl<'a> Columns<'a> {
         })
     }
 
-    fn identity(&mut self, generated: GeneratedAs, options: &[SequenceOptions], position: usize) -> Result<()> {
+    fn identity(
+        &mut self,
+        generated: GeneratedAs,
+        options: &[SequenceOptions],
+        position: usize,
+    ) -> Result<()> {
         let identity = match generated {
             GeneratedAs::Always => Identity::Always,
             GeneratedAs::ByDefault => Identity::ByDefault,
@@ -275,7 +281,11 @@ fn serial_type(data_type: &DataType) -> Option<ColumnType> {
 fn sequence_name(table: &str, column: &str) -> String {
     let (mut table, mut column) = (table.to_owned(), column.to_owned());
     while table.len() + column.len() + "__seq".len() > MAX_NAME_BYTES {
-        if table.len() >= column.len() { table.pop() } else { column.pop() };
+        if table.len() >= column.len() {
+            table.pop()
+        } else {
+            column.pop()
+        };
     }
     format!("{table}_{column}_seq")
 }

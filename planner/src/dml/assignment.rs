@@ -40,7 +40,7 @@ impl Dml<'_> {
                 let position = target_column(table, &name)?;
                 if assigned.iter().any(|before| before.position == position) {
                     return Err(SqlError::new(
-                        ErrorKind::DuplicateColumn,
+                        ErrorKind::SyntaxError,
                         format!("multiple assignments to same column \"{}\"", table.columns[position].name),
                     )
                     .at(name.span));
@@ -51,7 +51,13 @@ impl Dml<'_> {
         Ok(assigned)
     }
 
-    fn assignment(&self, table: &TableMeta, position: usize, value: &ast::Expr, env: &Env<'_>) -> Result<Assigned> {
+    fn assignment(
+        &self,
+        table: &TableMeta,
+        position: usize,
+        value: &ast::Expr,
+        env: &Env<'_>,
+    ) -> Result<Assigned> {
         let column = &table.columns[position];
         if is_default(value) {
             return Ok(Assigned { position, value: self.default_value(column)? });
@@ -90,8 +96,6 @@ fn row_values(value: &ast::Expr) -> Result<Vec<&ast::Expr>> {
                 })
                 .collect()
         }
-        _ => Err(syntax(
-            "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression",
-        )),
+        _ => Err(syntax("source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression")),
     }
 }

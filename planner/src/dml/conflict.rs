@@ -16,7 +16,12 @@ use crate::plan::{ConflictAction, ConflictPlan, ConflictTarget};
 use crate::scope::Relations;
 
 impl Dml<'_> {
-    pub(super) fn conflict(&self, table: &Arc<TableMeta>, alias: &str, on: &OnInsert) -> Result<ConflictPlan> {
+    pub(super) fn conflict(
+        &self,
+        table: &Arc<TableMeta>,
+        alias: &str,
+        on: &OnInsert,
+    ) -> Result<ConflictPlan> {
         let OnInsert::OnConflict(conflict) = on else {
             return Err(syntax("syntax error at or near \"DUPLICATE\""));
         };
@@ -39,20 +44,29 @@ impl Dml<'_> {
         let action = match &conflict.action {
             OnConflictAction::DoNothing => ConflictAction::Nothing,
             OnConflictAction::DoUpdate(_) if target == ConflictTarget::Any => {
-                return Err(syntax("ON CONFLICT DO UPDATE requires inference specification or constraint name")
-                    .with_hint("For example, ON CONFLICT (column_name)."));
+                return Err(syntax(
+                    "ON CONFLICT DO UPDATE requires inference specification or constraint name",
+                )
+                .with_hint("For example, ON CONFLICT (column_name)."));
             }
             OnConflictAction::DoUpdate(update) => self.conflict_update(table, alias, update)?,
         };
         Ok(ConflictPlan { target, action })
     }
 
-    fn conflict_update(&self, table: &Arc<TableMeta>, alias: &str, update: &ast::DoUpdate) -> Result<ConflictAction> {
+    fn conflict_update(
+        &self,
+        table: &Arc<TableMeta>,
+        alias: &str,
+        update: &ast::DoUpdate,
+    ) -> Result<ConflictAction> {
         if alias == "excluded" {
             return Err(unsupported("a target table called excluded"));
         }
-        let relations =
-            Relations { relations: vec![row_relation(table, alias), row_relation(table, "excluded")], merged: Vec::new() };
+        let relations = Relations {
+            relations: vec![row_relation(table, alias), row_relation(table, "excluded")],
+            merged: Vec::new(),
+        };
         let schema = row_schema(&relations.relations)?;
         let env = Env::new(&relations, self.ctes, Place::ConflictUpdate);
         let assignments = self
@@ -74,8 +88,7 @@ fn key_of_columns(table: &TableMeta, columns: &[ast::Ident]) -> Result<ConflictT
     let mut named = BTreeSet::new();
     for column in columns {
         let name = fold(column);
-        let position =
-            table.column_position(&name).ok_or_else(|| undefined_column(&name).at(column.span))?;
+        let position = table.column_position(&name).ok_or_else(|| undefined_column(&name).at(column.span))?;
         named.insert(position);
     }
     let key: BTreeSet<usize> = table.key_positions().into_iter().collect();

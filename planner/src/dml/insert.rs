@@ -30,7 +30,8 @@ impl Dml<'_> {
             None => self.default_row(&table)?,
             Some(query) => self.source(&table, targets, explicit, query)?,
         };
-        let alias = insert.table_alias.as_ref().map_or_else(|| table.name.clone(), |alias| fold(&alias.alias));
+        let alias =
+            insert.table_alias.as_ref().map_or_else(|| table.name.clone(), |alias| fold(&alias.alias));
         let conflict = insert.on.as_ref().map(|on| self.conflict(&table, &alias, on)).transpose()?;
         let relation = row_relation(&table, &alias);
         let schema = row_schema([&relation])?;
@@ -104,8 +105,10 @@ impl Dml<'_> {
             return Err(syntax("VALUES lists must all be the same length"));
         }
         let extra = values.rows.first().and_then(|row| row.get(targets.len()));
-        let span = extra.map_or_else(|| values.rows[0].first().map(Spanned::span), |extra| Some(extra.span()));
-        check_width(width, &mut targets, explicit).at(span.unwrap_or_else(sqlparser::tokenizer::Span::empty))?;
+        let span =
+            extra.map_or_else(|| values.rows[0].first().map(Spanned::span), |extra| Some(extra.span()));
+        check_width(width, &mut targets, explicit)
+            .at(span.unwrap_or_else(sqlparser::tokenizer::Span::empty))?;
         // A column that is DEFAULT in every row is as good as not given.
         let all_default: Vec<bool> =
             (0..width).map(|at| values.rows.iter().all(|row| is_default(&row[at]))).collect();
@@ -148,7 +151,12 @@ impl Dml<'_> {
     }
 
     /// The given columns and the defaults of the others, in table order.
-    fn complete(&self, table: &TableMeta, plan: LogicalPlan, given: Vec<Option<Expr>>) -> Result<LogicalPlan> {
+    fn complete(
+        &self,
+        table: &TableMeta,
+        plan: LogicalPlan,
+        given: Vec<Option<Expr>>,
+    ) -> Result<LogicalPlan> {
         let values = given
             .into_iter()
             .zip(&table.columns)
@@ -230,4 +238,3 @@ fn refuse_foreign_clauses(insert: &ast::Insert) -> Result<()> {
         || insert.multi_table_insert_type.is_some();
     if foreign { Err(syntax("syntax error in INSERT")) } else { Ok(()) }
 }
-

@@ -30,7 +30,11 @@ pub(super) struct Extra {
 
 impl Dml<'_> {
     pub(crate) fn update(&self, update: &ast::Update) -> Result<UpdatePlan> {
-        if update.or.is_some() || update.output.is_some() || !update.order_by.is_empty() || update.limit.is_some() {
+        if update.or.is_some()
+            || update.output.is_some()
+            || !update.order_by.is_empty()
+            || update.limit.is_some()
+        {
             return Err(syntax("syntax error in UPDATE"));
         }
         if !update.table.joins.is_empty() {
@@ -39,7 +43,9 @@ impl Dml<'_> {
         let from: &[ast::TableWithJoins] = match &update.from {
             None => &[],
             Some(UpdateTableFromKind::AfterSet(from)) => from,
-            Some(UpdateTableFromKind::BeforeSet(_)) => return Err(syntax("syntax error at or near \"FROM\"")),
+            Some(UpdateTableFromKind::BeforeSet(_)) => {
+                return Err(syntax("syntax error at or near \"FROM\""));
+            }
         };
         let Touched { table, item } = self.touched(&update.table.relation, from)?;
         let env = Env::new(&item.relations, self.ctes, Place::Update);
@@ -139,9 +145,8 @@ pub(super) fn column(relations: &Relations, position: usize) -> Result<Expr> {
 }
 
 fn new_values(table: &TableMeta, assigned: Vec<Assigned>, relations: &Relations) -> Result<Vec<Expr>> {
-    let mut values = (0..table.columns.len())
-        .map(|position| column(relations, position))
-        .collect::<Result<Vec<_>>>()?;
+    let mut values =
+        (0..table.columns.len()).map(|position| column(relations, position)).collect::<Result<Vec<_>>>()?;
     for Assigned { position, value } in assigned {
         values[position] = value.expr;
     }

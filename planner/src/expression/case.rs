@@ -35,7 +35,8 @@ impl Binder<'_> {
         results.insert(0, else_result.map_or_else(|| Ok(Bound::null()), |result| self.bind(result, env))?);
         let (mut results, ty) = self.unify("CASE", results)?;
         let otherwise = results.remove(0);
-        let branches = tests.into_iter().zip(results).map(|(test, result)| (Box::new(test), Box::new(result)));
+        let branches =
+            tests.into_iter().zip(results).map(|(test, result)| (Box::new(test), Box::new(result)));
         let case = Case::new(None, branches.collect(), Some(Box::new(otherwise)));
         Ok(Bound::new(Expr::Case(case), ty))
     }

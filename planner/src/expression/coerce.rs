@@ -15,8 +15,9 @@ use crate::error::{Result, cannot_cast, datatype_mismatch, from_datafusion};
 
 /// A constant of a type.
 pub(crate) fn constant(value: ScalarValue, ty: ColumnType) -> Expr {
-    let metadata = (ColumnType::of_data_type(&value.data_type()) != ty)
-        .then(|| FieldMetadata::from(ty.metadata().into_iter().collect::<std::collections::BTreeMap<_, _>>()));
+    let metadata = (ColumnType::of_data_type(&value.data_type()) != ty).then(|| {
+        FieldMetadata::from(ty.metadata().into_iter().collect::<std::collections::BTreeMap<_, _>>())
+    });
     Expr::Literal(value, metadata)
 }
 
@@ -171,12 +172,15 @@ pub(super) fn one_scale(values: Vec<Expr>) -> Vec<Expr> {
         Expr::Literal(ScalarValue::Decimal128(_, _, scale), _) => Some(*scale),
         _ => None,
     };
-    let Some(widest) = values.iter().map(scale).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max())
+    let Some(widest) =
+        values.iter().map(scale).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max())
     else {
         return values;
     };
     let rescaled = |value: &Expr| {
-        let Expr::Literal(ScalarValue::Decimal128(number, precision, scale), metadata) = value else { return None };
+        let Expr::Literal(ScalarValue::Decimal128(number, precision, scale), metadata) = value else {
+            return None;
+        };
         let factor = 10_i128.checked_pow(u32::try_from(widest - scale).ok()?)?;
         let number = match number {
             Some(number) => Some(number.checked_mul(factor)?),

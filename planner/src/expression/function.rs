@@ -64,7 +64,8 @@ impl Binder<'_> {
         if window {
             env.place.check_window()?;
         }
-        let inner = if aggregate && !window { env.at(Place::AggregateArgument) } else { inside(*env, window) };
+        let inner =
+            if aggregate && !window { env.at(Place::AggregateArgument) } else { inside(*env, window) };
         let call = self.take_apart(function, name, &inner)?;
         if !function.within_group.is_empty() {
             return Err(unsupported("WITHIN GROUP"));
@@ -119,7 +120,9 @@ impl Binder<'_> {
         }
         let list = match &function.args {
             FunctionArguments::None => return Ok(call),
-            FunctionArguments::Subquery(_) => return Err(unsupported("a subquery as a function's only argument")),
+            FunctionArguments::Subquery(_) => {
+                return Err(unsupported("a subquery as a function's only argument"));
+            }
             FunctionArguments::List(list) => list,
         };
         call.distinct = matches!(list.duplicate_treatment, Some(DuplicateTreatment::Distinct));
@@ -338,6 +341,7 @@ pub(crate) fn function_name(name: &ast::ObjectName) -> Result<(String, sqlparser
         }
         _ => return Err(unsupported("a function of another database")),
     };
-    let name = KEYWORD_NAMES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, real)| (*real).to_owned());
+    let name =
+        KEYWORD_NAMES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, real)| (*real).to_owned());
     Ok((name, span))
 }

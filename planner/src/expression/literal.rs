@@ -89,7 +89,8 @@ fn number(digits: &str, negative: bool) -> Result<Bound> {
 fn numeric(text: &str) -> Result<Bound> {
     let ty = ColumnType::scalar(TypeKind::Numeric);
     let Some((unscaled, scale)) = decimal(text) else {
-        if text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E')) {
+        if text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'))
+        {
             let text = Expr::Literal(ScalarValue::Utf8(Some(text.to_owned())), None);
             return Ok(Bound::new(cast(text, ty, CastContext::Explicit), ty));
         }

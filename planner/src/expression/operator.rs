@@ -76,13 +76,18 @@ impl Binder<'_> {
     }
 
     pub(super) fn prefix(&self, symbol: &str, operand: Bound) -> Result<Bound> {
-        if symbol == "+" && matches!(operand.ty.kind, TypeKind::Int4 | TypeKind::Int8 | TypeKind::Numeric | TypeKind::Float8)
+        if symbol == "+"
+            && matches!(
+                operand.ty.kind,
+                TypeKind::Int4 | TypeKind::Int8 | TypeKind::Numeric | TypeKind::Float8
+            )
         {
             return Ok(operand);
         }
         let types = [operand.known()];
         let no_such = || undefined_operator(symbol, None, operand.ty);
-        let Some(Function { kind: FunctionKind::Scalar(function), signatures, .. }) = find_operator(symbol) else {
+        let Some(Function { kind: FunctionKind::Scalar(function), signatures, .. }) = find_operator(symbol)
+        else {
             return Err(no_such());
         };
         let prefixes = signatures.iter().filter(|signature| signature.takes(1));
@@ -133,12 +138,14 @@ impl Binder<'_> {
             Operator::IsNotDistinctFrom => ("vector_eq", false),
             other => return Err(unsupported(format!("operator {other} on vectors"))),
         };
-        let function = calls::scalar(name).ok_or_else(|| undefined_operator(name, Some(left.ty), right.ty))?;
+        let function =
+            calls::scalar(name).ok_or_else(|| undefined_operator(name, Some(left.ty), right.ty))?;
         let (a, b) = (left.expr.clone(), right.expr.clone());
         let call = calls::call(function, vec![left.expr, right.expr]);
         Ok(Bound::boolean(match operator {
             Operator::IsDistinctFrom | Operator::IsNotDistinctFrom => {
-                let both_null = binary_expr(Expr::IsNull(Box::new(a)), Operator::And, Expr::IsNull(Box::new(b)));
+                let both_null =
+                    binary_expr(Expr::IsNull(Box::new(a)), Operator::And, Expr::IsNull(Box::new(b)));
                 let equal = binary_expr(Expr::IsTrue(Box::new(call)), Operator::Or, both_null);
                 if negated { not(equal) } else { equal }
             }
@@ -174,7 +181,8 @@ impl Binder<'_> {
         if let Some(ty) = same {
             let ty = ty.without_typmod();
             let value = Box::new(self.comparable(value, ty)?.expr);
-            let (low, high) = (Box::new(self.comparable(low, ty)?.expr), Box::new(self.comparable(high, ty)?.expr));
+            let (low, high) =
+                (Box::new(self.comparable(low, ty)?.expr), Box::new(self.comparable(high, ty)?.expr));
             return Ok(Bound::boolean(Expr::Between(Between { expr: value, negated, low, high })));
         }
         let above = self.compare(value.clone(), Operator::GtEq, low).at(span)?.expr;
@@ -193,7 +201,9 @@ impl Binder<'_> {
         if let ast::Expr::Tuple(left) = value {
             let mut terms = Vec::with_capacity(list.len());
             for row in list {
-                let ast::Expr::Tuple(right) = row else { return Err(unsupported("a row compared with a value")) };
+                let ast::Expr::Tuple(right) = row else {
+                    return Err(unsupported("a row compared with a value"));
+                };
                 terms.push(self.row_comparison(left, &BinaryOperator::Eq, right, env)?.expr);
             }
             let any = super::balanced(terms, Operator::Or);

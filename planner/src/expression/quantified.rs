@@ -95,8 +95,8 @@ impl Binder<'_> {
         any: bool,
         env: &Env<'_>,
     ) -> Result<Bound> {
-        let comparison =
-            comparison(operator).ok_or_else(|| unsupported(format!("operator {operator} with a subquery")))?;
+        let comparison = comparison(operator)
+            .ok_or_else(|| unsupported(format!("operator {operator} with a subquery")))?;
         let (value, subquery) = self.compared_subquery(value, comparison, query, env)?;
         let expr = Box::new(value);
         Ok(Bound::boolean(match (comparison, any) {

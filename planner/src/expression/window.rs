@@ -30,7 +30,10 @@ impl Binder<'_> {
             Some(_) => {
                 return Err(SqlError::new(
                     ErrorKind::WrongObjectType,
-                    format!("OVER specified, but {} is not a window function nor an aggregate function", call.name),
+                    format!(
+                        "OVER specified, but {} is not a window function nor an aggregate function",
+                        call.name
+                    ),
                 ));
             }
             None => return Err(undefined_function(&call.name, &types())),

@@ -44,7 +44,8 @@ impl Binder<'_> {
     }
 
     fn recursive(&self, cte: &ast::Cte, name: &str, outside: Outside<'_>) -> Result<Planned> {
-        let SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right } = cte.query.body.as_ref()
+        let SetExpr::SetOperation { op: SetOperator::Union, set_quantifier, left, right } =
+            cte.query.body.as_ref()
         else {
             return Err(SqlError::new(
                 ErrorKind::InvalidObjectDefinition,
@@ -137,7 +138,8 @@ fn renamed(planned: Planned, alias: &ast::TableAlias) -> Result<Planned> {
 fn names_itself(query: &ast::Query, name: &str) -> bool {
     use std::ops::ControlFlow;
     let found = ast::visit_relations(query, |relation| {
-        let hit = matches!(relation.0.as_slice(), [ast::ObjectNamePart::Identifier(part)] if fold(part) == name);
+        let hit =
+            matches!(relation.0.as_slice(), [ast::ObjectNamePart::Identifier(part)] if fold(part) == name);
         if hit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     found.is_break()

@@ -131,7 +131,8 @@ impl Binder<'_> {
             }
             Groups::Sets(sets) => {
                 let set = vec![Expr::GroupingSet(GroupingSet::GroupingSets(sets))];
-                let keys = grouping_set_to_exprlist(&set).map_err(from_datafusion)?.into_iter().cloned().collect();
+                let keys =
+                    grouping_set_to_exprlist(&set).map_err(from_datafusion)?.into_iter().cloned().collect();
                 (keys, set)
             }
         };
@@ -161,7 +162,8 @@ impl Binder<'_> {
             let Some(table) = &relation.table else { continue };
             let positions = table.key_positions();
             let grouped = |position: &usize| {
-                let column = relation.columns.get(*position).map(|column| Expr::Column(column.column.clone()));
+                let column =
+                    relation.columns.get(*position).map(|column| Expr::Column(column.column.clone()));
                 column.is_some_and(|column| keys.contains(&column))
             };
             if positions.is_empty() || !positions.iter().all(grouped) {
@@ -169,7 +171,8 @@ impl Binder<'_> {
             }
             for column in &relation.columns {
                 let expr = Expr::Column(column.column.clone());
-                let used = expressions.iter().any(|expression| expression.column_refs().contains(&column.column));
+                let used =
+                    expressions.iter().any(|expression| expression.column_refs().contains(&column.column));
                 if used && !keys.contains(&expr) {
                     keys.push(expr);
                 }
@@ -301,4 +304,3 @@ fn too_many_sets() -> SqlError {
         format!("too many grouping sets present (maximum {MAX_GROUPING_SETS})"),
     )
 }
-

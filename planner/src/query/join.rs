@@ -50,7 +50,11 @@ impl Binder<'_> {
             }
             JoinConstraint::Natural => {
                 let names = common_names(&left.relations, &right.relations);
-                if names.is_empty() { self.cross(left, right) } else { self.join_using(left, right, kind, &names) }
+                if names.is_empty() {
+                    self.cross(left, right)
+                } else {
+                    self.join_using(left, right, kind, &names)
+                }
             }
         }
     }
@@ -94,11 +98,18 @@ impl Binder<'_> {
         }
     }
 
-    fn join_using(&self, left: FromItem, right: FromItem, kind: JoinType, names: &[String]) -> Result<FromItem> {
+    fn join_using(
+        &self,
+        left: FromItem,
+        right: FromItem,
+        kind: JoinType,
+        names: &[String],
+    ) -> Result<FromItem> {
         let mut conditions = Vec::with_capacity(names.len());
         let mut merged = Vec::with_capacity(names.len());
         for name in names {
-            let (a, b) = (side_column(&left.relations, name, "left")?, side_column(&right.relations, name, "right")?);
+            let (a, b) =
+                (side_column(&left.relations, name, "left")?, side_column(&right.relations, name, "right")?);
             conditions.push(self.compare(a.0.clone(), Operator::Eq, b.0.clone())?.expr);
             merged.push(self.merge(name, kind, a, b)?);
         }
@@ -122,7 +133,8 @@ impl Binder<'_> {
         let expr = match kind {
             JoinType::Right => b,
             JoinType::Full => {
-                let function = calls::scalar("coalesce").ok_or_else(|| unsupported("FULL JOIN with USING"))?;
+                let function =
+                    calls::scalar("coalesce").ok_or_else(|| unsupported("FULL JOIN with USING"))?;
                 calls::call(function, vec![a, b])
             }
             _ => a,
@@ -154,7 +166,9 @@ fn join_kind(operator: &JoinOperator) -> Result<(JoinType, &JoinConstraint)> {
         JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinType::Inner, constraint),
         JoinOperator::CrossJoin(constraint) => (JoinType::Inner, constraint),
         JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinType::Left, constraint),
-        JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinType::Right, constraint),
+        JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => {
+            (JoinType::Right, constraint)
+        }
         JoinOperator::FullOuter(constraint) => (JoinType::Full, constraint),
         _ => return Err(syntax("syntax error at or near \"JOIN\"")),
     })
@@ -208,4 +222,3 @@ fn common_names(left: &Relations, right: &Relations) -> Vec<String> {
     let right: Vec<String> = right.star().into_iter().map(|column| column.name).collect();
     left.star().into_iter().map(|column| column.name).filter(|name| right.contains(name)).collect()
 }
-

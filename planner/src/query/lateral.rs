@@ -10,8 +10,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, ScalarValue, TableReference};
 use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
-    Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, WindowFrame, WindowFunctionDefinition, binary_expr,
-    lit,
+    Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, WindowFrame, WindowFunctionDefinition,
+    binary_expr, lit,
 };
 use exec::functions::{FunctionKind, find};
 use sqlparser::ast;
@@ -59,14 +59,12 @@ impl Binder<'_> {
             origin: None,
         });
         let mut item = self.derived_as(Planned { plan: right, columns }, name, alias)?;
-        let relation = item.relations.relations.first_mut().ok_or_else(|| internal("lateral without columns"))?;
+        let relation =
+            item.relations.relations.first_mut().ok_or_else(|| internal("lateral without columns"))?;
         let right_key = relation.columns.pop().ok_or_else(|| internal("lateral without number"))?.column;
         check_aliases(&left.relations, &item.relations)?;
-        let condition = binary_expr(
-            Expr::Column(Column::new_unqualified(number)),
-            Operator::Eq,
-            Expr::Column(right_key),
-        );
+        let condition =
+            binary_expr(Expr::Column(Column::new_unqualified(number)), Operator::Eq, Expr::Column(right_key));
         let plan = LogicalPlanBuilder::from(numbered)
             .join_on(item.plan, JoinType::Left, vec![condition])
             .and_then(LogicalPlanBuilder::build)
@@ -97,7 +95,8 @@ impl Binder<'_> {
         let mut columns = Vec::with_capacity(planned.columns.len());
         for column in planned.columns {
             let internal = unique.pick(&column.column.name);
-            outputs.push(Expr::Column(column.column).alias_qualified(Some(reference.clone()), internal.clone()));
+            outputs
+                .push(Expr::Column(column.column).alias_qualified(Some(reference.clone()), internal.clone()));
             columns.push(crate::scope::ScopeColumn {
                 name: column.name,
                 ty: column.ty,

@@ -21,7 +21,12 @@ pub(crate) fn negative_offset() -> SqlError {
 }
 
 impl Binder<'_> {
-    pub(super) fn limit(&self, plan: LogicalPlan, query: &ast::Query, outside: Outside<'_>) -> Result<LogicalPlan> {
+    pub(super) fn limit(
+        &self,
+        plan: LogicalPlan,
+        query: &ast::Query,
+        outside: Outside<'_>,
+    ) -> Result<LogicalPlan> {
         let (mut limit, offset) = match &query.limit_clause {
             None => (None, None),
             Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {

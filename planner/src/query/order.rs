@@ -103,7 +103,10 @@ impl Binder<'_> {
             let (ascending, nulls_first) = directions(item);
             sorts.push(Sort::new(Expr::Column(columns[position].column.clone()), ascending, nulls_first));
         }
-        LogicalPlanBuilder::from(plan).sort(sorts).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+        LogicalPlanBuilder::from(plan)
+            .sort(sorts)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)
     }
 }
 
@@ -113,8 +116,6 @@ fn no_output(expression: &ast::Expr) -> SqlError {
     }
     SqlError::new(ErrorKind::FeatureNotSupported, "invalid UNION/INTERSECT/EXCEPT ORDER BY clause")
         .with_detail("Only result column names can be used, not expressions or functions.")
-        .with_hint(
-            "Add the expression/function to every SELECT, or move the UNION into a FROM clause.",
-        )
+        .with_hint("Add the expression/function to every SELECT, or move the UNION into a FROM clause.")
         .at(expression.span())
 }

@@ -1,7 +1,7 @@
 //! Functions that return rows: in the select list, and as relations in FROM.
 
-use datafusion::common::{NullHandling, UnnestOptions};
 use datafusion::common::{Column, TableReference};
+use datafusion::common::{NullHandling, UnnestOptions};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use exec::functions::{CastContext, cast};
 use proto::{ColumnType, ErrorKind, SqlError};
@@ -28,7 +28,11 @@ pub(super) struct RowFunction<'a> {
 
 impl Binder<'_> {
     /// `SELECT unnest(…)`: every row once per element.
-    pub(super) fn rows_of_lists(&self, plan: LogicalPlan, expressions: &mut [&mut Expr]) -> Result<LogicalPlan> {
+    pub(super) fn rows_of_lists(
+        &self,
+        plan: LogicalPlan,
+        expressions: &mut [&mut Expr],
+    ) -> Result<LogicalPlan> {
         let mut calls = Vec::new();
         for expression in expressions.iter() {
             collect(expression, &mut calls, |node| matches!(node, Expr::Unnest(_)))?;
@@ -89,10 +93,14 @@ impl Binder<'_> {
             Some(left) if lateral => left.plan.clone(),
             _ => LogicalPlanBuilder::empty(true).build().map_err(from_datafusion)?,
         };
-        let handling = if lateral && outer_join { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
+        let handling =
+            if lateral && outer_join { NullHandling::PreserveAndExpandEmpty } else { NullHandling::Drop };
         let qualifier = self.qualifier(&alias);
-        let keep: Vec<Expr> =
-            if lateral { base.schema().columns().into_iter().map(Expr::Column).collect() } else { Vec::new() };
+        let keep: Vec<Expr> = if lateral {
+            base.schema().columns().into_iter().map(Expr::Column).collect()
+        } else {
+            Vec::new()
+        };
         let plan = row_plan(base, keep, &columns, &qualifier, handling)?;
         let mut names: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
         column_aliases(&mut names, function.alias, &alias)?;
@@ -114,7 +122,13 @@ impl Binder<'_> {
             return Ok(vec![RowColumn { name, value, ty, is_list: true, cast: narrow }]);
         }
         let bound = self.call(name, arguments)?;
-        Ok(vec![RowColumn { name: alias.to_owned(), value: bound.expr, ty: bound.ty, is_list: false, cast: false }])
+        Ok(vec![RowColumn {
+            name: alias.to_owned(),
+            value: bound.expr,
+            ty: bound.ty,
+            is_list: false,
+            cast: false,
+        }])
     }
 }
 
@@ -131,7 +145,8 @@ struct RowColumn {
 
 /// Whether the elements come as int8 although the column is int4: `generate_series` over int4.
 fn name_is_series(_alias: &str, value: &Expr, ty: ColumnType) -> bool {
-    matches!(value, Expr::ScalarFunction(function) if function.name() == "generate_series") && ty != ColumnType::INT8
+    matches!(value, Expr::ScalarFunction(function) if function.name() == "generate_series")
+        && ty != ColumnType::INT8
 }
 
 /// WITH ORDINALITY: numbers from 1, as long as the first list.

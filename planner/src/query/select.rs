@@ -126,7 +126,9 @@ impl Binder<'_> {
         for item in projection {
             match item {
                 SelectItem::UnnamedExpr(expression) => items.push(self.item(expression, None, env)?),
-                SelectItem::ExprWithAlias { expr, alias } => items.push(self.item(expr, Some(fold(alias)), env)?),
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    items.push(self.item(expr, Some(fold(alias)), env)?)
+                }
                 SelectItem::ExprWithAliases { .. } => return Err(syntax("syntax error in select list")),
                 SelectItem::Wildcard(options) => {
                     refuse_wildcard_options(options)?;
@@ -228,7 +230,12 @@ impl Binder<'_> {
             .collect()
     }
 
-    fn finish_select(&self, plan: LogicalPlan, parts: Parts, distinct: Option<&Distinct>) -> Result<Selected> {
+    fn finish_select(
+        &self,
+        plan: LogicalPlan,
+        parts: Parts,
+        distinct: Option<&Distinct>,
+    ) -> Result<Selected> {
         let mut unique = UniqueNames::default();
         let mut columns = Columns::with_capacity(parts.items.len());
         let mut outputs = Vec::with_capacity(parts.items.len());
@@ -304,7 +311,10 @@ fn first_of_each(plan: LogicalPlan, parts: &Parts) -> Result<LogicalPlan> {
 
 /// A filter whose condition may be anything boolean.
 pub(crate) fn filter(plan: LogicalPlan, condition: Expr) -> Result<LogicalPlan> {
-    LogicalPlanBuilder::from(plan).filter(condition).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
+    LogicalPlanBuilder::from(plan)
+        .filter(condition)
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(from_datafusion)
 }
 
 fn item_of(found: Found) -> Item {
@@ -337,4 +347,3 @@ fn refuse_foreign_clauses(select: &ast::Select) -> Result<()> {
         || select.value_table_mode.is_some();
     if foreign { Err(syntax("syntax error in SELECT").at(select.span())) } else { Ok(()) }
 }
-

@@ -59,7 +59,12 @@ impl Binder<'_> {
     }
 
     /// The columns in the given types under the given names.
-    pub(crate) fn cast_columns(&self, planned: Planned, types: &[ColumnType], names: &[String]) -> Result<LogicalPlan> {
+    pub(crate) fn cast_columns(
+        &self,
+        planned: Planned,
+        types: &[ColumnType],
+        names: &[String],
+    ) -> Result<LogicalPlan> {
         let expressions = planned
             .columns
             .into_iter()
@@ -88,7 +93,8 @@ fn combine(
     let plan = match operator {
         SetOperator::Union => {
             let union = LogicalPlanBuilder::from(left).union(right);
-            if all { union } else { union.and_then(LogicalPlanBuilder::distinct) }.and_then(LogicalPlanBuilder::build)
+            if all { union } else { union.and_then(LogicalPlanBuilder::distinct) }
+                .and_then(LogicalPlanBuilder::build)
         }
         SetOperator::Intersect | SetOperator::Except | SetOperator::Minus => {
             if all {
@@ -117,6 +123,11 @@ pub(super) fn columns_of(plan: &LogicalPlan, names: Vec<String>, types: &[Column
         .into_iter()
         .zip(types)
         .zip(plan.schema().columns())
-        .map(|((name, ty), column): ((String, &ColumnType), Column)| QueryColumn { name, ty: *ty, column, origin: None })
+        .map(|((name, ty), column): ((String, &ColumnType), Column)| QueryColumn {
+            name,
+            ty: *ty,
+            column,
+            origin: None,
+        })
         .collect()
 }

@@ -1,7 +1,10 @@
 //! VALUES lists.
 
-use datafusion::common::Column;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::{Expr, ExprSchemable as _, LogicalPlan, LogicalPlanBuilder, Values, lit};
 use exec::functions::common_type;
 use proto::ColumnType;
 use sqlparser::ast;
@@ -118,10 +121,10 @@ fn single_row(row: Vec<Bound>, names: &[String]) -> Result<LogicalPlan> {
 }
 
 fn plain_rows(rows: ValueRows, names: &[String]) -> Result<LogicalPlan> {
-    let types: Vec<ColumnType> = rows.first().map_or_else(Vec::new, |row| row.iter().map(|cell| cell.ty).collect());
+    let types: Vec<ColumnType> =
+        rows.first().map_or_else(Vec::new, |row| row.iter().map(|cell| cell.ty).collect());
     let rows = rows.into_iter().map(|row| row.into_iter().map(|cell| cell.expr).collect()).collect();
-    let values =
-        LogicalPlanBuilder::values(rows).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
+    let values = values_plan(rows)?;
     let columns: Vec<Column> = values.schema().columns();
     let expressions = columns
         .into_iter()
@@ -132,6 +135,27 @@ fn plain_rows(rows: ValueRows, names: &[String]) -> Result<LogicalPlan> {
     super::project(values, expressions)
 }
 
+/// A VALUES node. DataFusion's builder wants equal metadata in all rows of a column, which a literal beside a
+/// cast or a typed NULL does not have; the carriers are what must agree.
+fn values_plan(rows: Vec<Vec<Expr>>) -> Result<LogicalPlan> {
+    let nothing = DFSchema::empty();
+    let carriers = |row: &Vec<Expr>| {
+        row.iter().map(|cell| cell.get_type(&nothing)).collect::<datafusion::common::Result<Vec<_>>>()
+    };
+    let first = rows.first().map_or_else(|| Ok(Vec::new()), carriers).map_err(from_datafusion)?;
+    for row in &rows {
+        if carriers(row).map_err(from_datafusion)? != first {
+            return LogicalPlanBuilder::values(rows)
+                .and_then(LogicalPlanBuilder::build)
+                .map_err(from_datafusion);
+        }
+    }
+    let fields =
+        (1..).zip(first).map(|(number, carrier)| Field::new(format!("column{number}"), carrier, true));
+    let schema = DFSchema::try_from(Schema::new(fields.collect::<Vec<_>>())).map_err(from_datafusion)?;
+    Ok(LogicalPlan::Values(Values { schema: Arc::new(schema), values: rows }))
+}
+
 /// An alias that carries the type's metadata where the Arrow type alone does not tell it.
 fn aliased(expression: Expr, ty: ColumnType, name: &str) -> Expr {
     if let Expr::Literal(value, None) = expression {
@@ -139,7 +163,8 @@ fn aliased(expression: Expr, ty: ColumnType, name: &str) -> Expr {
     }
     if ColumnType::of_data_type(&ty.data_type()) == ty {
         // DataFusion's decorrelation looks for the bare column, not for its alias.
-        let same = matches!(&expression, Expr::Column(column) if column.relation.is_none() && column.name == name);
+        let same =
+            matches!(&expression, Expr::Column(column) if column.relation.is_none() && column.name == name);
         return if same { expression } else { expression.alias(name) };
     }
     super::typed_alias(expression, ty, name)

@@ -113,7 +113,10 @@ fn leaf(scan: &TableScan, key: &Expr, k: usize) -> DfResult<Option<LogicalPlan>>
         }
         let all: Vec<usize> = (0..table.columns().len()).collect();
         let projection = scan.projection.as_ref().unwrap_or(&all);
-        let columns = projection.iter().map(|&position| table.columns().get(position).copied()).collect::<Option<_>>()?;
+        let columns = projection
+            .iter()
+            .map(|&position| table.columns().get(position).copied())
+            .collect::<Option<_>>()?;
         Some(KnnScanSpec {
             table: Arc::clone(table.meta()),
             qualifier: scan.table_name.clone(),
@@ -134,7 +137,9 @@ fn leaf(scan: &TableScan, key: &Expr, k: usize) -> DfResult<Option<LogicalPlan>>
 /// Whether an expression has one value for the whole statement.
 fn is_constant(expression: &Expr) -> bool {
     let correlated = |node: &Expr| match node {
-        Expr::OuterReferenceColumn(..) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => true,
+        Expr::OuterReferenceColumn(..) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => {
+            true
+        }
         Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
         _ => false,
     };

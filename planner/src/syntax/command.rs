@@ -38,9 +38,28 @@ const LATER: [(&str, &str); 24] = [
 
 /// Objects whose CREATE, ALTER and DROP are later capabilities and that sqlparser may not know.
 const LATER_OBJECTS: [&str; 22] = [
-    "index", "unique", "view", "materialized", "sequence", "schema", "role", "user", "group", "function", "procedure",
-    "trigger", "type", "domain", "policy", "publication", "subscription", "aggregate", "operator", "collation",
-    "tablespace", "server",
+    "index",
+    "unique",
+    "view",
+    "materialized",
+    "sequence",
+    "schema",
+    "role",
+    "user",
+    "group",
+    "function",
+    "procedure",
+    "trigger",
+    "type",
+    "domain",
+    "policy",
+    "publication",
+    "subscription",
+    "aggregate",
+    "operator",
+    "collation",
+    "tablespace",
+    "server",
 ];
 
 /// The statement, when it is one of ours.

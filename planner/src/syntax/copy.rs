@@ -199,16 +199,16 @@ fn finish(written: Written, to: bool) -> Result<CopyOptions, SqlError> {
     let format = written.format.unwrap_or(CopyFormat::Text);
     let csv = format == CopyFormat::Csv;
     if format == CopyFormat::Binary {
-        for (given, name) in [
-            (written.delimiter.is_some(), "DELIMITER"),
-            (written.null.is_some(), "NULL"),
-        ] {
+        for (given, name) in [(written.delimiter.is_some(), "DELIMITER"), (written.null.is_some(), "NULL")] {
             if given {
                 return Err(super::syntax_error(format!("cannot specify {name} in BINARY mode")));
             }
         }
         if written.header.is_some_and(|header| header != CopyHeader::No) {
-            return Err(SqlError::new(ErrorKind::FeatureNotSupported, "cannot specify HEADER in BINARY mode"));
+            return Err(SqlError::new(
+                ErrorKind::FeatureNotSupported,
+                "cannot specify HEADER in BINARY mode",
+            ));
         }
     }
     if to && written.header == Some(CopyHeader::Match) {
@@ -224,7 +224,10 @@ fn finish(written: Written, to: bool) -> Result<CopyOptions, SqlError> {
     if csv && delimiter == quote {
         return Err(invalid("COPY delimiter and quote must be different".to_owned()));
     }
-    if !csv && format != CopyFormat::Binary && (delimiter.is_ascii_alphanumeric() || matches!(delimiter, b'\\' | b'.')) {
+    if !csv
+        && format != CopyFormat::Binary
+        && (delimiter.is_ascii_alphanumeric() || matches!(delimiter, b'\\' | b'.'))
+    {
         let shown = char::from(delimiter);
         return Err(invalid(format!("COPY delimiter cannot be \"{shown}\"")));
     }
@@ -248,9 +251,7 @@ fn finish(written: Written, to: bool) -> Result<CopyOptions, SqlError> {
 fn single(name: &str, text: Option<&str>, default: u8) -> Result<u8, SqlError> {
     match text.map(str::as_bytes) {
         None => Ok(default),
-        Some([b'\n' | b'\r']) => {
-            Err(invalid(format!("COPY {name} cannot be newline or carriage return")))
-        }
+        Some([b'\n' | b'\r']) => Err(invalid(format!("COPY {name} cannot be newline or carriage return"))),
         Some(&[byte]) => Ok(byte),
         Some(_) => Err(SqlError::new(
             ErrorKind::FeatureNotSupported,

@@ -112,12 +112,20 @@ fn keyword(word: &str, levels: &mut Vec<Level>) {
     if is("AND") || is("OR") {
         level.end_segment();
         level.connectives += 1;
-    } else if is("NOT") || is("LIKE") || is("ILIKE") || is("IS") || is("IN") || is("BETWEEN") || is("COLLATE") {
+    } else if is("NOT") || is("LIKE") || is("ILIKE") || is("IS") || is("IN") || is("BETWEEN") || is("COLLATE")
+    {
         level.operators += 1;
     } else if is("UNION") || is("INTERSECT") || is("EXCEPT") || is("JOIN") {
         level.chain += 1;
         level.end_list_item();
-    } else if is("SELECT") || is("FROM") || is("WHERE") || is("HAVING") || is("WHEN") || is("THEN") || is("ELSE") {
+    } else if is("SELECT")
+        || is("FROM")
+        || is("WHERE")
+        || is("HAVING")
+        || is("WHEN")
+        || is("THEN")
+        || is("ELSE")
+    {
         level.end_list_item();
     }
 }

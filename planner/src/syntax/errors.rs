@@ -115,7 +115,9 @@ fn token_end(text: &str) -> usize {
     }
     if first.is_alphanumeric() || first == '_' || first == '$' {
         return text
-            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '$' || c == '.' && first.is_ascii_digit()))
+            .find(|c: char| {
+                !(c.is_alphanumeric() || c == '_' || c == '$' || c == '.' && first.is_ascii_digit())
+            })
             .unwrap_or(text.len());
     }
     first.len_utf8()

@@ -49,7 +49,10 @@ fn syntax_errors_name_the_token() {
         ("SELECT 'abc", "unterminated quoted string at or near \"'abc\"", 8),
     ] {
         let error = parse(sql).expect_err(sql);
-        assert_eq!((error.kind, error.message.as_str(), error.position), (ErrorKind::SyntaxError, message, Some(position)));
+        assert_eq!(
+            (error.kind, error.message.as_str(), error.position),
+            (ErrorKind::SyntaxError, message, Some(position))
+        );
     }
 }
 
@@ -77,28 +80,39 @@ fn deep_texts_are_refused_or_work() {
 #[test]
 fn commands_of_our_own() {
     let one = |sql: &str| parse(sql).unwrap().remove(0).statement;
-    let Statement::Session(SessionCommand::Set { name, value, local }) = one("SET LOCAL hnsw.ef_search TO 100") else {
+    let Statement::Session(SessionCommand::Set { name, value, local }) =
+        one("SET LOCAL hnsw.ef_search TO 100")
+    else {
         panic!()
     };
     assert_eq!((name.as_str(), value, local), ("hnsw.ef_search", SetValue::Values(vec!["100".into()]), true));
-    let Statement::Session(SessionCommand::Set { value, .. }) = one("SET search_path = app, \"$user\", 'x y'") else {
+    let Statement::Session(SessionCommand::Set { value, .. }) =
+        one("SET search_path = app, \"$user\", 'x y'")
+    else {
         panic!()
     };
     assert_eq!(value, SetValue::Values(vec!["app".into(), "$user".into(), "x y".into()]));
     assert!(matches!(one("CHECKPOINT"), Statement::Checkpoint));
     assert!(matches!(one("SHOW ALL"), Statement::Session(SessionCommand::ShowAll)));
-    assert!(matches!(one("SET TIME ZONE LOCAL"), Statement::Session(SessionCommand::Set { value: SetValue::Default, .. })));
+    assert!(matches!(
+        one("SET TIME ZONE LOCAL"),
+        Statement::Session(SessionCommand::Set { value: SetValue::Default, .. })
+    ));
     assert!(matches!(one("END"), Statement::Transaction(TransactionCommand::Commit { chain: false })));
     assert!(matches!(
         one("START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"),
         Statement::Transaction(TransactionCommand::Begin { start: true, .. })
     ));
-    let Statement::Copy(copy) = one("COPY t (a, b) FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';', NULL 'x')") else {
+    let Statement::Copy(copy) =
+        one("COPY t (a, b) FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';', NULL 'x')")
+    else {
         panic!()
     };
     assert_eq!((copy.options.format, copy.options.delimiter, copy.to), (CopyFormat::Csv, b';', false));
     let Statement::Copy(copy) = one("COPY t FROM STDIN WITH BINARY") else { panic!() };
     assert_eq!(copy.options.format, CopyFormat::Binary);
     assert!(matches!(one("COPY (SELECT 1) TO STDOUT"), Statement::Copy(copy) if copy.to));
-    assert!(matches!(one("EXPLAIN (ANALYZE, COSTS off) SELECT 1"), Statement::Explain(options, _) if options.analyze && !options.costs));
+    assert!(
+        matches!(one("EXPLAIN (ANALYZE, COSTS off) SELECT 1"), Statement::Explain(options, _) if options.analyze && !options.costs)
+    );
 }

@@ -7,7 +7,9 @@ use crate::{ParameterValue, Plan};
 
 fn items() -> World {
     let mut world = World::new();
-    world.run("CREATE TABLE items (id int PRIMARY KEY, category int, title text, embedding vector(3))").unwrap();
+    world
+        .run("CREATE TABLE items (id int PRIMARY KEY, category int, title text, embedding vector(3))")
+        .unwrap();
     world
         .run("INSERT INTO items VALUES (1,1,'a','[1,0,0]'),(2,1,'b','[0.9,0.1,0]'),(3,2,'c','[0,1,0]'),(4,2,NULL,NULL),(5,3,'e','[0,0,1]')")
         .unwrap();
@@ -83,10 +85,16 @@ fn parameters_take_the_type_of_their_neighbour() {
         parameters("SELECT id FROM items ORDER BY embedding <-> $1 LIMIT $2 OFFSET $3"),
         ["vector", "bigint", "bigint"]
     );
-    assert_eq!(parameters("INSERT INTO items VALUES ($1, $2, $3, $4)"), ["integer", "integer", "text", "vector"]);
+    assert_eq!(
+        parameters("INSERT INTO items VALUES ($1, $2, $3, $4)"),
+        ["integer", "integer", "text", "vector"]
+    );
     assert_eq!(parameters("INSERT INTO items (id, title) SELECT $1, $2"), ["integer", "text"]);
     assert_eq!(parameters("UPDATE items SET embedding = $1 WHERE id = $2"), ["vector", "integer"]);
-    assert_eq!(parameters("SELECT id FROM items WHERE id IN ($1, $2) OR id BETWEEN $3 AND 9"), ["integer"; 3]);
+    assert_eq!(
+        parameters("SELECT id FROM items WHERE id IN ($1, $2) OR id BETWEEN $3 AND 9"),
+        ["integer"; 3]
+    );
     assert_eq!(parameters("SELECT coalesce($1, id), upper($2) FROM items"), ["integer", "text"]);
     assert_eq!(parameters("SELECT id FROM items WHERE id = ANY($1)"), ["integer[]"]);
     let error = items().plan("SELECT 1 WHERE $1 IS NULL AND $3 = 1").unwrap_err();
@@ -110,7 +118,10 @@ fn parameters_are_bound() {
     assert_eq!(world.run_with(sql, &values).unwrap().rows, [["1"], ["2"]]);
     let negative = [values[0].clone(), ParameterValue { value: (-1_i64).into(), ty: ColumnType::INT8 }];
     let error = world.run_with(sql, &negative).unwrap_err();
-    assert_eq!((error.kind, error.message.as_str()), (ErrorKind::InvalidRowCountInLimit, "LIMIT must not be negative"));
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::InvalidRowCountInLimit, "LIMIT must not be negative")
+    );
 }
 
 #[test]

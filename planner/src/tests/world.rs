@@ -14,11 +14,14 @@ use parking_lot::Mutex;
 use proto::catalog::{CatalogSnapshot, Column, DatabaseMeta, PrimaryKey, SequenceMeta, TableMeta};
 use proto::record::RowRef;
 use proto::time::{Clock, Dice};
-use proto::{ChannelId, ColumnType, DatabaseId, Oid, RowId, SegmentId, SequenceId, SqlError, TableId, Timestamp};
+use proto::{
+    ChannelId, ColumnType, DatabaseId, Oid, RowId, SegmentId, SequenceId, SqlError, TableId, Timestamp,
+};
 use segments::{TableOverlay, TableSnapshot};
 
 use crate::{
-    CreateTable, DdlCommand, NoSystemRelations, OutputColumn, ParameterValue, Plan, PlanContext, PlanSettings, plan,
+    CreateTable, DdlCommand, NoSystemRelations, OutputColumn, ParameterValue, Plan, PlanContext,
+    PlanSettings, plan,
 };
 
 /// 2026-05-06 07:08:09 UTC in microseconds.
@@ -213,7 +216,9 @@ impl World {
                 }
                 Ok(Answer::default())
             }
-            other => Err(SqlError::unsupported(format!("in this test: {other:?}").chars().take(60).collect::<String>())),
+            other => Err(SqlError::unsupported(
+                format!("in this test: {other:?}").chars().take(60).collect::<String>(),
+            )),
         }
     }
 
@@ -333,11 +338,7 @@ fn answer(columns: &[OutputColumn], batch: Option<&RecordBatch>) -> Answer {
 fn text_rows(columns: &[OutputColumn], arrays: &[Arc<dyn Array>], rows: usize) -> Vec<Vec<String>> {
     (0..rows)
         .map(|row| {
-            columns
-                .iter()
-                .zip(arrays)
-                .map(|(column, array)| cell(array.as_ref(), row, column.ty))
-                .collect()
+            columns.iter().zip(arrays).map(|(column, array)| cell(array.as_ref(), row, column.ty)).collect()
         })
         .collect()
 }

@@ -119,7 +119,9 @@ fn body(metric: DistanceMetric, query: &[f32], norm: f64, rows: &[f32], out: &mu
         DistanceMetric::Cosine => {
             for (row, out) in rows.chunks_exact(dimensions).zip(out) {
                 let (dot, row_norm) = dot_and_norm(query, row);
-                *out = 1.0 - (dot / (norm * row_norm).sqrt()).clamp(-1.0, 1.0);
+                let similarity = dot / (norm * row_norm).sqrt();
+                // 0/0 is a negative NaN on x86, which would sort before the numbers.
+                *out = if similarity.is_nan() { f64::NAN } else { 1.0 - similarity.clamp(-1.0, 1.0) };
             }
         }
     }

@@ -22,7 +22,7 @@ use segments::{ScanColumn, TableSnapshot};
 use super::insert::overlay;
 use super::transaction::Transaction;
 use super::write::{WriteEffect, WriteFailure};
-use super::{SessionExecutor, rows, storage_error};
+use super::{SessionExecutor, duplicates, rows, storage_error};
 
 /// What becomes of the rows of one source batch.
 #[derive(Debug, Default)]
@@ -62,6 +62,11 @@ impl SessionExecutor {
                 let kept = passing(filter.as_ref(), schema, &pair, context)?;
                 let pair = rows::take_rows(&pair, &kept)?;
                 let updated = assign(table, assignments, schema, &pair, context)?;
+                let ending = kept.iter().map(|&position| split.met[position as usize].1).collect();
+                let new_keys = rows::keys(&updated, &table.key_positions())?;
+                // The statement took the keys of its rows; an updated row may keep its own.
+                let mut moved = HashSet::new();
+                duplicates::check_keys(table, &snapshot, &updated, &new_keys, &ending, &mut moved)?;
                 let buffer = overlay(transaction, table);
                 for &position in &kept {
                     let (source, target) = split.met[position as usize];

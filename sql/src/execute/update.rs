@@ -11,9 +11,11 @@ use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt as _;
 use planner::plan::{DeletePlan, TruncatePlan, UpdatePlan};
 use proto::record::RowRef;
+use proto::{ErrorKind, SqlError, TableId};
+use segments::{PRIVATE_SEGMENT, SnapshotSource as _};
 
 use super::insert::overlay;
-use super::transaction::{Extent, Transaction};
+use super::transaction::{Extent, Isolation, Transaction};
 use super::write::{WriteEffect, WriteFailure};
 use super::{SessionExecutor, duplicates, rows, storage_error};
 
@@ -38,6 +40,7 @@ impl SessionExecutor {
         tables.push(table.id);
         let context = self.statement_context(transaction, &tables).await?;
         let affected = self.affected_rows(&plan.source, &context).await?;
+        self.check_unchanged(transaction, table.id, &affected).await?;
         let key_positions = table.key_positions();
         let old_keys: Vec<usize> =
             (0..key_positions.len()).map(|key| IDENTITY_COLUMNS + width + key).collect();
@@ -75,6 +78,7 @@ impl SessionExecutor {
         tables.push(table.id);
         let context = self.statement_context(transaction, &tables).await?;
         let affected = self.affected_rows(&plan.source, &context).await?;
+        self.check_unchanged(transaction, table.id, &affected).await?;
         let keys: Vec<usize> = table.key_positions().iter().map(|key| IDENTITY_COLUMNS + key).collect();
         let mut effect = WriteEffect::default();
         for Affected { targets, batch } in &affected {
@@ -98,7 +102,7 @@ impl SessionExecutor {
         plan: &TruncatePlan,
     ) -> Result<WriteEffect, WriteFailure> {
         if plan.restart_identity {
-            return Err(proto::SqlError::unsupported("TRUNCATE ... RESTART IDENTITY").into());
+            return Err(SqlError::unsupported("TRUNCATE ... RESTART IDENTITY").into());
         }
         let ids: Vec<_> = plan.tables.iter().map(|table| table.id).collect();
         self.statement_context(transaction, &ids).await?;
@@ -106,6 +110,37 @@ impl SessionExecutor {
             overlay(transaction, table).truncate();
         }
         Ok(WriteEffect::default())
+    }
+
+    /// Under REPEATABLE READ a row that ended after the snapshot must not be changed.
+    ///
+    /// The owner checks the same again at COMMIT; PostgreSQL reports it at the statement.
+    async fn check_unchanged(
+        &self,
+        transaction: &Transaction,
+        table: TableId,
+        affected: &[Affected],
+    ) -> Result<(), WriteFailure> {
+        if transaction.isolation != Isolation::RepeatableRead || affected.is_empty() {
+            return Ok(());
+        }
+        let node = &self.shared.node;
+        let now = node.barrier(self.database).await.map_err(|error| super::node_error(&error))?;
+        let latest = node.snapshot(table, now).await.map_err(|error| storage_error(&error))?;
+        let live = |target: &RowRef| {
+            target.segment == PRIVATE_SEGMENT
+                || latest
+                    .segments
+                    .iter()
+                    .any(|view| view.id() == target.segment && view.visible().value(target.ordinal as usize))
+        };
+        if affected.iter().flat_map(|rows| &rows.targets).all(live) {
+            return Ok(());
+        }
+        Err(WriteFailure::Conflict(SqlError::new(
+            ErrorKind::SerializationFailure,
+            "could not serialize access due to concurrent update",
+        )))
     }
 
     /// Runs a DML source to its end; each row once.
@@ -153,7 +188,6 @@ fn with_extra(
         fields.push(Arc::clone(&source.schema().fields()[position]));
         columns.push(Arc::clone(source.column(position)));
     }
-    RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns).map_err(|error| {
-        proto::SqlError::new(proto::ErrorKind::Internal, format!("rows of RETURNING: {error}")).into()
-    })
+    RecordBatch::try_new(Arc::new(arrow::datatypes::Schema::new(fields)), columns)
+        .map_err(|error| SqlError::new(ErrorKind::Internal, format!("rows of RETURNING: {error}")).into())
 }

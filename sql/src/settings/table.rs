@@ -114,9 +114,9 @@ const ISOLATION: &[&str] = &["serializable", "repeatable read", "read committed"
 const CONSISTENCY: &[&str] = &["strong", "session", "bounded", "eventual"];
 
 /// What `SHOW server_version` prints.
-pub const SERVER_VERSION: &str = "16.10";
+pub const SERVER_VERSION: &str = "16.14";
 /// What `SHOW server_version_num` prints.
-pub const SERVER_VERSION_NUM: &str = "160010";
+pub const SERVER_VERSION_NUM: &str = "160014";
 
 /// Keeps each setting to one line of the table.
 macro_rules! settings {
