@@ -43,15 +43,11 @@ impl SessionExecutor {
             .unwrap_or_else(|| self.shared.node.catalog())
     }
 
-    /// The schemas of `search_path` with `$user` resolved.
+    /// The schemas of `search_path`. `$user` names none: users have no schemas of their own, and the schema
+    /// `elanus` holds the system's views, not the user's tables.
     pub(super) fn search_path(&self) -> Vec<String> {
         let path = self.settings.search_path();
-        // The product's own schema bears the default user's name; it is not that user's schema.
-        let is_users = self.user != "elanus";
-        path.into_iter()
-            .filter(|name| name != "$user" || is_users)
-            .map(|name| if name == "$user" { self.user.clone() } else { name })
-            .collect()
+        path.into_iter().filter(|name| name != "$user").collect()
     }
 
     /// What functions may know of this session now.
