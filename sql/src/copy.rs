@@ -45,6 +45,8 @@ trait Decoder: Send + fmt::Debug {
     fn take(&mut self) -> Result<Option<RecordBatch>, SqlError>;
     /// PostgreSQL's CONTEXT line for where the decoder is.
     fn position(&self) -> String;
+    /// PostgreSQL's CONTEXT line for a row, counted from 0.
+    fn position_of(&self, row: u64) -> String;
 }
 
 /// Turns COPY data into batches.
@@ -97,6 +99,12 @@ impl CopyDecoder {
     #[must_use]
     pub fn position(&self) -> String {
         self.decoder.position()
+    }
+
+    /// PostgreSQL's CONTEXT line for a row of the data, counted from 0 over all batches.
+    #[must_use]
+    pub fn position_of(&self, row: u64) -> String {
+        self.decoder.position_of(row)
     }
 }
 

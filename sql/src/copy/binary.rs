@@ -225,4 +225,8 @@ impl Decoder for BinaryDecoder {
     fn position(&self) -> String {
         format!("COPY {}, line {}", self.table, self.line)
     }
+
+    fn position_of(&self, row: u64) -> String {
+        format!("COPY {}, line {}", self.table, row + 1)
+    }
 }

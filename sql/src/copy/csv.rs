@@ -232,4 +232,8 @@ impl Decoder for CsvDecoder {
     fn position(&self) -> String {
         self.fields.position()
     }
+
+    fn position_of(&self, row: u64) -> String {
+        self.fields.position_of(row)
+    }
 }

@@ -24,8 +24,12 @@ pub(super) struct Fields {
     types: Vec<ColumnType>,
     context: InputContext,
     columns: Vec<StringBuilder>,
-    /// The line of each row.
+    /// The line of each row of the batch at hand.
     lines: Vec<u64>,
+    /// Rows whose line is not the one behind the row before: (row, line).
+    jumps: Vec<(u64, u64)>,
+    /// Rows so far, over all batches.
+    rows: u64,
     bytes: usize,
     header: CopyHeader,
     /// The line being read, counted from 1.
@@ -43,6 +47,8 @@ impl Fields {
             types,
             context,
             lines: Vec::new(),
+            jumps: Vec::new(),
+            rows: 0,
             bytes: 0,
             header: copy.options.header,
             line: 0,
@@ -60,6 +66,19 @@ impl Fields {
     /// `COPY t, line 3`.
     pub(super) fn position(&self) -> String {
         format!("COPY {}, line {}", self.table, self.line)
+    }
+
+    /// `COPY t, line 3` for a row counted from 0.
+    pub(super) fn position_of(&self, row: u64) -> String {
+        format!("COPY {}, line {}", self.table, self.line_of(row))
+    }
+
+    fn line_of(&self, row: u64) -> u64 {
+        let before = self.jumps.partition_point(|&(jump, _)| jump <= row);
+        match before.checked_sub(1).map(|last| self.jumps[last]) {
+            Some((jump, line)) => line + (row - jump),
+            None => row + 1,
+        }
     }
 
     /// Adds the place to an error; with the whole line where there is one.
@@ -137,6 +156,10 @@ impl Fields {
         }
         self.bytes += count;
         self.lines.push(self.line);
+        if self.line_of(self.rows) != self.line {
+            self.jumps.push((self.rows, self.line));
+        }
+        self.rows += 1;
         Ok(())
     }
 

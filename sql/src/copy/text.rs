@@ -155,6 +155,10 @@ impl Decoder for TextDecoder {
     fn position(&self) -> String {
         self.fields.position()
     }
+
+    fn position_of(&self, row: u64) -> String {
+        self.fields.position_of(row)
+    }
 }
 
 /// Splits one line into fields and adds the row.

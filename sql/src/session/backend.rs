@@ -211,6 +211,7 @@ pub struct Notice {
 
 impl Notice {
     /// A NOTICE with only a message.
+    #[expect(clippy::self_named_constructors, reason = "notice and warning are PostgreSQL's words")]
     #[must_use]
     pub fn notice(message: impl Into<String>) -> Self {
         Self { severity: Severity::Notice, code: "00000", message: message.into(), detail: None, hint: None }
@@ -300,6 +301,12 @@ pub trait Executor: Send + 'static {
     /// # Errors
     /// As `copy_rows`, and commit errors.
     async fn copy_finish(&mut self) -> Result<u64, SqlError>;
+
+    /// The row of the COPY (counted from 0 over all batches) that the error just returned by `copy_rows` or
+    /// `copy_finish` is about, when there is one: the loop adds the line to the error's context.
+    fn failed_copy_row(&self) -> Option<u64> {
+        None
+    }
 
     /// Gives up the COPY; nothing of it stays.
     async fn copy_abort(&mut self);

@@ -1,5 +1,6 @@
 //! COPY over the wire: data from the client into batches, batches to the client as data.
 
+use arrow::record_batch::RecordBatch;
 use proto::{ErrorKind, SqlError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -22,8 +23,9 @@ where
     /// Takes the client's data; gives the command tag.
     pub(super) async fn copy_in(&mut self, copy: CopyIn) -> Result<String, Failure> {
         match self.take_copy(copy).await {
-            Ok(()) => {
-                let rows = self.watch.run(&mut self.gate, self.executor.copy_finish()).await?;
+            Ok(decoder) => {
+                let rows = self.watch.run(&mut self.gate, self.executor.copy_finish()).await;
+                let rows = rows.map_err(|error| self.located(error, &decoder))?;
                 self.send_notices();
                 Ok(format!("COPY {rows}"))
             }
@@ -34,7 +36,7 @@ where
         }
     }
 
-    async fn take_copy(&mut self, copy: CopyIn) -> Result<(), Failure> {
+    async fn take_copy(&mut self, copy: CopyIn) -> Result<CopyDecoder, Failure> {
         let context = crate::decode::input_context(self.executor.settings(), self.executor.now_micros());
         let columns = copy.schema.fields().len();
         let binary = copy.options.format == CopyFormat::Binary;
@@ -47,7 +49,8 @@ where
                     for piece in data.chunks(DECODE_STEP) {
                         decoder.push(piece)?;
                         while let Some(batch) = decoder.take_full()? {
-                            self.watch.run(&mut self.gate, self.executor.copy_rows(batch)).await?;
+                            let passed = self.pass_on(batch).await;
+                            passed.map_err(|error| self.located(error, &decoder))?;
                         }
                     }
                     self.watch.cancel().check()?;
@@ -65,9 +68,22 @@ where
             }
         }
         for batch in decoder.finish()? {
-            self.watch.run(&mut self.gate, self.executor.copy_rows(batch)).await?;
+            let passed = self.pass_on(batch).await;
+            passed.map_err(|error| self.located(error, &decoder))?;
         }
-        Ok(())
+        Ok(decoder)
+    }
+
+    async fn pass_on(&mut self, batch: RecordBatch) -> Result<(), SqlError> {
+        self.watch.run(&mut self.gate, self.executor.copy_rows(batch)).await
+    }
+
+    /// Adds the line of the row that the executor refused.
+    fn located(&self, error: SqlError, decoder: &CopyDecoder) -> SqlError {
+        match self.executor.failed_copy_row() {
+            Some(row) if error.context.is_none() => error.with_context(decoder.position_of(row)),
+            _ => error,
+        }
     }
 
     /// The next message during COPY; `None` for Flush and Sync, which mean nothing there.

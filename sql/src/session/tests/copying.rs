@@ -220,12 +220,19 @@ async fn the_client_can_give_up_a_copy() {
 
 #[tokio::test]
 async fn rows_the_executor_refuses_end_the_copy() {
-    with_session(async |mut client: Client, log: Log| {
-        let replies = copy_in(&mut client, "text", &[b"1\t\\N\trefuse\n"]).await;
-        assert_eq!(error(&replies).0, "23502");
-        assert!(log.lock().copied.is_empty());
-    })
-    .await;
+    let cases: [(&str, &[u8], &str); 2] = [
+        ("text", b"1\t\\N\ta\n2\t\\N\trefuse\n3\t\\N\tb\n", "COPY t, line 2"),
+        ("csv", b"1,,\"a\nb\"\n2,,c\n3,,refuse\n", "COPY t, line 4"),
+    ];
+    for (format, data, context) in cases {
+        with_session(async |mut client: Client, log: Log| {
+            let replies = copy_in(&mut client, format, &[data]).await;
+            assert_eq!(error(&replies).0, "23502");
+            assert_eq!(replies[0].field('W').unwrap(), context);
+            assert!(log.lock().copied.is_empty());
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

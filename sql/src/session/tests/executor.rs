@@ -65,6 +65,7 @@ pub(crate) struct ScriptExecutor {
     mode: Mode,
     pending: Vec<String>,
     copied: Vec<String>,
+    refused: Option<u64>,
     settings: SessionSettings,
     notices: Vec<Notice>,
 }
@@ -77,6 +78,7 @@ impl ScriptExecutor {
             mode: Mode::Auto,
             pending: Vec::new(),
             copied: Vec::new(),
+            refused: None,
             settings: SessionSettings::new(),
             notices: Vec::new(),
         }
@@ -289,6 +291,7 @@ impl Executor for ScriptExecutor {
         for row in 0..batch.num_rows() {
             let shown: Vec<String> = columns.iter().map(|column| column.value(row).to_string()).collect();
             if shown[1].is_empty() && shown[2] == "refuse" {
+                self.refused = Some(self.copied.len() as u64);
                 return Err(SqlError::new(ErrorKind::NotNullViolation, "refused"));
             }
             self.copied.push(shown.join("|"));
@@ -301,6 +304,10 @@ impl Executor for ScriptExecutor {
         let count = copied.len() as u64;
         self.log.lock().copied = copied;
         Ok(count)
+    }
+
+    fn failed_copy_row(&self) -> Option<u64> {
+        self.refused
     }
 
     async fn copy_abort(&mut self) {
