@@ -66,20 +66,44 @@ fn metadata(root: &Path) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON")
 }
 
-/// Each workspace package with the workspace packages it depends on, whatever the kind.
-fn packages(metadata: &serde_json::Value) -> BTreeMap<String, BTreeSet<String>> {
+/// A workspace package's dependencies within the workspace.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Dependencies {
+    /// Of the crate itself and its build.
+    pub(super) own: BTreeSet<String>,
+    /// Of its tests only.
+    pub(super) tests: BTreeSet<String>,
+}
+
+/// Each workspace package with the workspace packages it depends on.
+fn packages(metadata: &serde_json::Value) -> BTreeMap<String, Dependencies> {
     let list = metadata["packages"].as_array().expect("a list of packages");
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let names: BTreeSet<String> = list.iter().map(|package| text(&package["name"])).collect();
-    let of = |package: &serde_json::Value| -> BTreeSet<String> {
-        let dependencies = package["dependencies"].as_array().expect("a list of dependencies");
-        dependencies.iter().map(|dependency| text(&dependency["name"])).filter(|name| names.contains(name)).collect()
+    let of = |package: &serde_json::Value| {
+        let mut found = Dependencies::default();
+        for dependency in package["dependencies"].as_array().expect("a list of dependencies") {
+            let (name, kind) = (text(&dependency["name"]), text(&dependency["kind"]));
+            if names.contains(&name) {
+                if kind == "dev" { found.tests.insert(name) } else { found.own.insert(name) };
+            }
+        }
+        found
     };
     list.iter().map(|package| (text(&package["name"]), of(package))).collect()
 }
 
-/// Edges that DESIGN does not draw, and crates it does not know.
-pub(super) fn edges(packages: &BTreeMap<String, BTreeSet<String>>) -> Vec<Finding> {
+/// What a crate reaches over allowed edges.
+fn reach<'a>(allowed: &BTreeMap<&'a str, &[&'a str]>, name: &str, reached: &mut BTreeSet<&'a str>) {
+    for next in allowed.get(name).copied().unwrap_or_default() {
+        if reached.insert(next) {
+            reach(allowed, next, reached);
+        }
+    }
+}
+
+/// Edges that DESIGN does not draw, and crates it does not know. Tests may use what the crate reaches anyway.
+pub(super) fn edges(packages: &BTreeMap<String, Dependencies>) -> Vec<Finding> {
     let allowed: BTreeMap<&str, &[&str]> = EDGES.into_iter().collect();
     let mut findings = Vec::new();
     for (name, dependencies) in packages {
@@ -87,11 +111,12 @@ pub(super) fn edges(packages: &BTreeMap<String, BTreeSet<String>>) -> Vec<Findin
             findings.push(finding("edge", name, "is not a crate of the house"));
             continue;
         };
-        for dependency in dependencies {
-            if !known.contains(&dependency.as_str()) {
-                findings.push(finding("edge", name, format!("must not depend on {dependency}")));
-            }
-        }
+        let mut reached = BTreeSet::new();
+        reach(&allowed, name, &mut reached);
+        let own = dependencies.own.iter().filter(|dependency| !known.contains(&dependency.as_str()));
+        let tests = dependencies.tests.iter().filter(|dependency| !reached.contains(dependency.as_str()));
+        let forbidden = own.chain(tests);
+        findings.extend(forbidden.map(|dependency| finding("edge", name, format!("must not depend on {dependency}"))));
     }
     for name in allowed.keys().filter(|name| !packages.contains_key(**name)) {
         findings.push(finding("edge", name, "is missing"));
