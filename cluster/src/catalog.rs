@@ -137,9 +137,10 @@ impl Catalog {
 
     /// Shows a written change.
     pub(crate) fn publish(&self, changed: Changed) {
+        let Changed { snapshot } = changed;
         self.current.rcu(|current| {
-            if current.revision < changed.snapshot.revision {
-                Arc::clone(&changed.snapshot)
+            if current.revision < snapshot.revision {
+                Arc::clone(&snapshot)
             } else {
                 Arc::clone(current)
             }

@@ -102,6 +102,7 @@ impl Error {
     }
 
     /// Damaged bytes in a named object.
+    #[allow(clippy::needless_pass_by_value, reason = "errors and names are made for this call")]
     pub fn corrupted(object: impl ToString, reason: impl ToString) -> Self {
         Self::Corrupted { object: object.to_string(), reason: reason.to_string() }
     }
