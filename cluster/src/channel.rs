@@ -45,6 +45,7 @@ pub(crate) struct Parts {
 pub(crate) struct Checkpoint {
     #[prost(uint64, tag = "1")]
     pub(crate) offset: u64,
+    /// The epoch in force at `offset`: records of smaller epochs behind it do not exist.
     #[prost(uint64, tag = "2")]
     pub(crate) epoch: u64,
     #[prost(fixed64, tag = "3")]
@@ -169,7 +170,7 @@ pub(crate) fn epoch_guard(channel: ChannelId, epoch: Epoch) -> Guard {
 fn state_at(checkpoint: &Checkpoint) -> ChannelState {
     let mut state = ChannelState::new();
     state.next = Offset(checkpoint.offset);
-    state.epoch = Epoch(checkpoint.epoch);
+    state.epochs = Arc::new(vec![(state.next, Epoch(checkpoint.epoch))]);
     state.last_ts = Timestamp(checkpoint.last_ts);
     for mark in &checkpoint.sequences {
         state.sequences.insert(SequenceId(mark.sequence), mark.next);

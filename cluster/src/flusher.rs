@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prost::Message;
-use proto::{ChannelId, Epoch, Offset, SegmentId, TableId};
+use proto::{ChannelId, Offset, SegmentId, TableId};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::catalog::checkpoint_key;
@@ -195,7 +195,7 @@ impl Flusher {
         let passes = self.parts.settings.has(PlantedBug::CheckpointPassesUnflushedRows);
         let offset = state.needed_from(passes).min(durable);
         let incarnation = self.signals.incarnation.load(Ordering::SeqCst);
-        let checkpoint = checkpoint_of(&state, offset, epoch, incarnation);
+        let checkpoint = checkpoint_of(&state, offset, incarnation);
         let writes = vec![Write::put(checkpoint_key(self.channel), checkpoint.encode_to_vec())];
         match self.parts.meta.commit(vec![epoch_guard(self.channel, epoch)], writes).await? {
             Outcome::Committed(_) => {}
@@ -211,12 +211,12 @@ impl Flusher {
     }
 }
 
-fn checkpoint_of(state: &ChannelState, offset: Offset, epoch: Epoch, incarnation: u64) -> Checkpoint {
+fn checkpoint_of(state: &ChannelState, offset: Offset, incarnation: u64) -> Checkpoint {
     let sequences = state.sequences.iter();
     let tables = state.tables.iter();
     Checkpoint {
         offset: offset.0,
-        epoch: epoch.0,
+        epoch: state.epoch_at(offset).0,
         last_ts: state.last_ts.0,
         incarnation,
         sequences: sequences.map(|(id, next)| SequenceMark { sequence: id.0, next: *next }).collect(),

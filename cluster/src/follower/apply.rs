@@ -29,9 +29,8 @@ impl ChannelState {
             return Err(Error::Internal(format!("record {offset} applied at {}", self.next)));
         }
         self.next = offset.next();
-        self.epoch = self.epoch.max(record.epoch);
         match &record.body {
-            RecordBody::EpochStart { .. } => {}
+            RecordBody::EpochStart { .. } => Arc::make_mut(&mut self.epochs).push((offset, record.epoch)),
             RecordBody::Payload { txn, part, changes } => self.add_part(offset, *txn, *part, changes),
             RecordBody::Abort { txn } => drop(self.open.remove(txn)),
             RecordBody::Seal { table, segment } => self.seal(*table, *segment),

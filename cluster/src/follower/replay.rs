@@ -89,3 +89,6 @@ fn apply_all(
     }
     Ok((state, filter))
 }
+
+#[cfg(test)]
+mod tests;

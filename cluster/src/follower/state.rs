@@ -109,8 +109,8 @@ pub(crate) struct OpenTransaction {
 pub(crate) struct ChannelState {
     /// The offset behind the last applied record.
     pub(crate) next: Offset,
-    /// The epoch of the last applied record.
-    pub(crate) epoch: Epoch,
+    /// Where the epochs began that records from the checkpoint on belong to, ascending.
+    pub(crate) epochs: Arc<Vec<(Offset, Epoch)>>,
     /// The last commit's timestamp: the channel's service_ts.
     pub(crate) last_ts: Timestamp,
     pub(crate) tables: BTreeMap<TableId, Arc<TableState>>,
@@ -121,10 +121,10 @@ pub(crate) struct ChannelState {
 
 impl ChannelState {
     /// The state before the first record.
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             next: Offset(0),
-            epoch: Epoch(0),
+            epochs: Arc::default(),
             last_ts: Timestamp::ZERO,
             tables: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -135,6 +135,12 @@ impl ChannelState {
     /// A table to be changed, created when it had no rows so far.
     pub(crate) fn table_mut(&mut self, id: TableId) -> &mut TableState {
         Arc::make_mut(self.tables.entry(id).or_insert_with(|| Arc::new(TableState::new())))
+    }
+
+    /// The epoch in force at an offset that is still needed: records of smaller ones behind it do not exist.
+    pub(crate) fn epoch_at(&self, offset: Offset) -> Epoch {
+        let begun = self.epochs.iter().rev().find(|(start, _)| *start <= offset);
+        begun.map_or(Epoch(0), |(_, epoch)| *epoch)
     }
 
     /// Forgets what the catalog no longer has. Its objects stay in the store for a later collection.

@@ -148,6 +148,33 @@ async fn an_idle_table_holds_the_checkpoint_until_it_is_flushed() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_held_by_an_older_epoch_keeps_that_epochs_records() {
+    let (mut bench, _directory) = bench(Form::Memory);
+    bench.settings.segment_bytes = 2_000;
+    let tested = bench.start().await.expect("a node");
+    let (idle, busy) = (tested.create("idle").await.expect("a table"), tested.create("busy").await.expect("a table"));
+    tested.insert(&idle, &[row(1, "of the first epoch")]).await.expect("a commit");
+    tested.kill().await;
+    for start in [0, 1000] {
+        let tested = bench.start().await.expect("the node again");
+        let before = stages(&tested, busy.id).len();
+        for id in start..start + 100 {
+            tested.insert(&busy, &[row(id, "some text to fill segments with")]).await.expect("a commit");
+        }
+        // A flush moves the checkpoint, which the idle table holds in the first epoch.
+        while stages(&tested, busy.id).iter().filter(|stage| **stage == "sealed").count() <= before {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(tested.rows(&idle).await.expect("a read"), [row(1, "of the first epoch")]);
+        tested.kill().await;
+        let tested = bench.start().await.expect("the node again");
+        assert_eq!(tested.rows(&idle).await.expect("a read"), [row(1, "of the first epoch")]);
+        assert_eq!(tested.rows(&busy).await.expect("a read").len() as i64, start / 10 + 100);
+        tested.kill().await;
+    }
+}
+
+#[tokio::test]
 async fn the_log_is_kept_short_by_itself() {
     let (mut bench, _directory) = bench(Form::Memory);
     bench.settings.log_bytes = 20_000;
