@@ -40,6 +40,9 @@ fn worker_threads() -> usize {
 /// Stack of the runtime's threads: planning recurses over expressions.
 const THREAD_STACK_BYTES: usize = 8 << 20;
 
+/// How long threads of the runtime may go on after everything was stopped.
+const STUCK_THREAD_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Runs the server until SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -61,7 +64,10 @@ pub fn serve(options: &Serve) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(|source| StartError::Io { what: "start the runtime".to_owned(), source })?;
-    runtime.block_on(run(options))
+    let result = runtime.block_on(run(options));
+    // A thread that computes and never yields must not keep a drained process alive.
+    runtime.shutdown_timeout(STUCK_THREAD_PATIENCE);
+    result
 }
 
 async fn run(options: &Serve) -> Result<(), StartError> {
