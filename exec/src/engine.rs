@@ -26,6 +26,7 @@ use crate::memory::LimitedPool;
 use crate::statement::{StatementContext, StatementExtension};
 use crate::to_sql_error;
 
+mod apply;
 mod cancel;
 mod explain;
 mod fast;
@@ -158,7 +159,22 @@ fn optimized(state: &SessionState, plan: LogicalPlan) -> DfResult<LogicalPlan> {
     state.optimizer().optimize(analyzed, state, |_, _| {})
 }
 
+/// Plans with subqueries as joins; when DataFusion refuses one, with those subqueries applied row by row.
 async fn physical_plan(state: &SessionState, plan: LogicalPlan) -> DfResult<Arc<dyn ExecutionPlan>> {
+    if !apply::has_subqueries(&plan)? {
+        return direct_plan(state, plan).await;
+    }
+    let error = match direct_plan(state, plan.clone()).await {
+        Ok(physical) => return Ok(physical),
+        Err(error) => error,
+    };
+    match apply::apply_subqueries(plan, state)? {
+        Some(applied) => direct_plan(state, applied).await,
+        None => Err(error),
+    }
+}
+
+async fn direct_plan(state: &SessionState, plan: LogicalPlan) -> DfResult<Arc<dyn ExecutionPlan>> {
     let optimized = optimized(state, plan)?;
     state.query_planner().create_physical_plan(&optimized, state).await
 }

@@ -51,9 +51,9 @@ impl Binder<'_> {
             return Err(unsupported("a function with parameters"));
         }
         if name == "array"
-            && let FunctionArguments::Subquery(_) = &function.args
+            && let FunctionArguments::Subquery(query) = &function.args
         {
-            return Err(unsupported("ARRAY(subquery)"));
+            return self.array_subquery(query, env);
         }
         let found = find(&name);
         let aggregate = found.is_some_and(|found| matches!(found.kind, FunctionKind::Aggregate(_)));

@@ -2,15 +2,21 @@
 
 use std::sync::Arc;
 
-use datafusion::common::Spans;
+use arrow::array::ListArray;
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::DataType;
+use datafusion::common::{ScalarValue, Spans};
 use datafusion::logical_expr::logical_plan::Subquery;
-use datafusion::logical_expr::{Expr, LogicalPlan, Operator};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator};
 use exec::functions::resolve::{common_type, no_such_operator};
+use exec::functions::{self, FunctionKind};
+use proto::ColumnType;
 use sqlparser::ast;
 
 use crate::binder::{Binder, Bound};
+use crate::calls;
 use crate::environment::{Env, Outside};
-use crate::error::{Result, syntax};
+use crate::error::{Result, from_datafusion, syntax, unsupported};
 use crate::query::Planned;
 
 impl Binder<'_> {
@@ -29,6 +35,38 @@ impl Binder<'_> {
             return Err(syntax("subquery must return only one column"));
         };
         Ok(Bound::new(Expr::ScalarSubquery(subquery), column.ty))
+    }
+
+    /// `ARRAY(SELECT …)`: the rows of the one column in their order, an empty array without rows.
+    pub(super) fn array_subquery(&self, query: &ast::Query, env: &Env<'_>) -> Result<Bound> {
+        let (_, planned) = self.subquery(query, env)?;
+        let [column] = planned.columns.as_slice() else {
+            return Err(syntax("subquery must return only one column"));
+        };
+        let ty = ColumnType { array: true, ..column.ty };
+        let (Some(FunctionKind::Aggregate(collect)), Some(coalesce)) =
+            (functions::find("array_agg").map(|function| &function.kind), calls::scalar("coalesce"))
+        else {
+            return Err(unsupported("ARRAY(subquery)"));
+        };
+        let collected = collect.call(vec![Expr::Column(column.column.clone())]);
+        let name = self.column_name("array");
+        let plan = LogicalPlanBuilder::from(planned.plan)
+            .aggregate(Vec::<Expr>::new(), [collected.alias(&name)])
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)?;
+        let element = plan.schema().field(0).data_type().clone();
+        let DataType::List(item) = &element else { return Err(unsupported("ARRAY(subquery) of this type")) };
+        let empty = ListArray::new_null(Arc::clone(item), 0);
+        let empty = ListArray::new(
+            Arc::clone(item),
+            OffsetBuffer::from_lengths([0]),
+            Arc::clone(empty.values()),
+            None,
+        );
+        let empty = Expr::Literal(ScalarValue::List(Arc::new(empty)), None);
+        let array = coalesce.call(vec![Expr::ScalarSubquery(as_subquery(plan)), empty]);
+        Ok(Bound::new(array, ty))
     }
 
     /// A value and a one-column subquery, both in the type they are compared in.

@@ -13,14 +13,15 @@ use super::*;
 /// A database with one table of many kinds of columns and the sequences of two of them.
 fn facts() -> Facts {
     let database = DatabaseId(5);
-    let column = |id: u32, name: &str, ty: ColumnType, default: Option<&str>, identity| Column {
-        id,
-        name: name.to_owned(),
-        ty,
-        nullable: id != 1 && identity.is_none(),
-        default: default.map(str::to_owned),
-        identity,
-    };
+    let column =
+        |id: u32, name: &str, ty: ColumnType, default: Option<&str>, identity: Option<Identity>| Column {
+            id,
+            name: name.to_owned(),
+            ty,
+            nullable: id != 1 && identity.is_none(),
+            default: default.map(str::to_owned),
+            identity,
+        };
     let table = TableMeta {
         id: TableId(16_500),
         database,
