@@ -70,6 +70,7 @@ struct Described<'a> {
     nullable: bool,
     type_oid: u32,
     typmod: i32,
+    collation: u32,
     identity: Option<(Identity, Option<&'a SequenceMeta>)>,
     updatable: bool,
 }
@@ -122,6 +123,15 @@ impl Measures {
     }
 }
 
+/// The name of a collation that is not the default one.
+const fn collation_name(oid: u32) -> Option<&'static str> {
+    match oid {
+        950 => Some("C"),
+        951 => Some("POSIX"),
+        _ => None,
+    }
+}
+
 /// `data_type`: the standard's name, or that there is none.
 fn data_type(facts: &Facts, ty: Option<&BuiltinType>) -> String {
     match ty {
@@ -140,6 +150,7 @@ fn described(facts: &Facts, column: Described<'_>) -> Row {
         None => (declared, column.typmod),
     };
     let measures = Measures::of(ty.map_or(0, |ty| ty.oid), typmod);
+    let collation = collation_name(column.collation);
     let sequence = column.identity.and_then(|(_, sequence)| sequence);
     let number = |read: fn(&SequenceMeta) -> i64| sequence.map(|sequence| read(sequence).to_string());
     row![
@@ -162,9 +173,9 @@ fn described(facts: &Facts, column: Described<'_>) -> Row {
         Value::Null,
         Value::Null,
         Value::Null,
-        Value::Null,
-        Value::Null,
-        Value::Null,
+        collation.map(|_| Value::name(database)),
+        collation.map(|_| "pg_catalog"),
+        collation,
         domain.map(|_| Value::name(database)),
         domain.map(|domain| domain.namespace),
         domain.map(|domain| domain.name),
@@ -207,6 +218,7 @@ fn of_column(facts: &Facts, table: &TableMeta, column: &Column) -> Row {
             nullable: column.nullable,
             type_oid: column.ty.oid().0,
             typmod: column.ty.typmod,
+            collation: builtin::type_of_oid(column.ty.oid().0).map_or(0, |ty| ty.collation),
             identity: column.identity.map(|identity| (identity, owned())),
             updatable: true,
         },
@@ -230,6 +242,7 @@ fn of_system(facts: &Facts, relation: &'static SystemRelation) -> Vec<Row> {
                     nullable: !column.not_null,
                     type_oid: column.type_oid,
                     typmod: column.typmod,
+                    collation: column.collation,
                     identity: None,
                     updatable: relation.kind == "r",
                 },
