@@ -54,6 +54,19 @@ pub(crate) fn table() -> Arc<TableMeta> {
     })
 }
 
+/// The table with another list of columns (ids ascend with the position), without a key.
+pub(crate) fn table_of(types: &[ColumnType]) -> Arc<TableMeta> {
+    let columns = types.iter().zip(1..).map(|(ty, id)| Column {
+        id,
+        name: format!("c{id}"),
+        ty: *ty,
+        nullable: true,
+        default: None,
+        identity: None,
+    });
+    Arc::new(TableMeta { columns: columns.collect(), primary_key: None, ..(*table()).clone() })
+}
+
 /// One row of the table, as the twin keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {

@@ -289,3 +289,6 @@ async fn fetch(store: &dyn ObjectStore, entry: &ObjectEntry) -> Result<ObjectByt
     }
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use arrow::array::{
+    Float32Builder, Float64Array, Int32Array, ListBuilder, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field};
+use futures::executor::block_on;
+use object_store::memory::InMemory;
+use proto::{ColumnType, DistanceMetric, Epoch, TypeKind};
+
+use super::*;
+use crate::fixture::{table, table_of};
+use crate::flush::{store_objects, write_segment};
+use crate::growing::GrowingRows;
+use crate::search::top_k;
+use crate::view::ScanColumn;
+
+fn seal(rows: &GrowingRows, table: Arc<TableMeta>) -> SegmentState {
+    let store = InMemory::new();
+    let (files, objects) = write_segment(rows, &DeleteSet::new(), Epoch(1), 1).unwrap();
+    block_on(store_objects(&store, &objects)).unwrap();
+    block_on(SealedSegment::open_state(&store, table, files)).unwrap()
+}
+
+#[test]
+fn a_segment_without_rows_is_a_segment() {
+    let state = seal(&GrowingRows::new(SegmentId(1), table()), table());
+    let view = state.at(Timestamp(5));
+    let columns: Vec<ScanColumn> = (0..6).map(ScanColumn::Column).collect();
+    assert_eq!((view.rows(), view.visible_count()), (0, 0));
+    assert_eq!(view.read_range(&columns, 0, 0).unwrap().num_rows(), 0);
+    assert_eq!(view.read_rows(&columns, &[]).unwrap().num_columns(), 6);
+    assert!(top_k(&view, 3, DistanceMetric::L2, &[0.0; 5], 3, view.visible()).unwrap().is_empty());
+    let mut found = [None];
+    view.find_keys(&[crate::fixture::key(1)], &[7], &mut found).unwrap();
+    assert_eq!(found, [None]);
+}
+
+#[test]
+fn columns_added_later_are_null_and_dropped_ones_are_not_read() {
+    let old = table_of(&[ColumnType::INT4, ColumnType::TEXT]);
+    let mut rows = GrowingRows::new(SegmentId(1), Arc::clone(&old));
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int32Array::from(vec![1, 2])), Arc::new(StringArray::from(vec![Some("x"), None]))];
+    rows.append(&RecordBatch::try_new(old.arrow_schema(), columns).unwrap(), Timestamp(1), RowId(1)).unwrap();
+    let mut new =
+        (*table_of(&[ColumnType::INT4, ColumnType::TEXT, ColumnType::FLOAT8, ColumnType::vector(2)])).clone();
+    new.columns.remove(0);
+    let state = seal(&rows, Arc::new(new));
+    let view = state.at(Timestamp(1));
+    let all: Vec<ScanColumn> = (0..3).map(ScanColumn::Column).collect();
+    for batch in [view.read_range(&all, 0, 2).unwrap(), view.read_rows(&all, &[0, 1]).unwrap()] {
+        assert_eq!(batch.column(0).as_ref(), &StringArray::from(vec![Some("x"), None]));
+        assert_eq!(batch.column(1).as_ref(), &Float64Array::from(vec![None, None]));
+        assert_eq!(batch.column(2).null_count(), 2);
+    }
+    let hits = top_k(&view, 2, DistanceMetric::L2, &[0.0; 2], 5, view.visible()).unwrap();
+    assert_eq!(
+        hits.iter().map(|hit| (hit.ordinal, hit.distance)).collect::<Vec<_>>(),
+        [(0, None), (1, None)]
+    );
+    assert_eq!(
+        view.column_bounds(0),
+        Some((ScalarBound::Text("x".to_owned()), ScalarBound::Text("x".to_owned())))
+    );
+}
+
+#[test]
+fn every_storable_type_survives_sealing() {
+    let kinds = TypeKind::ALL.iter().map(|kind| ColumnType::from(*kind)).filter(|ty| ty.is_storable());
+    let table = table_of(&kinds.collect::<Vec<_>>());
+    let mut rows = GrowingRows::new(SegmentId(1), Arc::clone(&table));
+    let columns = table.columns.iter().map(|column| match column.ty.data_type() {
+        DataType::List(_) => {
+            let item = Field::new("item", DataType::Float32, false);
+            let mut lists = ListBuilder::new(Float32Builder::new()).with_field(item);
+            lists.append_value([Some(1.0), Some(-2.5)]);
+            lists.append_null();
+            lists.append_value([Some(3.0)]);
+            Arc::new(lists.finish()) as ArrayRef
+        }
+        DataType::Timestamp(_, zone) => {
+            let micros = TimestampMicrosecondArray::from(vec![Some(1_709_168_523_456_789), None, Some(-1)]);
+            Arc::new(micros.with_timezone_opt(zone))
+        }
+        other => {
+            let text = match other {
+                DataType::Boolean => [Some("true"), None, Some("false")],
+                DataType::Date32 => [Some("2024-02-29"), None, Some("0001-01-01")],
+                _ => [Some("12"), None, Some("-7")],
+            };
+            arrow::compute::cast(&StringArray::from(text.to_vec()), &other).unwrap()
+        }
+    });
+    let batch = RecordBatch::try_new(table.arrow_schema(), columns.collect()).unwrap();
+    rows.append(&batch, Timestamp(1), RowId(1)).unwrap();
+    let state = seal(&rows, Arc::clone(&table));
+    let view = state.at(Timestamp(1));
+    let all: Vec<ScanColumn> = (0..table.columns.len()).map(ScanColumn::Column).collect();
+    assert_eq!(view.read_range(&all, 0, 3).unwrap(), batch);
+    assert!(batch.columns().iter().all(|column| column.null_count() == 1), "a NULL of every type");
+    assert!(top_k(&view, table.columns.len() - 1, DistanceMetric::L2, &[0.0; 2], 5, view.visible()).is_err());
+}
