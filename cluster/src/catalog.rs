@@ -21,8 +21,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use proto::catalog::{
-    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, decode_database, decode_sequence, decode_table,
-    encode_database, encode_sequence, encode_table,
+    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, decode_database, decode_sequence,
+    decode_table, encode_database, encode_sequence, encode_table,
 };
 use proto::{ChannelId, DatabaseId, Oid, SegmentId, TableId, TxnId};
 
@@ -139,11 +139,7 @@ impl Catalog {
     pub(crate) fn publish(&self, changed: Changed) {
         let Changed { snapshot } = changed;
         self.current.rcu(|current| {
-            if current.revision < snapshot.revision {
-                Arc::clone(&snapshot)
-            } else {
-                Arc::clone(current)
-            }
+            if current.revision < snapshot.revision { Arc::clone(&snapshot) } else { Arc::clone(current) }
         });
     }
 
@@ -224,7 +220,9 @@ fn check(base: &CatalogSnapshot, changes: &[CatalogChange], planned_at: u64) -> 
         match change {
             CatalogChange::PutTable(table) => {
                 match view.tables.get(&table.id) {
-                    None if !view.databases.contains_key(&table.database) => return Err(Error::SchemaChanged),
+                    None if !view.databases.contains_key(&table.database) => {
+                        return Err(Error::SchemaChanged);
+                    }
                     Some(known) if moved && known.schema_version + 1 != table.schema_version => {
                         return Err(Error::SchemaChanged);
                     }
@@ -260,7 +258,8 @@ fn check(base: &CatalogSnapshot, changes: &[CatalogChange], planned_at: u64) -> 
             CatalogChange::DropDatabase(id) if !view.databases.contains_key(id) => {
                 return Err(Error::UndefinedObject { what: format!("database with OID {id}") });
             }
-            CatalogChange::DropTable(_) | CatalogChange::DropSequence(_) | CatalogChange::DropDatabase(_) => {}
+            CatalogChange::DropTable(_) | CatalogChange::DropSequence(_) | CatalogChange::DropDatabase(_) => {
+            }
         }
         change.apply(&mut view);
     }

@@ -18,7 +18,9 @@ use proto::record::{LogRecord, RecordBody, encode_record};
 use proto::time::Dice;
 use proto::{ChannelId, Epoch, Offset, RowId, SequenceId, TableId, Timestamp, TxnId};
 
-use crate::catalog::{Catalog, checkpoint_key, decision_key, decision_prefix, epoch_key, number, read_number};
+use crate::catalog::{
+    Catalog, checkpoint_key, decision_key, decision_prefix, epoch_key, number, read_number,
+};
 use crate::error::{Error, Result};
 use crate::flusher;
 use crate::follower::ChannelState;
@@ -92,7 +94,9 @@ pub(crate) async fn take_over(parts: &Parts, channel: ChannelId) -> Result<Taken
     let stored = parts.meta.get(&checkpoint_key(channel)).await?;
     let checkpoint = match stored {
         Some(entry) => Checkpoint::decode(entry.value).map_err(|error| Error::corrupted(entry.key, error))?,
-        None => Checkpoint { incarnation: bounds.incarnation, offset: bounds.first.0, ..Checkpoint::default() },
+        None => {
+            Checkpoint { incarnation: bounds.incarnation, offset: bounds.first.0, ..Checkpoint::default() }
+        }
     };
     compare(channel, &bounds, &checkpoint)?;
     let epoch = take_epoch(parts, channel, &bounds, &checkpoint).await?;

@@ -129,7 +129,9 @@ impl Classify for Error {
             Self::NotWritten { source, .. } | Self::Io { source, .. } => io_kind(source),
             Self::DataDirectoryInUse { .. } => ErrorKind::ObjectInUse,
             Self::Corrupted { .. } => ErrorKind::DataCorrupted,
-            Self::Fenced { .. } | Self::LeaseLost(_) | Self::Unavailable { .. } => ErrorKind::CannotConnectNow,
+            Self::Fenced { .. } | Self::LeaseLost(_) | Self::Unavailable { .. } => {
+                ErrorKind::CannotConnectNow
+            }
             Self::Stopped => ErrorKind::AdminShutdown,
             Self::Segments(error) => error.kind(),
             Self::Sql(error) => error.kind(),

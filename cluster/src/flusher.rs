@@ -40,6 +40,9 @@ mod files;
 
 pub(crate) use files::load_tables;
 
+/// A flush that failed (a full disk) is not tried again before this many bytes were appended.
+const RETRY_BYTES: u64 = 16 << 20;
+
 #[derive(Debug, Default)]
 struct Signals {
     /// Something to do may have come up.
@@ -47,6 +50,8 @@ struct Signals {
     /// Bytes appended since the last checkpoint.
     log_bytes: AtomicU64,
     incarnation: AtomicU64,
+    /// After a failure: the next attempt waits until this many bytes were appended.
+    retry_at: AtomicU64,
 }
 
 /// The way to a flusher.
@@ -66,7 +71,8 @@ impl Handle {
     /// The owner has appended; `frozen` says that a segment waits.
     pub(crate) fn appended(&self, bytes: u64, frozen: bool) {
         let behind = self.signals.log_bytes.fetch_add(bytes, Ordering::SeqCst) + bytes;
-        if frozen || behind > self.limit {
+        let rested = behind >= self.signals.retry_at.load(Ordering::SeqCst);
+        if rested && (frozen || behind > self.limit) {
             self.look();
         }
     }
@@ -118,8 +124,13 @@ impl Flusher {
             }
             let full = !waiting.is_empty() || self.signals.log_bytes.load(Ordering::SeqCst) > self.limit;
             let outcome = if full { self.checkpoint(&owner).await } else { self.flush_frozen(&owner).await };
+            let retry_at = match &outcome {
+                Ok(()) => 0,
+                Err(_) => self.signals.log_bytes.load(Ordering::SeqCst) + RETRY_BYTES,
+            };
+            self.signals.retry_at.store(retry_at, Ordering::SeqCst);
             if let Err(error) = &outcome {
-                // Tried again when the next segment freezes or somebody asks.
+                // Tried again after some more appends, or when somebody asks.
                 tracing::warn!(channel = %self.channel, %error, "a flush failed");
             }
             let failure = outcome.err().map(|error| error.to_string());
@@ -136,7 +147,9 @@ impl Flusher {
     /// Steps 1 to 5 of the header for every frozen segment, then the checkpoint.
     async fn flush_frozen(&self, owner: &OwnerHandle) -> Result<()> {
         let mut any = false;
-        while let Some((table, segment)) = next_of(&owner.published.state(), |segment| segment.stage == Stage::Frozen) {
+        while let Some((table, segment)) =
+            next_of(&owner.published.state(), |segment| segment.stage == Stage::Frozen)
+        {
             self.store(owner, table, segment).await?;
             any = true;
         }
@@ -172,7 +185,8 @@ impl Flusher {
         let open = state.open.values().map(|open| open.first).min();
         let covered = open.map_or(state.next, |open| open.min(state.next)).min(durable);
         let others = rows.segments.iter().filter(|other| other.state.form.id() != segment);
-        let unsaved = others.filter(|other| other.stage == Stage::Stored).filter_map(|other| other.first_unsaved);
+        let unsaved =
+            others.filter(|other| other.stage == Stage::Stored).filter_map(|other| other.first_unsaved);
         let job = files::Job {
             parts: &self.parts,
             written: &self.written,
@@ -233,7 +247,9 @@ fn next_unseen(
     wanted: impl Fn(&Segment) -> bool,
     seen: &[(TableId, SegmentId)],
 ) -> Option<(TableId, SegmentId)> {
-    let of_table = state.tables.iter().flat_map(|(id, table)| table.segments.iter().map(move |found| (*id, found)));
-    let mut wanted = of_table.filter(|(_, found)| wanted(found)).map(|(id, found)| (id, found.state.form.id()));
+    let of_table =
+        state.tables.iter().flat_map(|(id, table)| table.segments.iter().map(move |found| (*id, found)));
+    let mut wanted =
+        of_table.filter(|(_, found)| wanted(found)).map(|(id, found)| (id, found.state.form.id()));
     wanted.find(|candidate| !seen.contains(candidate))
 }

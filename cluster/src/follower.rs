@@ -56,7 +56,11 @@ impl Published {
     }
 
     /// A table at a read point, once everything up to its guarantee is applied.
-    pub(crate) async fn snapshot(&self, table: &Arc<TableMeta>, point: ReadPoint) -> Result<Arc<TableSnapshot>> {
+    pub(crate) async fn snapshot(
+        &self,
+        table: &Arc<TableMeta>,
+        point: ReadPoint,
+    ) -> Result<Arc<TableSnapshot>> {
         if *self.applied.borrow() < point.guarantee_ts {
             let mut applied = self.applied.subscribe();
             applied.wait_for(|applied| *applied >= point.guarantee_ts).await.map_err(|_| Error::Stopped)?;

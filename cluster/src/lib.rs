@@ -18,10 +18,10 @@ pub mod meta;
 pub mod node;
 pub mod oracle;
 mod owner;
-#[cfg(any(test, feature = "suites"))]
-pub mod testing;
 pub mod settings;
 pub mod tasks;
+#[cfg(any(test, feature = "suites"))]
+pub mod testing;
 
 pub use catalog::DEFAULT_DATABASE;
 pub use error::{Error, Result};

@@ -52,19 +52,36 @@ pub struct Listing {
 /// What must hold for a commit to happen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Guard {
-    Absent { key: String },
-    Equals { key: String, value: Bytes },
+    Absent {
+        key: String,
+    },
+    Equals {
+        key: String,
+        value: Bytes,
+    },
     /// The key's value was written by exactly this revision.
-    WrittenAt { key: String, revision: Revision },
+    WrittenAt {
+        key: String,
+        revision: Revision,
+    },
 }
 
 /// One write of a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    Put { key: String, value: Bytes },
+    Put {
+        key: String,
+        value: Bytes,
+    },
     /// The key lives no longer than the lease.
-    PutLeased { key: String, value: Bytes, lease: LeaseId },
-    Delete { key: String },
+    PutLeased {
+        key: String,
+        value: Bytes,
+        lease: LeaseId,
+    },
+    Delete {
+        key: String,
+    },
 }
 
 impl Write {

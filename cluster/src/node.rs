@@ -111,7 +111,8 @@ impl Node {
     async fn match_channels(&self) -> Result<()> {
         let _changing = self.changing.lock().await;
         let catalog = self.catalog();
-        let wanted: Vec<ChannelId> = catalog.databases.values().map(|database| database.home_channel).collect();
+        let wanted: Vec<ChannelId> =
+            catalog.databases.values().map(|database| database.home_channel).collect();
         let gone: Vec<Arc<Runtime>> = {
             let mut channels = self.channels.write();
             let gone = channels.keys().filter(|id| !wanted.contains(id)).copied().collect::<Vec<_>>();
@@ -147,14 +148,16 @@ impl Node {
     fn runtime(&self, database: DatabaseId) -> Result<Arc<Runtime>> {
         let catalog = self.parts.catalog.snapshot();
         let known = catalog.databases.get(&database);
-        let known = known.ok_or_else(|| Error::UndefinedObject { what: format!("database with OID {database}") })?;
+        let known =
+            known.ok_or_else(|| Error::UndefinedObject { what: format!("database with OID {database}") })?;
         self.channels.read().get(&known.home_channel).cloned().ok_or(Error::Stopped)
     }
 
     fn sequence_runtime(&self, sequence: SequenceId) -> Result<Arc<Runtime>> {
         let catalog = self.parts.catalog.snapshot();
         let known = catalog.sequences.get(&sequence);
-        let known = known.ok_or_else(|| Error::UndefinedObject { what: format!("sequence with OID {sequence}") })?;
+        let known =
+            known.ok_or_else(|| Error::UndefinedObject { what: format!("sequence with OID {sequence}") })?;
         self.runtime(known.database)
     }
 
@@ -196,18 +199,15 @@ impl Node {
             return Ok(CommitOutcome { ts: state.last_ts, catalog_revision: self.catalog().revision });
         }
         self.check_channels(&request)?;
-        let changes_databases = request.catalog.iter().any(|change| {
-            matches!(change, CatalogChange::PutDatabase(_) | CatalogChange::DropDatabase(_))
-        });
-        let (database, txn) = (request.database, request.txn);
-        let outcome = async {
-            self.move_to_payloads(&runtime, &mut request).await?;
-            runtime.owner.ask(|reply| OwnerMessage::Commit { request: Box::new(request), reply }).await
-        }
-        .await;
-        if outcome.is_err() {
-            self.abort(database, txn).await;
-        }
+        let changes_databases = request
+            .catalog
+            .iter()
+            .any(|change| matches!(change, CatalogChange::PutDatabase(_) | CatalogChange::DropDatabase(_)));
+        let mut unfinished = payload::Unfinished::new(&runtime, request.txn);
+        self.move_to_payloads(&runtime, &mut request).await?;
+        let asked = runtime.owner.ask(|reply| OwnerMessage::Commit { request: Box::new(request), reply });
+        let outcome = asked.await;
+        unfinished.done(outcome.is_ok());
         if changes_databases && outcome.is_ok() {
             self.match_channels().await?;
         }

@@ -69,17 +69,44 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
 /// What an owner is asked.
 #[derive(Debug)]
 pub(crate) enum OwnerMessage {
-    Commit { request: Box<CommitRequest>, reply: Reply<CommitOutcome> },
-    Payload { txn: TxnId, part: u32, changes: Vec<TableChange>, encoded: Bytes, epoch: Epoch, reply: Reply<()> },
-    Abort { txn: TxnId },
-    NextValues { sequence: SequenceId, count: usize, reply: Reply<Vec<i64>> },
-    SetSequence { sequence: SequenceId, next: i64, reply: Reply<()> },
+    Commit {
+        request: Box<CommitRequest>,
+        reply: Reply<CommitOutcome>,
+    },
+    Payload {
+        txn: TxnId,
+        part: u32,
+        changes: Vec<TableChange>,
+        encoded: Bytes,
+        epoch: Epoch,
+        reply: Reply<()>,
+    },
+    Abort {
+        txn: TxnId,
+    },
+    NextValues {
+        sequence: SequenceId,
+        count: usize,
+        reply: Reply<Vec<i64>>,
+    },
+    SetSequence {
+        sequence: SequenceId,
+        next: i64,
+        reply: Reply<()>,
+    },
     /// Ends all growing segments that have rows.
-    Seal { reply: Reply<()> },
+    Seal {
+        reply: Reply<()>,
+    },
     /// A segment is in files now.
-    Stored { stored: Stored, reply: Reply<()> },
+    Stored {
+        stored: Stored,
+        reply: Reply<()>,
+    },
     /// Tables were dropped: forget what the catalog no longer has.
-    Forget { reply: Reply<()> },
+    Forget {
+        reply: Reply<()>,
+    },
 }
 
 /// A segment's rows or deletes that were written to files.
@@ -167,13 +194,21 @@ impl Owner {
         loop {
             let received = tokio::select! {
                 biased;
-                () = stop.requested() => return,
+                () = stop.requested() => return self.turn_away(),
                 received = self.inbox.recv_many(&mut messages, self.parts.settings.turn) => received,
             };
             if received == 0 {
                 return;
             }
             self.turn(std::mem::take(&mut messages)).await;
+        }
+    }
+
+    /// Answers what was not begun: nothing of it has happened.
+    fn turn_away(mut self) {
+        self.inbox.close();
+        while let Ok(message) = self.inbox.try_recv() {
+            self.refuse(message, "the server is shutting down");
         }
     }
 

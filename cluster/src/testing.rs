@@ -97,7 +97,8 @@ impl Bench {
                 (None, Some(directory)) => {
                     let door = Arc::new(SystemDoor);
                     let path = directory.join("meta.redb");
-                    let meta = RedbMeta::open(Arc::clone(&door) as _, path, Arc::clone(&self.clock) as _).await?;
+                    let meta =
+                        RedbMeta::open(Arc::clone(&door) as _, path, Arc::clone(&self.clock) as _).await?;
                     let log = FileLog::new(Arc::clone(&door) as _, directory.join("log"));
                     (Arc::new(meta), log, Arc::new(LocalStore::open(door, directory.join("store"))?))
                 }
@@ -314,7 +315,8 @@ impl Tested {
         let mut change = TableChange::new(meta.id, meta.schema_version);
         let places = self.places(meta, self.node.barrier(self.database).await?).await?;
         for id in ids {
-            let (target, _) = places.get(id).ok_or_else(|| Error::Internal(format!("row {id} is not there")))?;
+            let (target, _) =
+                places.get(id).ok_or_else(|| Error::Internal(format!("row {id} is not there")))?;
             let rows = [row(*id, "")];
             let keys = encode_keys(&batch(meta, &rows), &[0])?;
             change.deletes.push(RowDelete { target: *target, key: Bytes::copy_from_slice(&keys[0]) });
@@ -345,14 +347,19 @@ impl Tested {
     ///
     /// # Errors
     /// When reading fails.
-    pub async fn places(&self, meta: &Arc<TableMeta>, point: ReadPoint) -> Result<BTreeMap<i64, (RowRef, String)>> {
+    pub async fn places(
+        &self,
+        meta: &Arc<TableMeta>,
+        point: ReadPoint,
+    ) -> Result<BTreeMap<i64, (RowRef, String)>> {
         let snapshot = self.node.snapshot(meta.id, point).await?;
         snapshot.load(&[0, 1]).await?;
         let columns = [ScanColumn::Column(0), ScanColumn::Column(1), ScanColumn::Row];
         let mut found = BTreeMap::new();
         for view in &snapshot.segments {
             let rows = view.read_range(&columns, 0, view.rows())?;
-            let (ids, names) = (rows.column(0).as_primitive::<Int64Type>(), rows.column(1).as_string::<i32>());
+            let (ids, names) =
+                (rows.column(0).as_primitive::<Int64Type>(), rows.column(1).as_string::<i32>());
             let row_ids = rows.column(2).as_primitive::<arrow::datatypes::UInt64Type>();
             for ordinal in view.visible().set_indices() {
                 let target = place(view.id(), ordinal, RowId(row_ids.value(ordinal)));

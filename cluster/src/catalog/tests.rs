@@ -59,7 +59,8 @@ async fn changes_are_shown_when_published_and_survive() {
     let meta = store();
     let catalog = Catalog::open(Arc::clone(&meta)).await.expect("an empty store");
     let before = catalog.snapshot();
-    let changed = catalog.change(&[table(16_500, "t", 1)], before.revision, vec![], vec![]).await.expect("a change");
+    let changed =
+        catalog.change(&[table(16_500, "t", 1)], before.revision, vec![], vec![]).await.expect("a change");
     assert_eq!(*catalog.snapshot(), *before);
     catalog.publish(changed);
     assert_eq!(catalog.snapshot().revision, before.revision + 1);
@@ -112,7 +113,8 @@ async fn numbers_are_given_out_once() {
     let catalog = Catalog::open(Arc::clone(&meta)).await.expect("an empty store");
     assert_eq!(catalog.allocate_oids(3).await.expect("oids"), Oid(FIRST_USER_OID));
     let other = Catalog::open(meta).await.expect("the same store");
-    let all = (0..20).map(|round| if round % 2 == 0 { &catalog } else { &other }).map(|from| from.allocate_oids(2));
+    let all =
+        (0..20).map(|round| if round % 2 == 0 { &catalog } else { &other }).map(|from| from.allocate_oids(2));
     let mut given = futures::future::try_join_all(all).await.expect("oids");
     given.sort_unstable();
     given.dedup();

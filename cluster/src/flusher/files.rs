@@ -55,7 +55,9 @@ impl Job<'_> {
                 let (files, form) = self.write_rows(&segment.state, n).await?;
                 (files, Some(form))
             }
-            SegmentForm::Sealed(sealed) => (self.write_deletes(&segment.state, sealed.id(), &before, n).await?, None),
+            SegmentForm::Sealed(sealed) => {
+                (self.write_deletes(&segment.state, sealed.id(), &before, n).await?, None)
+            }
         };
         let id = ManifestId { epoch: self.epoch, n };
         let manifest = before.next(id, Arc::clone(self.table), self.through, vec![files], Vec::new());
@@ -69,7 +71,8 @@ impl Job<'_> {
     /// The table's files at the pointer.
     async fn files(&self, pointer: Option<ManifestId>) -> Result<TableFiles> {
         let Some(pointer) = pointer else { return Ok(TableFiles::empty(Arc::clone(self.table))) };
-        let known = self.written.tables.lock().get(&self.table.id).filter(|files| files.id == pointer).cloned();
+        let known =
+            self.written.tables.lock().get(&self.table.id).filter(|files| files.id == pointer).cloned();
         match known {
             Some(files) => Ok(files),
             None => read_files(self.parts, self.table, pointer).await,
@@ -87,7 +90,8 @@ impl Job<'_> {
             Ok(files)
         })
         .await??;
-        let sealed = SealedSegment::open(self.parts.store.as_ref(), Arc::clone(self.table), files.clone()).await?;
+        let sealed =
+            SealedSegment::open(self.parts.store.as_ref(), Arc::clone(self.table), files.clone()).await?;
         Ok((files, SegmentForm::Sealed(sealed)))
     }
 
@@ -101,8 +105,7 @@ impl Job<'_> {
         let mut files = before.segments.get(&segment).cloned().ok_or_else(|| {
             Error::corrupted(manifest_key(self.table.id), format!("segment {segment} is not in it"))
         })?;
-        let object =
-            write_deletes(self.table, segment, state.form.rows(), &state.deletes, self.epoch, n);
+        let object = write_deletes(self.table, segment, state.form.rows(), &state.deletes, self.epoch, n);
         files.objects.retain(|known| known.kind != ObjectKind::Deletes);
         files.objects.push(object.entry.clone());
         self.put(vec![object]).await?;
@@ -160,7 +163,8 @@ pub(crate) async fn load_tables(
     catalog: &CatalogSnapshot,
     state: &mut ChannelState,
 ) -> Result<()> {
-    let tables: Vec<&Arc<TableMeta>> = catalog.tables.values().filter(|table| table.channel == channel).collect();
+    let tables: Vec<&Arc<TableMeta>> =
+        catalog.tables.values().filter(|table| table.channel == channel).collect();
     let loaded = futures::future::try_join_all(tables.iter().map(|table| load_table(parts, table))).await?;
     for (table, segments) in tables.into_iter().zip(loaded) {
         let rows = state.table_mut(table.id);
@@ -179,7 +183,10 @@ async fn load_table(parts: &Parts, table: &Arc<TableMeta>) -> Result<Vec<(Segmen
     for files in files.segments.into_values() {
         let max_row = files.max_row;
         let state = SealedSegment::open_state(parts.store.as_ref(), Arc::clone(table), files).await?;
-        segments.push((Segment { state, stage: Stage::Stored, first_row: Offset(0), first_unsaved: None }, max_row));
+        segments.push((
+            Segment { state, stage: Stage::Stored, first_row: Offset(0), first_unsaved: None },
+            max_row,
+        ));
     }
     Ok(segments)
 }

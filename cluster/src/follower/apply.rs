@@ -94,7 +94,12 @@ struct Commit<'a> {
 
 impl Commit<'_> {
     /// Truncates first, then deletes, then inserts, whatever part they came in.
-    fn apply(&self, state: &mut ChannelState, placements: &[Placement], catalog: &CatalogSnapshot) -> Result<()> {
+    fn apply(
+        &self,
+        state: &mut ChannelState,
+        placements: &[Placement],
+        catalog: &CatalogSnapshot,
+    ) -> Result<()> {
         let changes = || self.all.iter().flat_map(|part| part.iter());
         let known = |change: &&TableChange| catalog.tables.contains_key(&change.table);
         for change in changes().filter(known).filter(|change| change.truncate) {
@@ -112,9 +117,7 @@ impl Commit<'_> {
                 let batches = of_table.flat_map(|change| &change.inserts);
                 let table = state.table_mut(placement.table);
                 table.next_row = table.next_row.max(RowId(placement.first_row.0 + placement.rows));
-                let empty = || {
-                    SegmentForm::Growing(GrowingRows::new(placement.segment, Arc::clone(meta)))
-                };
+                let empty = || SegmentForm::Growing(GrowingRows::new(placement.segment, Arc::clone(meta)));
                 self.insert(table, placement, batches, empty)?;
             }
         }

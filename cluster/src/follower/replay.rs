@@ -78,8 +78,9 @@ fn apply_all(
     settings: &Settings,
 ) -> Result<(ChannelState, EpochFilter)> {
     for entry in entries {
-        let damaged =
-            |error| Error::corrupted(format!("log channel {}, offset {}", filter.channel, entry.offset), error);
+        let damaged = |error| {
+            Error::corrupted(format!("log channel {}, offset {}", filter.channel, entry.offset), error)
+        };
         let record = decode_record(entry.record).map_err(damaged)?;
         if filter.admits(&record)? {
             state.apply(entry.offset, &record, catalog, settings)?;

@@ -86,7 +86,11 @@ impl TableState {
 
     /// The segment that the next rows go to; None when a new one must be begun.
     pub(crate) fn target(&self, settings: &Settings) -> Option<SegmentId> {
-        let target = if settings.has(PlantedBug::InsertIntoSealedSegment) { self.segments.last() } else { self.growing() };
+        let target = if settings.has(PlantedBug::InsertIntoSealedSegment) {
+            self.segments.last()
+        } else {
+            self.growing()
+        };
         target.map(|segment| segment.state.form.id())
     }
 
@@ -153,8 +157,14 @@ impl ChannelState {
     pub(crate) fn needed_from(&self, ignore_rows: bool) -> Offset {
         let segments = self.tables.values().flat_map(|table| &table.segments);
         let rows = segments.clone().filter(|segment| segment.stage != Stage::Stored && !ignore_rows);
-        let deletes = segments.filter_map(|segment| segment.first_unsaved.filter(|_| segment.stage == Stage::Stored));
+        let deletes =
+            segments.filter_map(|segment| segment.first_unsaved.filter(|_| segment.stage == Stage::Stored));
         let open = self.open.values().map(|open| open.first);
-        rows.map(|segment| segment.first_row).chain(deletes).chain(open).min().unwrap_or(self.next).min(self.next)
+        rows.map(|segment| segment.first_row)
+            .chain(deletes)
+            .chain(open)
+            .min()
+            .unwrap_or(self.next)
+            .min(self.next)
     }
 }

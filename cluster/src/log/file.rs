@@ -131,7 +131,9 @@ impl FileLog {
         let sender = sender.ok_or_else(|| not_open(channel))?;
         let (reply, answer) = oneshot::channel();
         sender.send(command(reply)).await.map_err(|_| not_open(channel))?;
-        answer.await.map_err(|_| Error::Unknown { reason: format!("the writer of channel {channel} ended") })?
+        answer
+            .await
+            .map_err(|_| Error::Unknown { reason: format!("the writer of channel {channel} ended") })?
     }
 
     fn start(&self, channel: ChannelId, recovered: recovery::Recovered) -> Result<LogBounds> {
@@ -273,7 +275,8 @@ impl<'a> Reading<'a> {
         if self.position == 0 {
             let mut header = vec![0; FILE_HEADER.min(file.len()? as usize)];
             file.read_at(&mut header, 0)?;
-            let header = FileHeader::decode(&header).map_err(|reason| Error::corrupted(path.display(), reason))?;
+            let header =
+                FileHeader::decode(&header).map_err(|reason| Error::corrupted(path.display(), reason))?;
             if header.first != self.next || header.incarnation != self.view.bounds.incarnation {
                 let reason = format!("it starts at offset {}, not {}", header.first, self.next);
                 return Err(Error::corrupted(path.display(), reason));
@@ -318,10 +321,12 @@ impl<'a> Reading<'a> {
                 return Ok(());
             }
             let damaged = || {
-                let reason = format!("the frame at byte {} (offset {}) does not check", self.position, self.next);
+                let reason =
+                    format!("the frame at byte {} (offset {}) does not check", self.position, self.next);
                 Error::corrupted(self.path().display(), reason)
             };
-            let frame = header.filter(|frame| frame.first == self.next && frame.checks(rest)).ok_or_else(damaged)?;
+            let frame =
+                header.filter(|frame| frame.first == self.next && frame.checks(rest)).ok_or_else(damaged)?;
             let body = chunk.slice(at + FRAME_HEADER..at + FRAME_HEADER + frame.body_len());
             let records = frame.split(body).ok_or_else(damaged)?;
             for (offset, record) in (frame.first.0..).map(Offset).zip(records) {

@@ -126,7 +126,8 @@ impl FrameHeader {
 
     /// The records of a checked body.
     pub(super) fn split(&self, mut body: Bytes) -> Option<Vec<Bytes>> {
-        let mut lengths = body.split_to((self.records as usize).checked_mul(4).filter(|len| *len <= body.len())?);
+        let mut lengths =
+            body.split_to((self.records as usize).checked_mul(4).filter(|len| *len <= body.len())?);
         let mut records = Vec::with_capacity(self.records as usize);
         while lengths.has_remaining() {
             let length = lengths.get_u32_le() as usize;
@@ -148,7 +149,12 @@ pub(super) struct FrameHead {
 }
 
 /// Lays out a frame without copying its records. None when the body is too large.
-pub(super) fn frame_head(first: Offset, epoch: Epoch, durable: Offset, records: &[Bytes]) -> Option<FrameHead> {
+pub(super) fn frame_head(
+    first: Offset,
+    epoch: Epoch,
+    durable: Offset,
+    records: &[Bytes],
+) -> Option<FrameHead> {
     let body = records.iter().map(|record| record.len() + 4).sum::<usize>();
     if body > MAX_BODY {
         return None;
@@ -165,7 +171,8 @@ pub(super) fn frame_head(first: Offset, epoch: Epoch, durable: Offset, records: 
     for record in records {
         bytes.extend_from_slice(&(record.len() as u32).to_le_bytes());
     }
-    let crc = records.iter().fold(crc32c::crc32c(&bytes[8..]), |crc, record| crc32c::crc32c_append(crc, record));
+    let crc =
+        records.iter().fold(crc32c::crc32c(&bytes[8..]), |crc, record| crc32c::crc32c_append(crc, record));
     bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     let frame_len = (FRAME_HEADER + body).next_multiple_of(8);
     Some(FrameHead { bytes, padding: frame_len - FRAME_HEADER - body, frame_len })

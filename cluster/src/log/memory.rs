@@ -111,7 +111,8 @@ impl LogBroker for MemoryLog {
             let mut read = Vec::new();
             let (mut next, mut bytes) = (from.0, 0);
             while next < end.0 && bytes <= max_bytes {
-                let (start, records) = state.appends.range(..=next).next_back().map_or((next, 1), |(s, r)| (*s, *r));
+                let (start, records) =
+                    state.appends.range(..=next).next_back().map_or((next, 1), |(s, r)| (*s, *r));
                 let stop = (start + records).min(end.0);
                 for entry in &state.entries[(next - first.0) as usize..(stop - first.0) as usize] {
                     bytes += entry.record.len();
@@ -143,7 +144,8 @@ impl LogBroker for MemoryLog {
         self.with(channel, |state| {
             let LogBounds { first, end, .. } = state.bounds;
             // Whole appends go, as whole files do elsewhere.
-            let containing = state.appends.range(..=before.0).next_back().map_or(first.0, |(start, _)| *start);
+            let containing =
+                state.appends.range(..=before.0).next_back().map_or(first.0, |(start, _)| *start);
             let start = if before >= end { end.0 } else { containing.max(first.0) };
             state.entries.drain(..(start - first.0) as usize);
             state.appends = state.appends.split_off(&start);

@@ -48,7 +48,12 @@ async fn append(log: &Arc<dyn LogBroker>, epoch: u64, records: &[&str]) -> Resul
     append_as(log, epoch, records, Durability::Synced).await
 }
 
-async fn append_as(log: &Arc<dyn LogBroker>, epoch: u64, records: &[&str], durability: Durability) -> Result<Offset> {
+async fn append_as(
+    log: &Arc<dyn LogBroker>,
+    epoch: u64,
+    records: &[&str],
+    durability: Durability,
+) -> Result<Offset> {
     let records = records.iter().map(|record| Bytes::copy_from_slice(record.as_bytes())).collect();
     log.append(CHANNEL, Epoch(epoch), records, durability).await
 }
@@ -57,7 +62,9 @@ async fn read(log: &Arc<dyn LogBroker>, from: u64, max_bytes: usize) -> Result<V
     let entries = log.read(CHANNEL, Offset(from), max_bytes).await?;
     Ok(entries
         .into_iter()
-        .map(|entry| (entry.offset.0, String::from_utf8(entry.record.into()).expect("the suite's records are text")))
+        .map(|entry| {
+            (entry.offset.0, String::from_utf8(entry.record.into()).expect("the suite's records are text"))
+        })
         .collect())
 }
 
@@ -132,7 +139,8 @@ async fn old_epochs_are_refused(bench: &impl Bench) -> Result<()> {
     let log = opened(bench).await?;
     assert_eq!(log.bounds(CHANNEL).await?.epoch, Epoch(6));
     assert!(matches!(append(&log, 5, &["x"]).await, Err(Error::Fenced { .. })));
-    let epochs: Vec<u64> = log.read(CHANNEL, Offset(0), ALL).await?.iter().map(|entry| entry.epoch.0).collect();
+    let epochs: Vec<u64> =
+        log.read(CHANNEL, Offset(0), ALL).await?.iter().map(|entry| entry.epoch.0).collect();
     assert_eq!(epochs, [3, 5, 6]);
     Ok(())
 }

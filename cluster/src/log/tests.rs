@@ -211,7 +211,8 @@ async fn a_file_that_cannot_be_begun_refuses_and_can_be_begun_later() {
 async fn concurrent_appends_share_syncs_and_deferred_ones_need_none() {
     let root = directory();
     let (door, log) = faulty(root.path()).await;
-    let syncs = |door: &FaultDoor| door.take_seen().iter().filter(|seen| **seen == Operation::SyncFile).count();
+    let syncs =
+        |door: &FaultDoor| door.take_seen().iter().filter(|seen| **seen == Operation::SyncFile).count();
     syncs(&door);
     for _ in 0..50 {
         append(&log, b"payload", Durability::Deferred).await.expect("an append");

@@ -115,7 +115,8 @@ impl File {
         {
             let mut state = transaction.open_table(STATE).map_err(|error| failed(error.into()))?;
             transaction.open_table(ENTRIES).map_err(|error| failed(error.into()))?;
-            let format = state.get("format").map_err(|error| failed(error.into()))?.map(|value| value.value());
+            let format =
+                state.get("format").map_err(|error| failed(error.into()))?.map(|value| value.value());
             match format {
                 Some(FORMAT) => {}
                 None => {

@@ -94,10 +94,9 @@ impl MetaStore for MemoryMeta {
     async fn commit(&self, guards: Vec<Guard>, writes: Vec<Write>) -> Result<Outcome> {
         self.shared.with(|state, _| {
             state.check_leases(&writes)?;
-            Ok(state.refused_by(&guards).map_or_else(
-                || Outcome::Committed(state.apply(writes)),
-                |guard| Outcome::Refused { guard },
-            ))
+            Ok(state
+                .refused_by(&guards)
+                .map_or_else(|| Outcome::Committed(state.apply(writes)), |guard| Outcome::Refused { guard }))
         })
     }
 

@@ -121,13 +121,18 @@ impl MetaState {
     }
 
     /// The first revision at or after `from` with changes under `prefix`.
-    pub(super) fn changes_from(&self, prefix: &str, from: Revision) -> Result<Option<(Revision, Vec<Change>)>> {
+    pub(super) fn changes_from(
+        &self,
+        prefix: &str,
+        from: Revision,
+    ) -> Result<Option<(Revision, Vec<Change>)>> {
         if from < self.history_start && from <= self.revision {
             return Err(Error::Compacted { first: self.history_start });
         }
         let start = self.history.partition_point(|(revision, _)| *revision < from);
         for (revision, changes) in self.history.range(start..) {
-            let matching: Vec<Change> = changes.iter().filter(|change| key_of(change).starts_with(prefix)).cloned().collect();
+            let matching: Vec<Change> =
+                changes.iter().filter(|change| key_of(change).starts_with(prefix)).cloned().collect();
             if !matching.is_empty() {
                 return Ok(Some((*revision, matching)));
             }

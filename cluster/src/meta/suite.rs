@@ -61,7 +61,11 @@ async fn commits_are_atomic_and_revisions_grow(store: &dyn MetaStore) -> Result<
     assert_eq!(refused, Outcome::Refused { guard: 1 });
     assert_eq!(value(store, "c").await?, None);
     assert_eq!(value(store, "d").await?, None);
-    assert_eq!(committed(store.commit(vec![absent("c")], vec![]).await?), first, "nothing written, no revision");
+    assert_eq!(
+        committed(store.commit(vec![absent("c")], vec![]).await?),
+        first,
+        "nothing written, no revision"
+    );
     let second = committed(store.commit(vec![absent("c")], vec![put("c", "3")]).await?);
     assert!(second > first);
     let entry = store.get("a").await?.expect("a was committed");
@@ -70,7 +74,9 @@ async fn commits_are_atomic_and_revisions_grow(store: &dyn MetaStore) -> Result<
 }
 
 async fn listings_are_ordered_and_of_one_revision(store: &dyn MetaStore) -> Result<()> {
-    committed(store.commit(vec![], ["t/2", "t/10", "u/1", "t", "t/1"].map(|key| put(key, key)).into()).await?);
+    committed(
+        store.commit(vec![], ["t/2", "t/10", "u/1", "t", "t/1"].map(|key| put(key, key)).into()).await?,
+    );
     let last = committed(store.commit(vec![], vec![Write::Delete { key: "t/2".into() }]).await?);
     let listing = store.list("t/").await?;
     assert_eq!(listing.revision, last);
@@ -85,9 +91,16 @@ async fn guards_see_values_and_revisions(store: &dyn MetaStore) -> Result<()> {
     let second = committed(store.commit(vec![], vec![put("k", "same")]).await?);
     let written_at = |revision| Guard::WrittenAt { key: "k".into(), revision };
     let equals = |value: &'static str| Guard::Equals { key: "k".into(), value: value.into() };
-    assert_eq!(store.commit(vec![written_at(first)], vec![put("x", "")]).await?, Outcome::Refused { guard: 0 });
+    assert_eq!(
+        store.commit(vec![written_at(first)], vec![put("x", "")]).await?,
+        Outcome::Refused { guard: 0 }
+    );
     assert_eq!(store.commit(vec![equals("other")], vec![put("x", "")]).await?, Outcome::Refused { guard: 0 });
-    committed(store.commit(vec![equals("same"), written_at(second)], vec![Write::Delete { key: "k".into() }]).await?);
+    committed(
+        store
+            .commit(vec![equals("same"), written_at(second)], vec![Write::Delete { key: "k".into() }])
+            .await?,
+    );
     assert_eq!(store.commit(vec![equals("same")], vec![put("x", "")]).await?, Outcome::Refused { guard: 0 });
     assert_eq!(value(store, "x").await?, None);
     Ok(())

@@ -29,7 +29,10 @@ struct OnDisk(tempfile::TempDir, Arc<SimClock>);
 #[async_trait]
 impl Bench for OnDisk {
     async fn open(&self) -> Result<Arc<dyn MetaStore>> {
-        Ok(Arc::new(RedbMeta::open(Arc::new(SystemDoor), self.0.path().join("meta.redb"), Arc::clone(&self.1) as _).await?))
+        Ok(Arc::new(
+            RedbMeta::open(Arc::new(SystemDoor), self.0.path().join("meta.redb"), Arc::clone(&self.1) as _)
+                .await?,
+        ))
     }
     fn clock(&self) -> Arc<SimClock> {
         Arc::clone(&self.1)
@@ -80,7 +83,8 @@ async fn a_second_process_is_told_that_the_file_is_in_use() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("meta.redb");
     let clock = Arc::new(SimClock::new(0));
-    let _first = RedbMeta::open(Arc::new(SystemDoor), &path, Arc::clone(&clock) as _).await.expect("a new file");
+    let _first =
+        RedbMeta::open(Arc::new(SystemDoor), &path, Arc::clone(&clock) as _).await.expect("a new file");
     let second = RedbMeta::open(Arc::new(SystemDoor), &path, clock).await.expect_err("the file is locked");
     assert!(matches!(second, Error::DataDirectoryInUse { .. }), "{second}");
 }
@@ -91,6 +95,8 @@ async fn a_damaged_file_is_named() {
     let path = directory.path().join("meta.redb");
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).open(&path).expect("a file");
     std::io::Write::write_all(&mut file, &[7; 8192]).expect("bytes");
-    let error = RedbMeta::open(Arc::new(SystemDoor), &path, Arc::new(SimClock::new(0))).await.expect_err("not a redb file");
+    let error = RedbMeta::open(Arc::new(SystemDoor), &path, Arc::new(SimClock::new(0)))
+        .await
+        .expect_err("not a redb file");
     assert!(error.to_string().contains("meta.redb"), "{error}");
 }

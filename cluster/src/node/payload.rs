@@ -2,8 +2,8 @@
 
 use arrow::array::RecordBatch;
 use proto::Timestamp;
-use proto::record::{LogRecord, RecordBody, TableChange};
 use proto::TxnId;
+use proto::record::{LogRecord, RecordBody, TableChange};
 
 use super::{Node, Runtime};
 use crate::channel::encode;
@@ -32,7 +32,11 @@ impl Node {
     }
 
     /// Moves changes that are too large for a Commit record into payloads.
-    pub(super) async fn move_to_payloads(&self, runtime: &Runtime, request: &mut CommitRequest) -> Result<()> {
+    pub(super) async fn move_to_payloads(
+        &self,
+        runtime: &Runtime,
+        request: &mut CommitRequest,
+    ) -> Result<()> {
         let bytes: usize = request.changes.iter().map(change_bytes).sum();
         if bytes <= self.parts.settings.inline_bytes {
             return Ok(());
@@ -44,6 +48,35 @@ impl Node {
             }
         }
         Ok(())
+    }
+}
+
+/// Gives a transaction up when its commit failed or its front went away in the middle: payloads that nobody
+/// decides would hold the checkpoint until the next start. Behind a Commit it finds nothing to give up.
+#[derive(Debug)]
+pub(super) struct Unfinished<'a> {
+    runtime: &'a Runtime,
+    txn: TxnId,
+    decided: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    pub(super) const fn new(runtime: &'a Runtime, txn: TxnId) -> Self {
+        Self { runtime, txn, decided: false }
+    }
+
+    /// Says how it ended.
+    pub(super) const fn done(&mut self, decided: bool) {
+        self.decided = decided;
+    }
+}
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if !self.decided && self.runtime.owner.sender.try_send(OwnerMessage::Abort { txn: self.txn }).is_err()
+        {
+            tracing::warn!(txn = %self.txn, "a given-up transaction stays open: its owner is gone or too busy");
+        }
     }
 }
 

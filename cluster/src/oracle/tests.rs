@@ -41,7 +41,11 @@ async fn the_window_oracle_keeps_the_contract_on_redb() {
     let fresh = |start| {
         let clock = Arc::new(SimClock::new(start));
         let directory = tempfile::tempdir().expect("a directory");
-        let open = RedbMeta::open(Arc::new(segments::SystemDoor), directory.path().join("meta.redb"), Arc::clone(&clock) as _);
+        let open = RedbMeta::open(
+            Arc::new(segments::SystemDoor),
+            directory.path().join("meta.redb"),
+            Arc::clone(&clock) as _,
+        );
         let meta = tokio::task::block_in_place(|| futures::executor::block_on(open)).expect("a new file");
         Window { meta: Arc::new(meta), clock, _directory: Some(directory) }
     };

@@ -128,7 +128,11 @@ impl Owner {
     }
 
     /// Checks and accepts a transaction without catalog changes.
-    pub(super) async fn add_commit(&mut self, batch: &mut Batch, request: CommitRequest) -> Result<CommitOutcome> {
+    pub(super) async fn add_commit(
+        &mut self,
+        batch: &mut Batch,
+        request: CommitRequest,
+    ) -> Result<CommitOutcome> {
         let open = batch.work.open.get(&request.txn).cloned();
         if open.as_ref().map_or(0, |open| open.parts.len()) != request.payload_parts as usize {
             // Payloads were lost when the channel was taken over.
@@ -140,7 +144,8 @@ impl Owner {
         let placements = self.place(&batch.work, &all).await?;
         drop(all);
         let revision = batch.catalog.revision;
-        let ts = self.push_commit(batch, request.txn, request.payload_parts, placements, request.changes).await?;
+        let ts =
+            self.push_commit(batch, request.txn, request.payload_parts, placements, request.changes).await?;
         Ok(CommitOutcome { ts, catalog_revision: revision })
     }
 
@@ -167,7 +172,11 @@ impl Owner {
     }
 
     /// Decides where the rows of a transaction go.
-    pub(super) async fn place(&mut self, work: &ChannelState, all: &[&[TableChange]]) -> Result<Vec<Placement>> {
+    pub(super) async fn place(
+        &mut self,
+        work: &ChannelState,
+        all: &[&[TableChange]],
+    ) -> Result<Vec<Placement>> {
         let mut placements: Vec<Placement> = Vec::new();
         for change in all.iter().flat_map(|part| part.iter()) {
             let rows = change.inserted_rows() as u64;

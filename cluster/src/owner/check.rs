@@ -55,7 +55,10 @@ fn check_shape(meta: &TableMeta, inserts: &[&RecordBatch]) -> Result<()> {
     for batch in inserts {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let fits = RecordBatch::try_new_with_options(Arc::clone(&schema), batch.columns().to_vec(), &options);
-        fits.map_err(|error| segments::Error::RowShape { table: meta.name.clone(), reason: error.to_string() })?;
+        fits.map_err(|error| segments::Error::RowShape {
+            table: meta.name.clone(),
+            reason: error.to_string(),
+        })?;
     }
     Ok(())
 }
@@ -65,7 +68,8 @@ fn check_targets(rows: Option<&TableState>, net: &Net<'_>) -> Result<()> {
     for (segment, ordinal) in &net.deleted {
         let segment = rows.and_then(|rows| rows.segment((*segment).into()));
         let live = segment.is_some_and(|segment| {
-            (*ordinal as usize) < segment.state.form.rows() && segment.state.deletes.delete_ts(*ordinal).is_none()
+            (*ordinal as usize) < segment.state.form.rows()
+                && segment.state.deletes.delete_ts(*ordinal).is_none()
         });
         if !live {
             return Err(Error::Conflict);

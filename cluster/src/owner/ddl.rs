@@ -39,7 +39,8 @@ impl Owner {
         let decision = Write::put(&key, Bytes::copy_from_slice(&parts.to_le_bytes()));
         let writes = if parts > 0 { vec![decision] } else { Vec::new() };
         let guards = vec![epoch_guard(self.channel, self.epoch)];
-        let changed = self.parts.catalog.change(&request.catalog, request.catalog_revision, guards, writes).await;
+        let changed =
+            self.parts.catalog.change(&request.catalog, request.catalog_revision, guards, writes).await;
         match changed {
             Ok(changed) => self.finish_catalog(request.txn, parts, changed).await,
             Err(error) => {
@@ -101,7 +102,14 @@ impl Owner {
         // The transaction may have filled a table that it drops again.
         placements.retain(|placement| batch.catalog.tables.contains_key(&placement.table));
         let ts = self.push_commit(&mut batch, txn, parts, placements, Vec::new()).await?;
-        if self.finish(batch).await { Ok(ts) } else { Err(Error::Unavailable { what: "the log".into(), reason: "the Commit could not be appended".into() }) }
+        if self.finish(batch).await {
+            Ok(ts)
+        } else {
+            Err(Error::Unavailable {
+                what: "the log".into(),
+                reason: "the Commit could not be appended".into(),
+            })
+        }
     }
 
     /// Appends the Commit that an interrupted owner left out.

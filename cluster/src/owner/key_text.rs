@@ -44,7 +44,9 @@ fn value_text(array: &dyn Array, row: usize, kind: TypeKind) -> String {
         DataType::Float32 => float_text(f64::from(array.as_primitive::<Float32Type>().value(row)), |value| {
             (value as f32).to_string()
         }),
-        DataType::Float64 => float_text(array.as_primitive::<Float64Type>().value(row), |value| value.to_string()),
+        DataType::Float64 => {
+            float_text(array.as_primitive::<Float64Type>().value(row), |value| value.to_string())
+        }
         DataType::Utf8 => array.as_string::<i32>().value(row).to_owned(),
         DataType::Date32 => date_text(array.as_primitive::<Date32Type>().value(row)),
         DataType::Timestamp(_, _) => {

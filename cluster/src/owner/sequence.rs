@@ -47,7 +47,12 @@ impl Owner {
     }
 
     /// Makes `next` the next value.
-    pub(super) fn add_set_sequence(&mut self, batch: &mut Batch, sequence: SequenceId, next: i64) -> Result<()> {
+    pub(super) fn add_set_sequence(
+        &mut self,
+        batch: &mut Batch,
+        sequence: SequenceId,
+        next: i64,
+    ) -> Result<()> {
         known(batch, sequence)?;
         let body = RecordBody::SequenceMark { sequence, next };
         self.push(batch, body, Timestamp::ZERO, None, Durability::Synced)?;

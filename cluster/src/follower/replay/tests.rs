@@ -66,7 +66,10 @@ impl Written {
     }
 
     fn rows(&self, state: &ChannelState) -> usize {
-        state.tables.get(&self.table.id).map_or(0, |table| table.segments.iter().map(|s| s.state.form.rows()).sum())
+        state
+            .tables
+            .get(&self.table.id)
+            .map_or(0, |table| table.segments.iter().map(|s| s.state.form.rows()).sum())
     }
 }
 
@@ -82,12 +85,19 @@ async fn records_of_a_replaced_epoch_do_not_exist() {
     written.commit(2, 3, 0, &[row(3, "b")], 1).await;
     let state = written.replay_from(0, 0).await.expect("a replay");
     assert_eq!(written.rows(&state), 2);
-    assert_eq!((state.next, state.epoch_at(Offset(1)), state.epoch_at(Offset(4))), (Offset(5), Epoch(1), Epoch(2)));
+    assert_eq!(
+        (state.next, state.epoch_at(Offset(1)), state.epoch_at(Offset(4))),
+        (Offset(5), Epoch(1), Epoch(2))
+    );
     // Trimmed up to the late record: the checkpoint knows the epoch.
     let state = written.replay_from(3, 2).await.expect("a replay");
     assert_eq!(written.rows(&state), 1);
     let state = written.replay_from(1, 1).await.expect("a replay");
-    assert_eq!(written.rows(&state), 2, "a checkpoint before the newer epoch keeps what that one began behind");
+    assert_eq!(
+        written.rows(&state),
+        2,
+        "a checkpoint before the newer epoch keeps what that one began behind"
+    );
 }
 
 #[tokio::test]

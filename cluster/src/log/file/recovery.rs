@@ -104,7 +104,8 @@ pub(super) fn create_file(
 fn log_files(door: &dyn FileDoor, directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let names = door.list(directory)?;
     let first = |name: &String| name.strip_suffix(".log")?.parse().ok();
-    let mut files: Vec<_> = names.iter().filter_map(|name| Some((first(name)?, directory.join(name)))).collect();
+    let mut files: Vec<_> =
+        names.iter().filter_map(|name| Some((first(name)?, directory.join(name)))).collect();
     files.sort_unstable();
     Ok(files)
 }

@@ -79,7 +79,8 @@ async fn racing_commits_of_one_key_have_one_winner_and_share_turns() {
 #[tokio::test]
 async fn a_transaction_spans_tables_and_is_all_or_nothing() {
     let (_bench, tested) = started().await;
-    let (one, two) = (tested.create("one").await.expect("a table"), tested.create("two").await.expect("a table"));
+    let (one, two) =
+        (tested.create("one").await.expect("a table"), tested.create("two").await.expect("a table"));
     let both = |id| vec![tested.inserting(&one, &[row(id, "x")]), tested.inserting(&two, &[row(id, "x")])];
     tested.commit(both(1)).await.expect("a commit");
     tested.insert(&two, &[row(2, "taken")]).await.expect("a commit");
@@ -109,7 +110,8 @@ async fn payloads_are_invisible_until_their_commit_and_gone_after_an_abort() {
     let (_bench, tested) = started().await;
     let table = tested.create("t").await.expect("a table");
     let payload = |id| vec![tested.inserting(&table, &[row(id, "payload")])];
-    let mut request = tested.request(vec![tested.inserting(&table, &[row(9, "inline")])]).await.expect("a request");
+    let mut request =
+        tested.request(vec![tested.inserting(&table, &[row(9, "inline")])]).await.expect("a request");
     for (part, id) in [(1, 2), (0, 1)] {
         tested.node.append_payload(tested.database, request.txn, part, payload(id)).await.expect("a payload");
     }
@@ -152,7 +154,8 @@ async fn catalog_changes_with_rows_are_one_transaction() {
     let (_bench, tested) = started().await;
     let oid = tested.node.allocate_oids(4).await.expect("oids");
     let meta = table_meta(tested.database, oid.0, "t");
-    let mut request = tested.request(vec![tested.inserting(&meta, &[row(1, "with its table")])]).await.expect("a request");
+    let mut request =
+        tested.request(vec![tested.inserting(&meta, &[row(1, "with its table")])]).await.expect("a request");
     request.catalog = vec![CatalogChange::PutTable(Arc::clone(&meta))];
     let outcome = tested.node.commit(request.clone()).await.expect("a commit");
     assert_eq!(outcome.catalog_revision, tested.node.catalog().revision);
@@ -208,7 +211,8 @@ async fn a_reader_ahead_of_the_channel_waits() {
     let ahead = ReadPoint::at(first.ts.next());
     assert!(tested.node.snapshot(table.id, ahead).now_or_never().is_none());
     let rows = [row(2, "b")];
-    let (snapshot, committed) = futures::join!(tested.node.snapshot(table.id, ahead), tested.insert(&table, &rows));
+    let (snapshot, committed) =
+        futures::join!(tested.node.snapshot(table.id, ahead), tested.insert(&table, &rows));
     committed.expect("a commit");
     assert_eq!(snapshot.expect("a snapshot").table.id, table.id);
 }

@@ -16,7 +16,11 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn told<T>(&mut self, outcome: &Result<T>, change: impl FnOnce(&mut std::collections::BTreeMap<i64, String>)) {
+    fn told<T>(
+        &mut self,
+        outcome: &Result<T>,
+        change: impl FnOnce(&mut std::collections::BTreeMap<i64, String>),
+    ) {
         let mut after = self.rows.clone();
         change(&mut after);
         match outcome {
@@ -29,7 +33,12 @@ impl Ledger {
     fn check(&self, rows: Vec<Row>, at: &str) {
         let found: std::collections::BTreeMap<i64, String> = rows.into_iter().collect();
         let unsure = self.unsure.as_ref().is_some_and(|unsure| *unsure == found);
-        assert!(found == self.rows || unsure, "{at}: {found:?} is neither {:?} nor {:?}", self.rows, self.unsure);
+        assert!(
+            found == self.rows || unsure,
+            "{at}: {found:?} is neither {:?} nor {:?}",
+            self.rows,
+            self.unsure
+        );
     }
 }
 
@@ -112,7 +121,11 @@ async fn a_catalog_change_with_rows_is_whole_or_absent_whenever_it_is_killed() {
             let exists = tested.node.catalog().tables.contains_key(&meta.id);
             if exists {
                 let rows = tested.rows(&meta).await.expect("a read");
-                assert_eq!(rows, [row(1, "with its table")], "killed after {steps} operations, round {round}");
+                assert_eq!(
+                    rows,
+                    [row(1, "with its table")],
+                    "killed after {steps} operations, round {round}"
+                );
             }
             assert!(exists || outcome.is_err(), "acknowledged, and not there");
             let unknown = matches!(outcome, Err(Error::Unknown { .. }));
@@ -169,7 +182,8 @@ async fn a_log_cut_at_every_byte_of_its_last_frames_gives_whole_transactions() {
         let file = std::fs::OpenOptions::new().write(true).truncate(true).open(&path).expect("the log");
         std::io::Write::write_all(&mut &file, &bytes[..length as usize]).expect("a write");
         let tested = start().await.unwrap_or_else(|error| panic!("cut at {length}: {error}"));
-        let (rows, others) = (tested.rows(&table).await.expect("a read"), tested.rows(&other).await.expect("a read"));
+        let (rows, others) =
+            (tested.rows(&table).await.expect("a read"), tested.rows(&other).await.expect("a read"));
         let ids: Vec<i64> = rows.iter().map(|row| row.0).collect();
         match ids.as_slice() {
             [1, 2] => assert!(others.is_empty(), "half a transaction at {length}"),

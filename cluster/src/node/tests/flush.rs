@@ -16,7 +16,8 @@ fn stages(tested: &Tested, table: TableId) -> Vec<&'static str> {
 async fn log_state(bench: &Bench) -> (u64, u64, u64) {
     let parts = bench.parts().await.expect("the back ends");
     let bounds = parts.log.open(ChannelId(16_384), 0).await.expect("the channel");
-    let checkpoint = parts.meta.get(&crate::catalog::checkpoint_key(ChannelId(16_384))).await.expect("a read");
+    let checkpoint =
+        parts.meta.get(&crate::catalog::checkpoint_key(ChannelId(16_384))).await.expect("a read");
     let checkpoint = checkpoint.map_or(0, |entry| {
         let decoded: crate::channel::Checkpoint = prost::Message::decode(entry.value).expect("a checkpoint");
         decoded.offset
@@ -119,7 +120,8 @@ async fn an_idle_table_holds_the_checkpoint_until_it_is_flushed() {
     let (mut bench, _directory) = bench(Form::Memory);
     bench.settings.segment_bytes = 2_000;
     let tested = bench.start().await.expect("a node");
-    let (idle, busy) = (tested.create("idle").await.expect("a table"), tested.create("busy").await.expect("a table"));
+    let (idle, busy) =
+        (tested.create("idle").await.expect("a table"), tested.create("busy").await.expect("a table"));
     tested.insert(&idle, &[row(1, "kept")]).await.expect("a commit");
     for id in 0..200 {
         tested.insert(&busy, &[row(id, "some text to fill segments with")]).await.expect("a commit");
@@ -152,7 +154,8 @@ async fn a_checkpoint_held_by_an_older_epoch_keeps_that_epochs_records() {
     let (mut bench, _directory) = bench(Form::Memory);
     bench.settings.segment_bytes = 2_000;
     let tested = bench.start().await.expect("a node");
-    let (idle, busy) = (tested.create("idle").await.expect("a table"), tested.create("busy").await.expect("a table"));
+    let (idle, busy) =
+        (tested.create("idle").await.expect("a table"), tested.create("busy").await.expect("a table"));
     tested.insert(&idle, &[row(1, "of the first epoch")]).await.expect("a commit");
     tested.kill().await;
     for start in [0, 1000] {

@@ -1,5 +1,10 @@
+use proto::Classify;
+use segments::SystemDoor;
+use segments::file::fault::{Fault, FaultDoor, Operation};
+
 use super::*;
-use crate::testing::row;
+use crate::log::FileLog;
+use crate::testing::{Tested, row};
 
 fn benches() -> Vec<(Bench, Option<tempfile::TempDir>)> {
     let directory = tempfile::tempdir().expect("a directory");
@@ -54,7 +59,10 @@ async fn an_old_node_cannot_write_behind_a_new_one() {
     assert!(refused.is_err(), "{refused:?}");
     assert_eq!(new.rows(&table).await.expect("a read"), [row(1, "a"), row(2, "b")]);
     let duplicate = old.insert(&table, &[row(2, "c")]).await;
-    assert!(matches!(duplicate, Err(Error::DuplicateKey { .. } | Error::Unavailable { .. })), "{duplicate:?}");
+    assert!(
+        matches!(duplicate, Err(Error::DuplicateKey { .. } | Error::Unavailable { .. })),
+        "{duplicate:?}"
+    );
 }
 
 #[tokio::test]
@@ -69,4 +77,41 @@ async fn a_log_of_another_cluster_is_refused() {
     let stranger = bench.parts_with(parts.meta, MemoryLog::new(), parts.store).await.expect("parts");
     let error = Node::start(stranger).await.expect_err("an empty log in place of the real one");
     assert!(matches!(error, Error::Corrupted { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_failing_disk_is_survived_without_a_restart() {
+    for operation in [Operation::Write, Operation::SyncFile] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let bench = Bench::new(Form::Memory, directory.path());
+        let parts = bench.parts().await.expect("the back ends");
+        let door = FaultDoor::new(Arc::new(SystemDoor));
+        let log = FileLog::new(Arc::new(door.clone()), directory.path());
+        let parts =
+            bench.parts_with(Arc::clone(&parts.meta), log, Arc::clone(&parts.store)).await.expect("parts");
+        let tested = Tested { node: Node::start(parts).await.expect("a node"), database: bench.database };
+        let table = tested.create("t").await.expect("a table");
+        tested.insert(&table, &[row(1, "a")]).await.expect("a commit");
+        let mut open = tested.request(vec![]).await.expect("a request");
+        let payload = vec![tested.inserting(&table, &[row(5, "open")])];
+        tested.node.append_payload(tested.database, open.txn, 0, payload).await.expect("a payload");
+        open.payload_parts = 1;
+
+        let error = std::io::ErrorKind::StorageFull;
+        door.plan(Fault { operation, after: 0, error, forever: false });
+        let failed = tested.insert(&table, &[row(2, "b")]).await;
+        match (operation, failed) {
+            (Operation::Write, Err(error)) => assert_eq!(error.kind(), ErrorKind::DiskFull, "{error}"),
+            (_, failed) => assert!(matches!(failed, Err(Error::Unknown { .. })), "{failed:?}"),
+        }
+        tested.insert(&table, &[row(2, "again")]).await.expect("nothing of the failed one is there");
+        let decided = tested.node.commit(open).await;
+        // A definite failure leaves the channel as it was; a takeover voids what was open.
+        assert_eq!(decided.is_ok(), operation == Operation::Write, "{decided:?}");
+        let rows = tested.rows(&table).await.expect("a read");
+        assert_eq!(rows[..2], [row(1, "a"), row(2, "again")]);
+        assert_eq!(rows.len(), if operation == Operation::Write { 3 } else { 2 });
+        tested.node.checkpoint().await.expect("a checkpoint");
+        assert_eq!(tested.rows(&table).await.expect("a read"), rows);
+    }
 }
