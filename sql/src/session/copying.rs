@@ -1,5 +1,6 @@
 //! COPY over the wire: data from the client into batches, batches to the client as data.
 
+use arrow::array::Array;
 use arrow::record_batch::RecordBatch;
 use proto::{ErrorKind, SqlError};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,7 +26,7 @@ where
         match self.take_copy(copy).await {
             Ok(decoder) => {
                 let rows = self.watch.run(&mut self.gate, self.executor.copy_finish()).await;
-                let rows = rows.map_err(|error| self.located(error, &decoder))?;
+                let rows = rows.map_err(|error| self.located(error, &decoder, None))?;
                 self.send_notices();
                 Ok(format!("COPY {rows}"))
             }
@@ -43,14 +44,16 @@ where
         let mut decoder = CopyDecoder::new(copy, context)?;
         self.replies.copy_response(b'G', binary, columns);
         self.replies.flush().await?;
+        let mut rows = 0_u64;
         loop {
             match self.copy_message().await? {
                 Some(Message::CopyData(data)) => {
                     for piece in data.chunks(DECODE_STEP) {
                         decoder.push(piece)?;
                         while let Some(batch) = decoder.take_full()? {
-                            let passed = self.pass_on(batch).await;
-                            passed.map_err(|error| self.located(error, &decoder))?;
+                            let passed = self.pass_on(batch.clone()).await;
+                            passed.map_err(|error| self.located(error, &decoder, Some((&batch, rows))))?;
+                            rows += batch.num_rows() as u64;
                         }
                     }
                     self.watch.cancel().check()?;
@@ -68,8 +71,9 @@ where
             }
         }
         for batch in decoder.finish()? {
-            let passed = self.pass_on(batch).await;
-            passed.map_err(|error| self.located(error, &decoder))?;
+            let passed = self.pass_on(batch.clone()).await;
+            passed.map_err(|error| self.located(error, &decoder, Some((&batch, rows))))?;
+            rows += batch.num_rows() as u64;
         }
         Ok(decoder)
     }
@@ -78,9 +82,15 @@ where
         self.watch.run(&mut self.gate, self.executor.copy_rows(batch)).await
     }
 
-    /// Adds the line of the row that the executor refused.
-    fn located(&self, error: SqlError, decoder: &CopyDecoder) -> SqlError {
-        match self.executor.failed_copy_row() {
+    /// Adds the line of the row that was refused: the executor's word, or the first NULL that must not be one.
+    fn located(
+        &self,
+        error: SqlError,
+        decoder: &CopyDecoder,
+        batch: Option<(&RecordBatch, u64)>,
+    ) -> SqlError {
+        let found = batch.and_then(|(batch, before)| Some(before + refused_null(&error, batch)?));
+        match self.executor.failed_copy_row().or(found) {
             Some(row) if error.context.is_none() => error.with_context(decoder.position_of(row)),
             _ => error,
         }
@@ -135,4 +145,13 @@ where
         self.replies.empty(b'c');
         Ok(format!("COPY {sent}"))
     }
+}
+
+/// The row that violates NOT NULL, when the column it names came with the data.
+fn refused_null(error: &SqlError, batch: &RecordBatch) -> Option<u64> {
+    if error.kind != ErrorKind::NotNullViolation {
+        return None;
+    }
+    let column = batch.column_by_name(error.column.as_deref()?)?;
+    (0..column.len()).find(|&row| column.is_null(row)).map(|row| row as u64)
 }

@@ -43,6 +43,9 @@ pub struct Setting {
     pub context: Context,
     /// Whether clients are told of changes (ParameterStatus).
     pub reported: bool,
+    /// Whether the default is the only value whose meaning exists here; another one is refused (0A000) rather
+    /// than accepted and ignored.
+    pub only_default: bool,
     pub category: &'static str,
     pub description: &'static str,
 }
@@ -85,6 +88,7 @@ const fn user(
         default,
         context: Context::User,
         reported: false,
+        only_default: false,
         category,
         description,
     }
@@ -97,6 +101,10 @@ const fn preset(name: &'static str, kind: Kind, default: &'static str, descripti
 impl Setting {
     const fn reported(self) -> Self {
         Self { reported: true, ..self }
+    }
+
+    const fn only(self) -> Self {
+        Self { only_default: true, ..self }
     }
 
     const fn unit(self, unit: Unit) -> Self {
@@ -114,7 +122,7 @@ const ISOLATION: &[&str] = &["serializable", "repeatable read", "read committed"
 const CONSISTENCY: &[&str] = &["strong", "session", "bounded", "eventual"];
 
 /// What `SHOW server_version` prints.
-pub const SERVER_VERSION: &str = "16.14";
+pub const SERVER_VERSION: &str = exec::functions::session::SERVER_VERSION;
 /// What `SHOW server_version_num` prints.
 pub const SERVER_VERSION_NUM: &str = "160014";
 
@@ -128,7 +136,7 @@ macro_rules! settings {
 
 settings! {
     user("application_name", Kind::Text, "", LOGGING, "Sets the application name to be reported in statistics and logs.").reported(),
-    user("array_nulls", Kind::Bool, "on", COMPATIBILITY, "Enable input of NULL elements in arrays."),
+    user("array_nulls", Kind::Bool, "on", COMPATIBILITY, "Enable input of NULL elements in arrays.").only(),
     preset("block_size", int(8192, 8192), "8192", "Shows the size of a disk block."),
     user("backslash_quote", Kind::Enum(&["safe_encoding", "on", "off"]), "safe_encoding", COMPATIBILITY, "Sets whether \"\\'\" is allowed in string literals."),
     user("bytea_output", Kind::Enum(&["escape", "hex"]), "hex", CLIENT, "Sets the output format for bytea."),
@@ -193,7 +201,7 @@ settings! {
     user("idle_session_timeout", int(0, MAX), "0", CLIENT, "Sets the maximum allowed idle time between queries, when not in a transaction.").unit(Unit::Milliseconds),
     preset("in_hot_standby", Kind::Bool, "off", "Shows whether hot standby is currently active.").reported(),
     preset("integer_datetimes", Kind::Bool, "on", "Shows whether datetimes are integer based.").reported(),
-    user("IntervalStyle", Kind::Enum(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]), "postgres", LOCALE, "Sets the display format for interval values.").reported(),
+    user("IntervalStyle", Kind::Enum(&["postgres", "postgres_verbose", "sql_standard", "iso_8601"]), "postgres", LOCALE, "Sets the display format for interval values.").reported().only(),
     preset("is_superuser", Kind::Bool, "on", "Shows whether the current user is a superuser.").reported(),
     user("ivfflat.iterative_scan", Kind::Enum(&["off", "relaxed_order"]), "off", CUSTOM, "Sets the mode for iterative scans"),
     user("ivfflat.max_probes", int(1, 32768), "32768", CUSTOM, "Sets the max number of probes for iterative scans"),
@@ -247,7 +255,7 @@ settings! {
     user("shared_buffers", int(16, 1_073_741_823), "16384", MEMORY, "Sets the number of shared memory buffers used by the server.").unit(Unit::Blocks).context(Context::Postmaster),
     user("shared_preload_libraries", Kind::Text, "", CLIENT, "Lists shared libraries to preload into server.").context(Context::Postmaster),
     user("ssl", Kind::Bool, "off", CONNECTION, "Enables SSL connections.").context(Context::Sighup),
-    user("standard_conforming_strings", Kind::Bool, "on", COMPATIBILITY, "Causes '...' strings to treat backslashes literally.").reported(),
+    user("standard_conforming_strings", Kind::Bool, "on", COMPATIBILITY, "Causes '...' strings to treat backslashes literally.").reported().only(),
     user("statement_timeout", int(0, MAX), "0", CLIENT, "Sets the maximum allowed duration of any statement.").unit(Unit::Milliseconds),
     user("synchronize_seqscans", Kind::Bool, "on", COMPATIBILITY, "Enable synchronized sequential scans."),
     user("synchronous_commit", Kind::Enum(&["local", "remote_write", "remote_apply", "on", "off"]), "on", WAL, "Sets the current transaction's synchronization level."),
@@ -263,7 +271,7 @@ settings! {
     user("transaction_deferrable", Kind::Bool, "off", CLIENT, "Whether to defer a read-only serializable transaction until it can be executed with no possible serialization failures."),
     user("transaction_isolation", Kind::Enum(ISOLATION), "read committed", CLIENT, "Sets the current transaction's isolation level."),
     user("transaction_read_only", Kind::Bool, "off", CLIENT, "Sets the current transaction's read-only status."),
-    user("transform_null_equals", Kind::Bool, "off", COMPATIBILITY, "Treats \"expr=NULL\" as \"expr IS NULL\"."),
+    user("transform_null_equals", Kind::Bool, "off", COMPATIBILITY, "Treats \"expr=NULL\" as \"expr IS NULL\".").only(),
     user("vacuum_cost_delay", real(0.0, 100.0), "0", WORKERS, "Vacuum cost delay in milliseconds."),
     preset("wal_block_size", int(8192, 8192), "8192", "Shows the block size in the write ahead log."),
     user("wal_level", Kind::Enum(&["minimal", "replica", "logical"]), "replica", WAL, "Sets the level of information written to the WAL.").context(Context::Postmaster),

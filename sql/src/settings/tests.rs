@@ -149,3 +149,28 @@ fn lists_are_split_and_joined() {
     assert_eq!(settings.show("search_path").unwrap(), "a, \"B c\", \"\"");
     assert_eq!(settings.search_path(), ["a", "B c", ""]);
 }
+
+#[test]
+fn values_without_meaning_are_refused_not_ignored() {
+    let mut settings = SessionSettings::new();
+    settings.set("intervalstyle", "POSTGRES", Scope::Session).unwrap();
+    settings.set("standard_conforming_strings", "true", Scope::Session).unwrap();
+    for (name, value, message) in [
+        ("IntervalStyle", "iso_8601", "IntervalStyle = iso_8601 is not supported"),
+        ("standard_conforming_strings", "off", "standard_conforming_strings = off is not supported"),
+        ("DateStyle", "German", "DateStyle \"German\" is not supported"),
+        ("client_encoding", "latin1", "conversion between LATIN1 and UTF8 is not supported"),
+    ] {
+        let error = settings.set(name, value, Scope::Session).unwrap_err();
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::FeatureNotSupported, message));
+    }
+    let error = settings.set("IntervalStyle", "nosuch", Scope::Session).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::InvalidParameterValue);
+}
+
+#[test]
+fn the_version_is_one_in_both_forms() {
+    let (major, minor) = SERVER_VERSION.split_once('.').unwrap();
+    let number = major.parse::<u32>().unwrap() * 10_000 + minor.parse::<u32>().unwrap();
+    assert_eq!(number.to_string(), SERVER_VERSION_NUM);
+}

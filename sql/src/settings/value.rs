@@ -118,8 +118,16 @@ fn invalid(setting: &Setting, value: &str) -> SqlError {
 /// The canonical form of a value.
 ///
 /// # Errors
-/// 22023 in PostgreSQL's words; 0A000 for another encoding than UTF-8.
+/// 22023 in PostgreSQL's words; 0A000 for values without meaning here, such as another encoding than UTF-8.
 pub fn canonical(setting: &Setting, value: &str) -> Result<String, SqlError> {
+    let canonical = canonical_of_kind(setting, value)?;
+    if setting.only_default && canonical != setting.default {
+        return Err(SqlError::unsupported(format!("{} = {canonical}", setting.name)));
+    }
+    Ok(canonical)
+}
+
+fn canonical_of_kind(setting: &Setting, value: &str) -> Result<String, SqlError> {
     match setting.kind {
         Kind::Bool => parse_bool(value).map(on_off).ok_or_else(|| {
             SqlError::new(
