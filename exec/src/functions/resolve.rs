@@ -181,6 +181,12 @@ fn array_cast_context(from: ColumnType, to: ColumnType) -> Option<CastContext> {
             (to.kind == TypeKind::Float4).then_some(CastContext::Implicit)
         }
         (true, false) => category_is_text(to).then_some(CastContext::Assignment),
+        (false, true) if from.kind == TypeKind::Int2vector => {
+            (to.kind == TypeKind::Int2).then_some(CastContext::Implicit)
+        }
+        (false, true) if from.kind == TypeKind::Oidvector => {
+            (to.kind == TypeKind::Oid).then_some(CastContext::Implicit)
+        }
         (false, true) => category_is_text(from).then_some(CastContext::Explicit),
         (false, false) => None,
     }

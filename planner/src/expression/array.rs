@@ -1,8 +1,8 @@
 //! ARRAY[…], subscripts and field access.
 
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, lit};
 use exec::functions::resolve::{CastContext, common_type};
-use proto::{ColumnType, SqlError};
+use proto::{ColumnType, SqlError, TypeKind};
 use sqlparser::ast::{self, AccessExpr, Subscript};
 
 use super::coerce::one_scale;
@@ -43,6 +43,9 @@ impl Binder<'_> {
                     AccessExpr::Subscript(_) => unsupported("an array slice"),
                 });
             };
+            // Subscripts of the catalogs' own vectors count from 0.
+            let first = i32::from(!bound.ty.array);
+            bound = self.as_array(bound)?;
             if !bound.ty.array {
                 return Err(datatype_mismatch(format!(
                     "cannot subscript type {} because it does not support subscripting",
@@ -51,12 +54,26 @@ impl Binder<'_> {
             }
             let element = ColumnType { array: false, typmod: -1, ..bound.ty };
             let index = self.bind_to(index, ColumnType::INT4, env)?;
+            let index = if first == 0 { index.expr } else { index.expr + lit(first) };
             let Some(function) = calls::scalar("array_element") else {
                 return Err(unsupported("array subscripts"));
             };
-            bound = Bound::new(calls::call(function, vec![bound.expr, index.expr]), element);
+            bound = Bound::new(calls::call(function, vec![bound.expr, index]), element);
         }
         Ok(bound)
+    }
+
+    /// `int2vector` and `oidvector` as the arrays they stand for; anything else as it is.
+    pub(crate) fn as_array(&self, bound: Bound) -> Result<Bound> {
+        match bound.ty.kind {
+            TypeKind::Int2vector if !bound.ty.array => {
+                self.implicit(bound, ColumnType::array_of(TypeKind::Int2))
+            }
+            TypeKind::Oidvector if !bound.ty.array => {
+                self.implicit(bound, ColumnType::array_of(TypeKind::Oid))
+            }
+            _ => Ok(bound),
+        }
     }
 
     /// The elements of an array that the text spells out, unbound types kept; `None` for other expressions.

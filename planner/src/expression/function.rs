@@ -239,7 +239,10 @@ impl Binder<'_> {
             let no_such = undefined_function(name, &types(&arguments));
             let mut arguments = arguments.into_iter();
             return match (arguments.next(), arguments.next()) {
-                (Some(array), None) if array.ty.array => Ok((array.expr, array.ty)),
+                (Some(array), None) => {
+                    let array = self.as_array(array)?;
+                    if array.ty.array { Ok((array.expr, array.ty)) } else { Err(no_such) }
+                }
                 (Some(_), Some(_)) => Err(unsupported("unnest of several arrays")),
                 _ => Err(no_such),
             };

@@ -31,6 +31,7 @@ impl Binder<'_> {
             return self.quantified_list(value, operator, elements, any).at(span);
         }
         let array = self.bind(right, env)?;
+        let array = self.as_array(array)?;
         self.quantified_array(value, operator, array, any).at(span)
     }
 

@@ -26,6 +26,10 @@ pub(super) fn convert(
         (false, true) if from.kind == TypeKind::Vector && to.kind == TypeKind::Float4 => {
             vector_to_array(array, wanted)
         }
+        // The catalogs' own vectors are carried as the arrays they are cast to.
+        (false, true) if matches!(from.kind, TypeKind::Int2vector | TypeKind::Oidvector) => {
+            Ok(Arc::new(as_list(array)?))
+        }
         (false, false) if from.kind == TypeKind::Vector => vector_to_vector(array, to),
         _ => Err(SqlError::new(
             ErrorKind::CannotCoerce,
