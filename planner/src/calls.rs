@@ -26,10 +26,11 @@ pub(crate) fn make_array(elements: Vec<Expr>) -> Expr {
 
 /// `value = ANY (array)` and `value <> ALL (array)` over an array that is no list of literals.
 pub(crate) fn quantified(symbol: &str, any: bool, value: Expr, array: Expr) -> Option<Expr> {
-    let contained = || datafusion::functions_nested::expr_fn::array_has(array.clone(), value.clone());
-    match (symbol, any) {
-        ("=", true) => Some(contained()),
-        ("<>", false) => Some(datafusion::logical_expr::not(contained())),
-        _ => None,
-    }
+    let negated = match (symbol, any) {
+        ("=", true) => false,
+        ("<>", false) => true,
+        _ => return None,
+    };
+    let contained = datafusion::functions_nested::expr_fn::array_has(array, value);
+    Some(if negated { datafusion::logical_expr::not(contained) } else { contained })
 }

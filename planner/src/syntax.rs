@@ -11,7 +11,6 @@ use std::ops::Deref;
 
 use proto::{ErrorKind, SqlError};
 use sqlparser::ast;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::TokenWithSpan;
 
@@ -21,6 +20,7 @@ mod command;
 mod copy;
 mod cursor;
 mod depth;
+mod dialect;
 mod errors;
 mod session;
 mod tokens;
@@ -161,7 +161,7 @@ pub fn parse_expression(text: &str) -> Result<ast::Expr, SqlError> {
 }
 
 fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
-    static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+    static DIALECT: dialect::ElanusDialect = dialect::ElanusDialect;
     Parser::new(&DIALECT).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens)
 }
 

@@ -127,7 +127,7 @@ impl Dml<'_> {
         }
         if names.is_empty() {
             let plan = self.default_row(table)?;
-            return repeated(plan, rows.len());
+            return repeated(&plan, rows.len());
         }
         let plan = self.binder.value_rows(rows, &names)?;
         let mut values: Vec<Option<Expr>> = vec![None; table.columns.len()];
@@ -217,7 +217,7 @@ fn one_row(values: Vec<Expr>) -> Result<LogicalPlan> {
         .map_err(from_datafusion)
 }
 
-fn repeated(plan: LogicalPlan, times: usize) -> Result<LogicalPlan> {
+fn repeated(plan: &LogicalPlan, times: usize) -> Result<LogicalPlan> {
     let mut builder = LogicalPlanBuilder::from(plan.clone());
     for _ in 1..times {
         builder = builder.union(plan.clone()).map_err(from_datafusion)?;

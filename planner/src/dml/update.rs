@@ -95,7 +95,7 @@ impl Dml<'_> {
         }
         let relations = Relations { relations: vec![relation], merged: Vec::new() };
         let start = FromItem { plan, relations, joined: false };
-        let item = required(self.binder.from_items(Some(start), from, self.outside())?)?;
+        let item = required(self.binder.beside_items(Some(start), from, self.outside())?)?;
         Ok(Touched { table, item })
     }
 

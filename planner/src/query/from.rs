@@ -35,12 +35,12 @@ impl FromItem {
 
 impl Binder<'_> {
     /// The relations of a FROM clause; one empty row without one.
-    pub(crate) fn from_clause(
+    pub(crate) fn relations_of(
         &self,
         tables: &[TableWithJoins],
         outside: Outside<'_>,
     ) -> Result<(LogicalPlan, Relations)> {
-        let item = self.from_items(None, tables, outside)?;
+        let item = self.beside_items(None, tables, outside)?;
         match item {
             Some(item) => Ok((item.plan, item.relations)),
             None => {
@@ -51,7 +51,7 @@ impl Binder<'_> {
     }
 
     /// Comma-separated FROM items behind `start`.
-    pub(crate) fn from_items(
+    pub(crate) fn beside_items(
         &self,
         start: Option<FromItem>,
         tables: &[TableWithJoins],

@@ -10,19 +10,19 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, ScalarValue, TableReference};
 use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::{
-    Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, WindowFrame, WindowFunctionDefinition,
+    Case, Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, WindowFrame, WindowFunctionDefinition,
     binary_expr, lit,
 };
 use exec::functions::{FunctionKind, find};
 use sqlparser::ast;
 
 use super::from::{FromItem, check_aliases};
-use super::{Planned, project};
+use super::project;
 use crate::binder::Binder;
 use crate::environment::Outside;
-use crate::error::{Result, from_datafusion, internal, unsupported};
+use crate::error::{Result, from_datafusion, unsupported};
 use crate::names::fold;
-use crate::scope::Scope;
+use crate::scope::{Relation, Relations, Scope, ScopeColumn};
 
 impl Binder<'_> {
     /// `left, LATERAL (subquery)`: the joined item when the subquery looks at `left`, else the subquery alone.
@@ -42,62 +42,21 @@ impl Binder<'_> {
         }
         let number = self.column_name("lateral");
         let numbered = numbered(left.plan.clone(), &number)?;
-        let kept: Vec<Column> = numbered.schema().columns();
-        let applied = Apply { left: &numbered, kept: &kept, number: &number }.apply(&planned.plan)?;
-        let outputs: Vec<Expr> = planned.columns.iter().map(|c| Expr::Column(c.column.clone())).collect();
-        if !outer_join {
-            return self.inner(left, applied, planned, name, alias, &kept, &number);
-        }
-        let right_number = self.column_name("lateral");
-        let own = Expr::Column(Column::new_unqualified(number.clone())).alias(right_number.clone());
-        let right = project(applied, outputs.into_iter().chain([own]).collect())?;
-        let mut columns = planned.columns;
-        columns.push(super::QueryColumn {
-            name: right_number.clone(),
-            ty: proto::ColumnType::INT8,
-            column: Column::new_unqualified(right_number.clone()),
-            origin: None,
-        });
-        let mut item = self.derived_as(Planned { plan: right, columns }, name, alias)?;
-        let relation =
-            item.relations.relations.first_mut().ok_or_else(|| internal("lateral without columns"))?;
-        let right_key = relation.columns.pop().ok_or_else(|| internal("lateral without number"))?.column;
-        check_aliases(&left.relations, &item.relations)?;
-        let condition =
-            binary_expr(Expr::Column(Column::new_unqualified(number)), Operator::Eq, Expr::Column(right_key));
-        let plan = LogicalPlanBuilder::from(numbered)
-            .join_on(item.plan, JoinType::Left, vec![condition])
-            .and_then(LogicalPlanBuilder::build)
-            .map_err(from_datafusion)?;
-        let mut relations = left.relations.clone();
-        relations.relations.append(&mut item.relations.relations);
-        Ok(FromItem { plan, relations, joined: true })
-    }
-
-    /// The applied subquery as it is: left columns first, then the subquery's under its qualifier.
-    #[expect(clippy::too_many_arguments, reason = "one call, split off for length only")]
-    fn inner(
-        &self,
-        left: &FromItem,
-        applied: LogicalPlan,
-        planned: Planned,
-        name: String,
-        alias: Option<&ast::TableAlias>,
-        kept: &[Column],
-        number: &str,
-    ) -> Result<FromItem> {
-        // Planned once more as a relation only for its scope: qualifier, names and aliases.
+        let mut kept: Vec<Column> = numbered.schema().columns();
+        let marker = outer_join.then(|| self.column_name("match"));
+        kept.extend(marker.iter().map(Column::new_unqualified));
+        let apply = Apply { left: &numbered, kept: &kept, number: &number, marker: marker.as_deref() };
+        let applied = apply.apply(&planned.plan)?;
         let qualifier = self.qualifier(if name.is_empty() { "unnamed_subquery" } else { &name });
         let reference = TableReference::bare(qualifier);
-        let mut outputs: Vec<Expr> =
-            kept.iter().filter(|column| column.name != number).cloned().map(Expr::Column).collect();
+        let mut outputs: Vec<Expr> = left.plan.schema().columns().into_iter().map(Expr::Column).collect();
         let mut unique = super::UniqueNames::default();
         let mut columns = Vec::with_capacity(planned.columns.len());
         for column in planned.columns {
             let internal = unique.pick(&column.column.name);
-            outputs
-                .push(Expr::Column(column.column).alias_qualified(Some(reference.clone()), internal.clone()));
-            columns.push(crate::scope::ScopeColumn {
+            let value = matched(Expr::Column(column.column), marker.as_deref());
+            outputs.push(value.alias_qualified(Some(reference.clone()), internal.clone()));
+            columns.push(ScopeColumn {
                 name: column.name,
                 ty: column.ty,
                 column: Column::new(Some(reference.clone()), internal),
@@ -105,14 +64,21 @@ impl Binder<'_> {
                 hidden: false,
             });
         }
-        let mut relation = crate::scope::Relation { alias: name, schema: None, columns, table: None };
+        let mut relation = Relation { alias: name, schema: None, columns, table: None };
         super::from::rename(&mut relation, alias)?;
         let mut relations = left.relations.clone();
-        let own = crate::scope::Relations { relations: vec![relation], merged: Vec::new() };
+        let own = Relations { relations: vec![relation], merged: Vec::new() };
         check_aliases(&relations, &own)?;
         relations.relations.extend(own.relations);
         Ok(FromItem { plan: project(applied, outputs)?, relations, joined: true })
     }
+}
+
+/// The value, NULL for left rows that the subquery had no row for.
+fn matched(value: Expr, marker: Option<&str>) -> Expr {
+    let Some(marker) = marker else { return value };
+    let found = Expr::IsNotNull(Box::new(Expr::Column(Column::new_unqualified(marker))));
+    Expr::Case(Case::new(None, vec![(Box::new(found), Box::new(value))], None))
 }
 
 /// The plan with a column that numbers its rows.
@@ -152,19 +118,43 @@ fn has_outer_reference(plan: &LogicalPlan) -> bool {
 /// Rewrites a subquery's plan over the rows to its left.
 struct Apply<'a> {
     left: &'a LogicalPlan,
+    /// The columns that every step keeps: the left row's, its number, and the marker of a LEFT JOIN.
     kept: &'a [Column],
     number: &'a str,
+    /// LEFT JOIN: the name of a column that is NULL where the subquery has no row.
+    marker: Option<&'a str>,
 }
 
 impl Apply<'_> {
+    /// The left rows beside the rows of a plan that does not look at them.
+    fn base(&self, plan: &LogicalPlan, conditions: Vec<Expr>) -> Result<LogicalPlan> {
+        let left = LogicalPlanBuilder::from(self.left.clone());
+        let joined = match self.marker {
+            None => left.cross_join(plan.clone()),
+            Some(marker) => {
+                let mut outputs: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+                outputs.push(lit(true).alias(marker));
+                left.join_on(project(plan.clone(), outputs)?, JoinType::Left, conditions.clone())
+            }
+        };
+        let joined = joined.and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
+        if self.marker.is_some() {
+            return Ok(joined);
+        }
+        conditions.into_iter().try_fold(joined, super::filter)
+    }
+
     fn apply(&self, plan: &LogicalPlan) -> Result<LogicalPlan> {
         if !has_outer_reference(plan) {
-            return LogicalPlanBuilder::from(self.left.clone())
-                .cross_join(plan.clone())
-                .and_then(LogicalPlanBuilder::build)
-                .map_err(from_datafusion);
+            return self.base(plan, Vec::new());
         }
         match plan {
+            LogicalPlan::Filter(node) if !has_outer_reference(&node.input) => {
+                self.base(&node.input, vec![inward(node.predicate.clone())?])
+            }
+            LogicalPlan::Filter(_) if self.marker.is_some() => {
+                Err(unsupported("LEFT JOIN LATERAL over a subquery of this form"))
+            }
             LogicalPlan::Projection(node) => {
                 let input = self.apply(&node.input)?;
                 self.keep(input, node.expr.iter().cloned().map(inward).collect::<Result<Vec<_>>>()?)
@@ -207,6 +197,9 @@ impl Apply<'_> {
     }
 
     fn limit(&self, input: &LogicalPlan, skip: i64, fetch: Option<i64>) -> Result<LogicalPlan> {
+        if self.marker.is_some() && (skip > 0 || fetch == Some(0)) {
+            return Err(unsupported("LEFT JOIN LATERAL with OFFSET"));
+        }
         let sorts = match input {
             LogicalPlan::Sort(sort) => sort
                 .expr

@@ -87,7 +87,7 @@ impl Binder<'_> {
         unknowns: Unknowns<'_>,
     ) -> Result<Selected> {
         refuse_foreign_clauses(select)?;
-        let (mut plan, relations) = self.from_clause(&select.from, outside)?;
+        let (mut plan, relations) = self.relations_of(&select.from, outside)?;
         let env = Env {
             scope: Scope { relations: &relations, outer: outside.scope },
             ctes: outside.ctes,

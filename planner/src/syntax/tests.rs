@@ -72,6 +72,10 @@ fn deep_texts_are_refused_or_work() {
         assert_eq!(parse(&sql).unwrap_err().kind, ErrorKind::StatementTooComplex);
     }
     parse(&chain(" + ", 300)).unwrap();
+    // These took time that doubles with every level.
+    parse(&format!("SELECT {}1{}", "abs(".repeat(100), ")".repeat(100))).unwrap();
+    parse(&format!("SELECT {}1{}", "(SELECT ".repeat(60), ")".repeat(60))).unwrap();
+    parse(&format!("SELECT * FROM {}t{}", "(SELECT * FROM ".repeat(60), ") x".repeat(60))).unwrap();
     parse(&format!("SELECT 1 WHERE {}", vec!["a = 1"; 5_000].join(" OR "))).unwrap();
     parse(&format!("SELECT 1 WHERE a IN ({})", vec!["-1"; 100_000].join(","))).unwrap();
     parse(&format!("SELECT {}1{}", "(".repeat(100), ")".repeat(100))).unwrap();

@@ -6,9 +6,9 @@
 //! refused here, because what comes later would drop them silently.
 
 use proto::{ErrorKind, SqlError};
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
+use super::dialect::ElanusDialect;
 use super::errors::Source;
 
 /// The longest statement text accepted, bytes; the wire refuses larger messages too.
@@ -28,7 +28,7 @@ pub fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
             format!("statement is longer than {MAX_STATEMENT_BYTES} bytes"),
         ));
     }
-    let dialect = PostgreSqlDialect {};
+    let dialect = ElanusDialect;
     let raw = Tokenizer::new(&dialect, text)
         .tokenize_with_location()
         .map_err(|error| Source::new(text).tokenizer_error(&error))?;

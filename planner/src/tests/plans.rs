@@ -160,3 +160,22 @@ fn unsupported_is_refused() {
         assert_eq!(error.kind, ErrorKind::FeatureNotSupported, "{sql}: {error}");
     }
 }
+
+#[test]
+fn lateral_is_applied() {
+    let mut world = items();
+    world.run("CREATE TABLE q (qid int, v vector(3))").unwrap();
+    world.run("INSERT INTO q VALUES (1,'[1,0,0]'),(2,'[0,1,0]')").unwrap();
+    let rows = world
+        .run("SELECT q.qid, n.id FROM q CROSS JOIN LATERAL (SELECT id FROM items ORDER BY embedding <-> q.v LIMIT 2) n ORDER BY 1, 2")
+        .unwrap()
+        .rows;
+    assert_eq!(rows, [["1", "1"], ["1", "2"], ["2", "2"], ["2", "3"]]);
+    let rows = world
+        .run("SELECT q.qid, n.id FROM q LEFT JOIN LATERAL (SELECT id FROM items WHERE category = q.qid AND id > 2 ORDER BY id LIMIT 1) n ON true ORDER BY 1")
+        .unwrap()
+        .rows;
+    assert_eq!(rows, [["1", "NULL"], ["2", "3"]]);
+    let rows = world.run("SELECT q.qid, u FROM q, unnest(ARRAY[q.qid, 7]) u ORDER BY 1, 2").unwrap().rows;
+    assert_eq!(rows, [["1", "1"], ["1", "7"], ["2", "2"], ["2", "7"]]);
+}
