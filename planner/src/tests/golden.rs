@@ -89,7 +89,7 @@ fn check(name: &str, text: &str, allowed: usize) {
 /// Statements of later capabilities: JSON operators, some functions, the other vector types, indexes.
 #[test]
 fn queries() {
-    check("queries", include_str!("../../../sqllogictest/golden/queries.slt"), 9);
+    check("queries", include_str!("../../../sqllogictest/golden/queries.slt"), 8);
 }
 
 #[test]
