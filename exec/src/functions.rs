@@ -14,6 +14,7 @@ use proto::{ColumnType, SqlError};
 pub mod aggregates;
 pub mod arithmetic;
 pub mod arrays;
+mod bytes;
 pub mod cast;
 pub mod catalog;
 mod conditional;
@@ -97,6 +98,7 @@ fn pg_functions() -> Vec<overload::PgFunction> {
         datetime::functions(),
         session::functions(),
         arrays::functions(),
+        bytes::functions(),
         catalog::functions(),
     ]
     .into_iter()

@@ -1,7 +1,8 @@
 //! `KnnScan`: the k rows of a table nearest to a vector, among those that pass a predicate.
 //!
 //! A leaf that the planner's rule plants under `ORDER BY v <op> q LIMIT k`; it gives the needed columns plus
-//! `_distance`, in total order. The Sort above stays in the logical plan and decides the final order.
+//! `_distance`, in total order. The Sort above stays in the logical plan; the physical leaf declares its order, so
+//! that DataFusion drops a Sort by the same distance and keeps any other.
 //!
 //! Invariants: k rows come whenever k rows qualify; NaN distances stand behind numbers, NULL vectors last.
 
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::{DFSchema, DFSchemaRef, Result as DfResult, TableReference};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, Result as DfResult, TableReference};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::utils::conjunction;
@@ -28,6 +29,7 @@ use proto::catalog::TableMeta;
 use segments::ScanColumn;
 
 use crate::error::internal;
+use crate::functions::distance::operator_function;
 
 mod search;
 
@@ -90,6 +92,20 @@ impl KnnScan {
     #[must_use]
     pub fn into_plan(self) -> LogicalPlan {
         LogicalPlan::Extension(Extension { node: Arc::new(self) })
+    }
+
+    /// The expressions over the leaf's columns that give its order: a Sort by one of them has nothing to do, and
+    /// rows at equal distance stay in order of age.
+    fn distances(&self) -> Vec<Expr> {
+        let spec = &self.spec;
+        let position = spec.columns.iter().position(|column| *column == ScanColumn::Column(spec.vector));
+        let Some(position) = position else { return Vec::new() };
+        let vector = Expr::Column(Column::from(self.schema.qualified_field(position)));
+        let function = operator_function(spec.metric);
+        vec![
+            function.call(vec![vector.clone(), spec.query.clone()]),
+            function.call(vec![spec.query.clone(), vector]),
+        ]
     }
 
     /// The parts by which two leaves are the same.
@@ -217,8 +233,13 @@ impl ExtensionPlanner for KnnPlanner {
         let predicate = conjunction(spec.filters.iter().cloned())
             .map(|filter| planner.create_physical_expr(&filter, &table_schema, session, planning))
             .transpose()?;
+        let mut same_order = Vec::new();
+        for distance in scan.distances() {
+            same_order.push(planner.create_physical_expr(&distance, &scan.schema, session, planning)?);
+        }
         let schema = Arc::clone(scan.schema.inner());
-        let exec = KnnScanExec::try_new(spec, schema, query, predicate, session.config().options())?;
+        let options = session.config().options();
+        let exec = KnnScanExec::try_new(spec, schema, query, predicate, same_order, options)?;
         Ok(Some(Arc::new(exec)))
     }
 }

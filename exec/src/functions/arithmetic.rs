@@ -284,6 +284,9 @@ pub(crate) fn operators() -> Vec<PgFunction> {
             .on("anyarray,anyarray", "anyarray", super::arrays::concat)
             .on("anyarray,anyelement", "anyarray", super::arrays::append)
             .on("anyelement,anyarray", "anyarray", super::arrays::prepend),
+        PgFunction::immutable("@>").on("anyarray,anyarray", "bool", super::arrays::contains),
+        PgFunction::immutable("<@").on("anyarray,anyarray", "bool", super::arrays::contained),
+        PgFunction::immutable("&&").on("anyarray,anyarray", "bool", super::arrays::overlaps),
         PgFunction::immutable("&")
             .on("int4,int4", "int4", |call| bitwise::<Int32Type>(call, |a, b| a & b))
             .on("int8,int8", "int8", |call| bitwise::<Int64Type>(call, |a, b| a & b)),

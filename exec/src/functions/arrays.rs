@@ -1,13 +1,15 @@
 //! Functions on arrays: concatenation, length, subscripts, membership.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Int32Array, ListArray, StringArray, UInt32Array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Int32Array, ListArray, StringArray, UInt32Array, new_null_array,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::{concat as concat_arrays, take};
 use arrow::datatypes::{DataType, Int32Type};
+use arrow::row::{Row, RowConverter, SortField};
 use proto::{ColumnType, ErrorKind, SqlError};
 
 use super::cast::text_of;
@@ -156,6 +158,57 @@ fn element(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         return Ok(new_null_array(arrays.values().data_type(), call.rows()));
     }
     take(arrays.values(), &indices, None).map_err(arrow_error)
+}
+
+/// How the elements of two arrays must relate.
+#[derive(Clone, Copy)]
+enum Relation {
+    /// Every element of the right array is in the left one.
+    Contains,
+    /// They have an element in common.
+    Overlaps,
+}
+
+fn related(call: &Call<'_>, relation: Relation, swapped: bool) -> Result<ArrayRef, SqlError> {
+    let (left, right) =
+        if swapped { (list(call, 1)?, list(call, 0)?) } else { (list(call, 0)?, list(call, 1)?) };
+    let values = cast_to(right.values(), left.values().data_type())?;
+    let fields = vec![SortField::new(left.values().data_type().clone())];
+    let converter = RowConverter::new(fields).map_err(arrow_error)?;
+    let left_rows = converter.convert_columns(&[Arc::clone(left.values())]).map_err(arrow_error)?;
+    let right_rows = converter.convert_columns(&[Arc::clone(&values)]).map_err(arrow_error)?;
+    let out: BooleanArray = (0..call.rows())
+        .map(|row| {
+            if left.is_null(row) || right.is_null(row) {
+                return None;
+            }
+            let ((from, to), (first, last)) = (span(&left, row), span(&right, row));
+            // A NULL element equals nothing.
+            let held: HashSet<Row<'_>> =
+                (from..to).filter(|at| left.values().is_valid(*at)).map(|at| left_rows.row(at)).collect();
+            let found = |at: usize| values.is_valid(at) && held.contains(&right_rows.row(at));
+            Some(match relation {
+                Relation::Contains => (first..last).all(found),
+                Relation::Overlaps => (first..last).any(found),
+            })
+        })
+        .collect();
+    Ok(Arc::new(out))
+}
+
+/// `left @> right`.
+pub(crate) fn contains(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    related(call, Relation::Contains, false)
+}
+
+/// `left <@ right`.
+pub(crate) fn contained(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    related(call, Relation::Contains, true)
+}
+
+/// `left && right`.
+pub(crate) fn overlaps(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    related(call, Relation::Overlaps, false)
 }
 
 fn array_to_string(call: &Call<'_>) -> Result<ArrayRef, SqlError> {

@@ -282,13 +282,28 @@ fn md5(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     call.delegate(&datafusion::functions::crypto::md5())
 }
 
+/// `regexp_replace` by DataFusion, whose expressions are Perl's.
+fn regexp_replace(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    call.delegate(&datafusion::functions::regex::regexp_replace()).map_err(|error| match error.kind {
+        ErrorKind::Internal => SqlError::new(
+            ErrorKind::InvalidRegularExpression,
+            format!("invalid regular expression: {}", error.message),
+        ),
+        _ => error,
+    })
+}
+
 fn lengths() -> Vec<PgFunction> {
     let mut functions: Vec<PgFunction> = ["length", "char_length", "character_length"]
         .into_iter()
         .map(|name| PgFunction::immutable(name).on("text", "int4", |c| count(c, |text| text.chars().count())))
         .collect();
     functions.extend([
-        PgFunction::immutable("octet_length").on("text", "int4", |c| count(c, str::len)),
+        PgFunction::immutable("octet_length").on("text", "int4", |c| count(c, str::len)).on(
+            "bytea",
+            "int4",
+            super::bytes::length,
+        ),
         PgFunction::immutable("bit_length").on("text", "int4", |c| count(c, |text| text.len() * 8)),
         PgFunction::immutable("ascii")
             .on("text", "int4", |c| count(c, |text| text.chars().next().map_or(0, |first| first as usize))),
@@ -360,6 +375,11 @@ pub(super) fn functions() -> Vec<PgFunction> {
         PgFunction::stable("concat").on("variadic any", "text", concat),
         PgFunction::stable("concat_ws").on("text,variadic any", "text", concat_ws),
         PgFunction::immutable("md5").on("text", "text", md5),
+        PgFunction::immutable("regexp_replace").on("text,text,text", "text", regexp_replace).on(
+            "text,text,text,text",
+            "text",
+            regexp_replace,
+        ),
         PgFunction::immutable("chr").on("int4", "text", |c| {
             let codes = c.primitive::<Int32Type>(0)?;
             super::overload::rows(c, &[&codes], |row| chr(codes.value(row))).map(texts)

@@ -59,6 +59,7 @@ impl KnnScanExec {
         schema: SchemaRef,
         query: Arc<dyn PhysicalExpr>,
         predicate: Option<Arc<dyn PhysicalExpr>>,
+        same_order: Vec<Arc<dyn PhysicalExpr>>,
         options: &ConfigOptions,
     ) -> DfResult<Self> {
         let snapshot = Arc::clone(of_config(options)?.snapshot(spec.table.id)?);
@@ -66,13 +67,14 @@ impl KnnScanExec {
         let filter = predicate
             .map(|predicate| RowFilter::new(predicate, &all, &spec.table.arrow_schema()).map(Arc::new))
             .transpose()?;
-        let distance = schema.fields().len() - 1;
-        let order = PhysicalSortExpr::new(
-            Arc::new(Column::new(DISTANCE_COLUMN, distance)),
-            SortOptions { descending: false, nulls_first: false },
-        );
+        let distance: Arc<dyn PhysicalExpr> =
+            Arc::new(Column::new(DISTANCE_COLUMN, schema.fields().len() - 1));
+        let ascending = SortOptions { descending: false, nulls_first: false };
+        let orders = std::iter::once(distance)
+            .chain(same_order)
+            .map(|expression| vec![PhysicalSortExpr::new(expression, ascending)]);
         let properties = PlanProperties::new(
-            EquivalenceProperties::new_with_orderings(Arc::clone(&schema), [vec![order]]),
+            EquivalenceProperties::new_with_orderings(Arc::clone(&schema), orders),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Final,
             Boundedness::Bounded,

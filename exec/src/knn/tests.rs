@@ -56,6 +56,37 @@ async fn the_nearest_come_first_and_ties_by_age() {
 }
 
 #[tokio::test]
+async fn a_sort_by_the_same_distance_is_dropped_and_ties_stay_in_order_of_age() {
+    let rows: Vec<(i32, &str, Option<&str>)> = (0..40).map(|id| (id, "x", Some("[1,1]"))).collect();
+    let context = table_context(&[table_batch(&rows[..25]), table_batch(&rows[25..])], &[]);
+    let leaf = KnnScan::try_new(KnnScanSpec {
+        table: table_meta(),
+        qualifier: TableReference::bare("items"),
+        columns: vec![ScanColumn::Column(0), ScanColumn::Column(2)],
+        filters: Vec::new(),
+        vector: 2,
+        metric: DistanceMetric::L2,
+        query: vector(Some("[1,0]")),
+        k: 30,
+    })
+    .expect("a leaf");
+    let distance = leaf.distances().remove(0);
+    let plan = LogicalPlanBuilder::from(leaf.into_plan())
+        .project([col("items.id"), col("items.v")])
+        .and_then(|builder| builder.sort_with_limit([Sort::new(distance, true, false)], Some(30)))
+        .and_then(|builder| builder.project([col("items.id")]))
+        .and_then(LogicalPlanBuilder::build)
+        .expect("a plan");
+    let lines = crate::testing::engine()
+        .explain(plan.clone(), Arc::clone(&context), crate::ExplainOptions::default())
+        .await
+        .expect("lines");
+    assert!(!lines.iter().any(|line| line.contains("Sort")), "{lines:?}");
+    let expected: Vec<String> = (0..30).map(|id| id.to_string()).collect();
+    assert_eq!(run(plan, context).await.expect("rows"), expected);
+}
+
+#[tokio::test]
 async fn zero_vectors_and_nulls_fill_up_last() {
     let rows = found(search(DistanceMetric::Cosine, Some("[1,0]"), 9, vec![]), &[]).await.expect("rows");
     assert_eq!(rows, ["1|0", "5|0", "4|0.29289321881345254", "6|1", "3|NaN", "2|NULL"]);

@@ -115,24 +115,51 @@ fn out_of_range(text: &str, kind: &str) -> SqlError {
 }
 
 fn parse_fields(text: &str, kind: TypeKind, context: &InputContext) -> Result<Fields, SqlError> {
-    let mut fields = Fields::default();
-    let mut before_christ = false;
-    let mut meridian = None;
-    let mut named_month: Option<u32> = None;
-    let mut numbers: Vec<&str> = Vec::new();
     let normalized = text.trim();
     if normalized.is_empty() {
         return Err(malformed(text, kind));
     }
+    let mut reader = Reader {
+        text,
+        kind,
+        fields: Fields::default(),
+        before_christ: ends_before_christ(normalized),
+        meridian: None,
+        named_month: None,
+        numbers: Vec::new(),
+    };
     for token in tokens(normalized) {
         let lower = token.to_ascii_lowercase();
-        match lower.as_str() {
+        if !reader.special_word(&lower, context) {
+            reader.token(token, &lower)?;
+        }
+    }
+    reader.finish()
+}
+
+/// What is known of a text while its tokens are read.
+struct Reader<'a> {
+    text: &'a str,
+    kind: TypeKind,
+    fields: Fields,
+    before_christ: bool,
+    /// Afternoon, when AM or PM was read.
+    meridian: Option<bool>,
+    named_month: Option<u32>,
+    numbers: Vec<&'a str>,
+}
+
+impl<'a> Reader<'a> {
+    /// Takes a word with a meaning of its own; false for any other token.
+    fn special_word(&mut self, lower: &str, context: &InputContext) -> bool {
+        let fields = &mut self.fields;
+        match lower {
             "infinity" | "+infinity" => fields.special = Some(Special::Infinity),
             "-infinity" => fields.special = Some(Special::MinusInfinity),
             "now" => fields.special = Some(Special::Now),
             "epoch" => fields.special = Some(Special::Epoch),
             "today" | "tomorrow" | "yesterday" => {
-                let shift = match lower.as_str() {
+                let shift = match lower {
                     "tomorrow" => 1,
                     "yesterday" => -1,
                     _ => 0,
@@ -144,54 +171,56 @@ fn parse_fields(text: &str, kind: TypeKind, context: &InputContext) -> Result<Fi
                 fields.time = Some(0);
                 fields.zone = Some(TimeZone::UTC);
             }
-            "bc" => before_christ = true,
-            "ad" => {}
-            "am" | "pm" => meridian = Some(lower == "pm"),
-            _ if token.contains(':') && !token.starts_with(['+', '-']) => {
-                let (time, zone) = split_zone(token);
-                fields.time = Some(parse_clock(time).map_err(|found| match found {
-                    Found::Malformed => malformed(text, kind),
-                    Found::OutOfRange => field_out_of_range(text),
-                })?);
-                if let Some(zone) = zone {
-                    fields.zone = Some(TimeZone::parse(zone).ok_or_else(|| malformed(text, kind))?);
-                }
-            }
-            _ if is_calendar(token) => {
-                fields.date =
-                    Some(parse_calendar(token, before_christ || ends_before_christ(normalized), text, kind)?);
-            }
-            _ => {
-                if let Some(month) = month_of(&lower) {
-                    named_month = Some(month);
-                } else if token.bytes().all(|byte| byte.is_ascii_digit() || byte == b',') {
-                    numbers.push(token.trim_end_matches(','));
-                } else if is_weekday(&lower) {
-                } else if let Some(zone) = TimeZone::parse(token) {
-                    fields.zone = Some(zone);
-                } else if token.contains('/') {
-                    return Err(SqlError::new(
-                        ErrorKind::InvalidParameterValue,
-                        format!("time zone \"{token}\" not recognized"),
-                    ));
-                } else {
-                    return Err(malformed(text, kind));
-                }
-            }
+            "bc" | "ad" => {}
+            "am" | "pm" => self.meridian = Some(lower == "pm"),
+            _ => return false,
         }
+        true
     }
-    if let (Some(month), [day, year]) = (named_month, numbers.as_slice()) {
-        let (day, year) = if day.len() > 2 { (year, day) } else { (day, year) };
-        fields.date = Some(checked_date(year, month, day, before_christ, text, kind)?);
-    } else if !numbers.is_empty() || named_month.is_some() {
-        return Err(malformed(text, kind));
+
+    fn token(&mut self, token: &'a str, lower: &str) -> Result<(), SqlError> {
+        let (text, kind) = (self.text, self.kind);
+        if token.contains(':') && !token.starts_with(['+', '-']) {
+            let (time, zone) = split_zone(token);
+            self.fields.time = Some(parse_clock(time).map_err(|found| match found {
+                Found::Malformed => malformed(text, kind),
+                Found::OutOfRange => field_out_of_range(text),
+            })?);
+            if let Some(zone) = zone {
+                self.fields.zone = Some(TimeZone::parse(zone).ok_or_else(|| malformed(text, kind))?);
+            }
+        } else if is_calendar(token) {
+            self.fields.date = Some(parse_calendar(token, self.before_christ, text, kind)?);
+        } else if let Some(month) = month_of(lower) {
+            self.named_month = Some(month);
+        } else if token.bytes().all(|byte| byte.is_ascii_digit() || byte == b',') {
+            self.numbers.push(token.trim_end_matches(','));
+        } else if let Some(zone) = TimeZone::parse(token) {
+            self.fields.zone = Some(zone);
+        } else if token.contains('/') {
+            let message = format!("time zone \"{token}\" not recognized");
+            return Err(SqlError::new(ErrorKind::InvalidParameterValue, message));
+        } else if !is_weekday(lower) {
+            return Err(malformed(text, kind));
+        }
+        Ok(())
     }
-    if let (Some(afternoon), Some(time)) = (meridian, fields.time) {
-        let hour = 3_600_000_000;
-        let base = if time >= 12 * hour { time - 12 * hour } else { time };
-        fields.time = Some(if afternoon { base + 12 * hour } else { base });
+
+    fn finish(mut self) -> Result<Fields, SqlError> {
+        let (text, kind) = (self.text, self.kind);
+        if let (Some(month), [day, year]) = (self.named_month, self.numbers.as_slice()) {
+            let (day, year) = if day.len() > 2 { (year, day) } else { (day, year) };
+            self.fields.date = Some(checked_date(year, month, day, self.before_christ, text, kind)?);
+        } else if !self.numbers.is_empty() || self.named_month.is_some() {
+            return Err(malformed(text, kind));
+        }
+        if let (Some(afternoon), Some(time)) = (self.meridian, self.fields.time) {
+            let half = 12 * 3_600_000_000;
+            let base = if time >= half { time - half } else { time };
+            self.fields.time = Some(if afternoon { base + half } else { base });
+        }
+        Ok(self.fields)
     }
-    Ok(fields)
 }
 
 /// Splits at white space and at the `T` between date and time.
