@@ -309,7 +309,9 @@ impl ColumnType {
     /// The metadata that lets `of_field` find this type again.
     #[must_use]
     pub fn metadata(self) -> HashMap<String, String> {
-        let mut metadata = HashMap::from([(TYPE_KEY.to_owned(), self.name())]);
+        // Bare, the name is SQL's spelling of another type.
+        let name = if self == Self::scalar(TypeKind::Char) { "\"char\"".to_owned() } else { self.name() };
+        let mut metadata = HashMap::from([(TYPE_KEY.to_owned(), name)]);
         if self.typmod != -1 {
             metadata.insert(TYPMOD_KEY.to_owned(), self.typmod.to_string());
         }

@@ -214,7 +214,7 @@ fn of_column(facts: &Facts, table: &TableMeta, column: &Column) -> Row {
             table: &table.name,
             name: &column.name,
             number: column.id.into(),
-            default: column_default(column),
+            default: column_default(facts, column),
             nullable: column.nullable,
             type_oid: column.ty.oid().0,
             typmod: column.ty.typmod,

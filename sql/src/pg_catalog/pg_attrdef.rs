@@ -1,6 +1,7 @@
 //! Column defaults; the expression is kept as SQL text, which `pg_get_expr` prints as it is.
 
 use exec::functions::catalog::default_text;
+use exec::functions::catalog::relations::relation;
 use proto::catalog::{Column, TableMeta};
 
 use super::{Computed, Facts, Row, row};
@@ -27,18 +28,31 @@ pub(super) const fn has_default(column: &Column) -> bool {
 }
 
 /// The default as PostgreSQL prints it.
-pub(crate) fn text(column: &Column) -> Option<String> {
+pub(crate) fn text(facts: &Facts, column: &Column) -> Option<String> {
     let default = column.default.as_deref().filter(|_| has_default(column))?;
-    Some(default_text(default, column.ty))
+    Some(default_text(&sequence_in_path(facts, default), column.ty))
 }
 
-fn of_table(table: &TableMeta) -> impl Iterator<Item = Row> + '_ {
+/// `nextval('public.s'::regclass)` names the sequence as `regclass` prints it: bare when the path finds it.
+fn sequence_in_path(facts: &Facts, default: &str) -> String {
+    let named = default.strip_prefix("nextval('").and_then(|rest| rest.strip_suffix("'::regclass)"));
+    let found = named.and_then(|name| relation(facts.scope(), &name.replace("''", "'")).ok());
+    match found {
+        Some(sequence) => {
+            let shown = facts.scope().relation_text(sequence).replace('\'', "''");
+            format!("nextval('{shown}'::regclass)")
+        }
+        None => default.to_owned(),
+    }
+}
+
+fn of_table<'a>(facts: &'a Facts, table: &'a TableMeta) -> impl Iterator<Item = Row> + 'a {
     let table_oid = table.id.oid().0;
     table.columns.iter().filter_map(move |column| {
-        Some(row![oid(table_oid, column.id), table_oid, i64::from(column.id), text(column)?])
+        Some(row![oid(table_oid, column.id), table_oid, i64::from(column.id), text(facts, column)?])
     })
 }
 
 fn rows(facts: &Facts) -> Vec<Row> {
-    facts.scope().tables().flat_map(of_table).collect()
+    facts.scope().tables().flat_map(|table| of_table(facts, table)).collect()
 }
