@@ -42,7 +42,7 @@ pub struct PlanSettings {
 
 impl Default for PlanSettings {
     fn default() -> Self {
-        Self { max_relations: 2_000 }
+        Self { max_relations: 256 }
     }
 }
 

@@ -147,6 +147,11 @@ pub(crate) struct Scope<'s> {
 }
 
 impl Scope<'_> {
+    /// Enclosing queries.
+    pub(crate) fn depth(&self) -> usize {
+        std::iter::successors(self.outer, |scope| scope.outer).count()
+    }
+
     /// The column of a name as written, here or in an enclosing query.
     pub(crate) fn resolve(&self, parts: &[Ident]) -> Result<Found> {
         let span = parts.first().map_or_else(sqlparser::tokenizer::Span::empty, |part| part.span);

@@ -18,11 +18,18 @@ use crate::calls;
 use crate::environment::{Env, Outside};
 use crate::error::{Result, from_datafusion, syntax, unsupported};
 use crate::query::Planned;
+use crate::syntax::too_deep;
+
+/// Subqueries inside each other's expressions; DataFusion's work doubles with every level.
+const MAX_NESTED_SUBQUERIES: usize = 8;
 
 impl Binder<'_> {
     /// Plans a query inside an expression; columns of the enclosing query become outer references.
     pub(super) fn subquery(&self, query: &ast::Query, env: &Env<'_>) -> Result<(Subquery, Planned)> {
         env.place.check_subquery()?;
+        if env.scope.depth() > MAX_NESTED_SUBQUERIES {
+            return Err(too_deep());
+        }
         let outside = Outside { ctes: env.ctes, scope: Some(&env.scope) };
         let planned = self.query(query, outside)?;
         Ok((as_subquery(planned.plan.clone()), planned))

@@ -179,3 +179,35 @@ fn lateral_is_applied() {
     let rows = world.run("SELECT q.qid, u FROM q, unnest(ARRAY[q.qid, 7]) u ORDER BY 1, 2").unwrap().rows;
     assert_eq!(rows, [["1", "1"], ["1", "7"], ["2", "2"], ["2", "7"]]);
 }
+
+#[test]
+fn large_statements_work_or_are_refused() {
+    let mut world = items();
+    let nested = |open: &str, inner: &str, close: &str, depth: usize| {
+        format!("SELECT {}{inner}{}", open.repeat(depth), close.repeat(depth))
+    };
+    let doubling: Vec<String> = (0..20)
+        .map(|at| {
+            let from = if at == 0 { "items".to_owned() } else { format!("a{}", at - 1) };
+            format!("a{at} AS (SELECT x.id FROM {from} x, {from} y)")
+        })
+        .collect();
+    let relations: Vec<String> = (0..3_000).map(|at| format!("items a{at}")).collect();
+    for sql in [
+        nested("CASE WHEN true THEN ", "1", " END", 100),
+        nested("(SELECT ", "1", ")", 60),
+        nested("(SELECT ", "1", ")", 8),
+        nested("abs(", "1", ")", 100),
+        format!("SELECT * FROM {}items{}", "(SELECT * FROM ".repeat(40), ") x".repeat(40)),
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(100)),
+        format!("SELECT {}1", "- ".repeat(300)),
+        format!("SELECT {}", vec!["1"; 2_000].join(",")),
+        format!("SELECT 1 WHERE {}", vec!["1 = 2"; 3_000].join(" OR ")),
+        format!("WITH {} SELECT count(*) FROM a19", doubling.join(", ")),
+        format!("SELECT count(*) FROM {}", relations.join(", ")),
+    ] {
+        if let Err(error) = world.run(&sql) {
+            assert_eq!(error.kind, ErrorKind::StatementTooComplex, "{}: {error}", &sql[..60]);
+        }
+    }
+}
