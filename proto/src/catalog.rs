@@ -224,7 +224,9 @@ impl CatalogChange {
 }
 
 mod wire;
-pub use wire::{decode_database, decode_sequence, decode_table, encode_database, encode_sequence, encode_table};
+pub use wire::{
+    decode_database, decode_sequence, decode_table, encode_database, encode_sequence, encode_table,
+};
 
 /// Decodes a protobuf message or says what was expected there.
 fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, prost::DecodeError> {

@@ -54,7 +54,8 @@ fn append_column(array: &dyn Array, keys: &mut [Vec<u8>]) -> Result<(), SqlError
             each!(array.as_primitive::<Int64Type>().values(), |v| (v ^ i64::MIN).to_be_bytes());
         }
         DataType::Timestamp(_, _) => {
-            each!(array.as_primitive::<TimestampMicrosecondType>().values(), |v| (v ^ i64::MIN).to_be_bytes());
+            each!(array.as_primitive::<TimestampMicrosecondType>().values(), |v| (v ^ i64::MIN)
+                .to_be_bytes());
         }
         DataType::Float32 => {
             each!(array.as_primitive::<Float32Type>().values(), |v| ordered_f32(v).to_be_bytes());

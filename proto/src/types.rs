@@ -193,9 +193,10 @@ impl ColumnType {
             "time" => TypeKind::Time,
             "timestamp" => TypeKind::Timestamp,
             "float" => TypeKind::Float8,
-            _ => {
-                TypeKind::ALL.iter().copied().find(|kind| kind.name() == name || kind.display_name() == name)?
-            }
+            _ => TypeKind::ALL
+                .iter()
+                .copied()
+                .find(|kind| kind.name() == name || kind.display_name() == name)?,
         };
         Some(Self::scalar(kind))
     }
@@ -373,9 +374,7 @@ impl ColumnType {
 
 /// Whether two data types are carried by the same kind of Arrow array, sizes and names aside.
 fn same_carrier(left: &DataType, right: &DataType) -> bool {
-    use DataType::{
-        Decimal128, Decimal256, FixedSizeList, LargeUtf8, List, Timestamp, Utf8, Utf8View,
-    };
+    use DataType::{Decimal128, Decimal256, FixedSizeList, LargeUtf8, List, Timestamp, Utf8, Utf8View};
     match (left, right) {
         (FixedSizeList(a, _) | List(a), FixedSizeList(b, _) | List(b)) => {
             same_carrier(a.data_type(), b.data_type())

@@ -20,13 +20,18 @@ pub fn run_step(target: &mut Target, step: &Step, mode: Mode) -> Result<Option<S
         Err(failure) => {
             target.forget(&step.session);
             if let Failure::Socket(_) = failure {
-                target.session(&step.session).map_err(|error| format!("after line {}: {error}", step.line))?;
+                target
+                    .session(&step.session)
+                    .map_err(|error| format!("after line {}: {error}", step.line))?;
             }
             Some(failure.to_string())
         }
     };
     if mode.checkpoint && matches!(step.expected, Expected::Done) {
-        target.session("checkpointer")?.run("CHECKPOINT").map_err(|failure| format!("CHECKPOINT: {failure}"))?;
+        target
+            .session("checkpointer")?
+            .run("CHECKPOINT")
+            .map_err(|failure| format!("CHECKPOINT: {failure}"))?;
     }
     Ok(difference)
 }
@@ -84,7 +89,8 @@ fn compare_rows(expected: &[String], sorted: bool, result: &ResultSet) -> Option
         expected.sort();
     } else {
         // A value with line ends is several lines of the file.
-        actual = actual.iter().flat_map(|row| row.split('\n')).map(|line| line.trim_end().to_owned()).collect();
+        actual =
+            actual.iter().flat_map(|row| row.split('\n')).map(|line| line.trim_end().to_owned()).collect();
         expected = expected.iter().map(|line| line.trim_end().to_owned()).collect();
     }
     if actual == expected {

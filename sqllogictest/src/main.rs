@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
+use ::tests::wire::Address;
 use slt::target::Place;
 use slt::{FileReport, Mode, ratchet};
-use ::tests::wire::Address;
 
 #[derive(Default)]
 struct Arguments {
@@ -138,7 +138,12 @@ fn report_counted(report: &FileReport, arguments: &Arguments) -> Result<bool, St
             if lost.contains(&outcome.line) {
                 println!("{}:{}: LOST {}\n  {difference}", report.path.display(), outcome.line, outcome.sql);
             } else if !arguments.quiet {
-                println!("{}:{}: not yet {}\n  {difference}", report.path.display(), outcome.line, outcome.sql);
+                println!(
+                    "{}:{}: not yet {}\n  {difference}",
+                    report.path.display(),
+                    outcome.line,
+                    outcome.sql
+                );
             }
         }
     }

@@ -31,7 +31,8 @@ impl Place {
                 Target { server: Some(server), address, sessions: BTreeMap::new() }
             }
             Self::Running(address) => {
-                let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+                let stem =
+                    file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
                 let database = format!("slt_{}_{stem}", std::process::id());
                 let mut session = Connection::open(address).map_err(|error| error.to_string())?;
                 session.run(&format!("CREATE DATABASE {database}")).map_err(|error| error.to_string())?;

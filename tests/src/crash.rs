@@ -147,7 +147,11 @@ impl Round {
             }
             assert!(Instant::now() < deadline, "the clients make no progress");
             // The time-out covers an acknowledgement between the check and the wait.
-            phases = self.changed.wait_timeout(phases, Duration::from_millis(20)).expect("no client panics here").0;
+            phases = self
+                .changed
+                .wait_timeout(phases, Duration::from_millis(20))
+                .expect("no client panics here")
+                .0;
         }
     }
 }

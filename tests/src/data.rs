@@ -150,7 +150,8 @@ pub fn load(generated_rows: usize, generated_queries: usize) -> (Passages, Queri
 
 fn batches(path: &Path) -> Vec<RecordBatch> {
     let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).and_then(|builder| builder.with_batch_size(8192).build());
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .and_then(|builder| builder.with_batch_size(8192).build());
     let reader = reader.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     reader.map(|batch| batch.unwrap_or_else(|error| panic!("{}: {error}", path.display()))).collect()
 }
@@ -233,7 +234,8 @@ fn questions(passages: &Passages, count: usize, seed: u64) -> Queries {
         let near = passages.embedding(dice.random_range(0..passages.len())).to_vec();
         let own = random_vector(&mut dice);
         let query = unit(near.iter().zip(&own).map(|(a, b)| a + 0.4 * b).collect());
-        let mut all: Vec<(f64, usize)> = (0..passages.len()).map(|row| (passages.distance(row, &query), row)).collect();
+        let mut all: Vec<(f64, usize)> =
+            (0..passages.len()).map(|row| (passages.distance(row, &query), row)).collect();
         all.sort_by(|left, right| left.0.total_cmp(&right.0));
         let ids = |rows: Vec<usize>| rows.into_iter().map(|row| passages.ids[row]).collect::<Vec<_>>();
         queries.neighbors.push(ids(all.iter().take(100).map(|(_, row)| *row).collect()));

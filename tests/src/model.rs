@@ -71,7 +71,8 @@ pub fn run(seed: u64, operations: usize, bug: Option<PlantedBug>) -> Result<Coun
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     runtime.block_on(async {
-        let mut world = World::start(seed, bug).await.map_err(|error| format!("seed {seed}: start: {error}"))?;
+        let mut world =
+            World::start(seed, bug).await.map_err(|error| format!("seed {seed}: start: {error}"))?;
         for number in 0..operations {
             if let Err(difference) = world.step().await {
                 let trace = world.trace();

@@ -103,7 +103,13 @@ impl Judgement {
 }
 
 /// What is wrong with an answer; `None` when nothing is.
-fn wrong(passages: &Passages, query: &[f32], found: &[i64], truth: &[i64], filter: Option<usize>) -> Option<String> {
+fn wrong(
+    passages: &Passages,
+    query: &[f32],
+    found: &[i64],
+    truth: &[i64],
+    filter: Option<usize>,
+) -> Option<String> {
     if found.len() != truth.len() {
         return Some(format!("{} rows, not {}", found.len(), truth.len()));
     }

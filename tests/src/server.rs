@@ -94,7 +94,8 @@ impl Server {
     /// When it does not become ready.
     #[must_use]
     pub fn start_with(options: Options) -> Self {
-        let directory = tempfile::Builder::new().prefix("elanus-test-").tempdir().expect("a temporary directory");
+        let directory =
+            tempfile::Builder::new().prefix("elanus-test-").tempdir().expect("a temporary directory");
         Self::launch(Directory::Temporary(directory), options).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -108,7 +109,8 @@ impl Server {
 
     fn launch(directory: Directory, options: Options) -> Result<Self, String> {
         let log = directory.path().with_extension("log");
-        let errors = File::options().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
+        let errors =
+            File::options().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
         let mut command_line = options.wrapper.clone();
         command_line.push(binary().into());
         let mut command = Command::new(&command_line[0]);
@@ -165,7 +167,8 @@ impl Server {
         if self.options.wrapper.is_empty() {
             return own;
         }
-        let children = std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
+        let children =
+            std::fs::read_to_string(format!("/proc/{own}/task/{own}/children")).unwrap_or_default();
         children.split_whitespace().next().and_then(|id| id.parse().ok()).unwrap_or(own)
     }
 

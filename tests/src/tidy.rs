@@ -71,7 +71,8 @@ fn collect(root: &Path, folder: &Path, sources: &mut Vec<Source>) {
                 collect(root, &path, sources);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let text =
+                std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let path = path.strip_prefix(root).expect("below the root").to_string_lossy().replace('\\', "/");
             sources.push(Source { path, text });
         }

@@ -13,11 +13,21 @@ use std::collections::HashMap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Event {
     /// A write of marks to a file, at its end.
-    Written { file: String, marks: Vec<String> },
-    SyncBegan { thread: String, file: String },
-    SyncEnded { thread: String },
+    Written {
+        file: String,
+        marks: Vec<String>,
+    },
+    SyncBegan {
+        thread: String,
+        file: String,
+    },
+    SyncEnded {
+        thread: String,
+    },
     /// A reply, at its beginning.
-    Replied { marks: Vec<String> },
+    Replied {
+        marks: Vec<String>,
+    },
 }
 
 /// Marks look like `mark-000123`.

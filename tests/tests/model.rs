@@ -37,9 +37,21 @@ fn every_read_equals_the_twin() {
     let failures = failures.into_inner().expect("no panic");
     let total = total.into_inner().expect("no panic");
     println!("model test: {seeds} seeds, {total}");
-    assert!(failures.is_empty(), "{} seeds differ\n{}", failures.len(), failures[..failures.len().min(3)].join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} seeds differ\n{}",
+        failures.len(),
+        failures[..failures.len().min(3)].join("\n")
+    );
     // A run that did not do its work proves nothing.
-    let least = [total.commits / 20, total.conflicts, total.duplicates, total.given_up, total.checkpoints, total.restarts];
+    let least = [
+        total.commits / 20,
+        total.conflicts,
+        total.duplicates,
+        total.given_up,
+        total.checkpoints,
+        total.restarts,
+    ];
     assert!(least.iter().all(|count| *count >= seeds), "too little of something: {total}");
 }
 

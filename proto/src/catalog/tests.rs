@@ -18,7 +18,14 @@ fn table() -> TableMeta {
                 default: Some("nextval('items_id_seq'::regclass)".into()),
                 identity: Some(Identity::ByDefault),
             },
-            Column { id: 3, name: "v".into(), ty: ColumnType::vector(3), nullable: true, default: None, identity: None },
+            Column {
+                id: 3,
+                name: "v".into(),
+                ty: ColumnType::vector(3),
+                nullable: true,
+                default: None,
+                identity: None,
+            },
         ],
         primary_key: Some(PrimaryKey {
             oid: Oid(16_403),

@@ -24,10 +24,14 @@ fn every_body_survives_its_stored_form() {
         target: RowRef { segment: SegmentId(3), ordinal: 4, row: RowId(44) },
         key: Bytes::from_static(b"k"),
     });
-    let placement =
-        Placement { table: TableId(5), segment: SegmentId(3), first_row: RowId(45), rows: 2 };
+    let placement = Placement { table: TableId(5), segment: SegmentId(3), first_row: RowId(45), rows: 2 };
     check(RecordBody::EpochStart { incarnation: u64::MAX });
-    check(RecordBody::Commit { txn: TxnId(8), parts: 1, placements: vec![placement], changes: vec![change.clone()] });
+    check(RecordBody::Commit {
+        txn: TxnId(8),
+        parts: 1,
+        placements: vec![placement],
+        changes: vec![change.clone()],
+    });
     check(RecordBody::Payload { txn: TxnId(8), part: 0, changes: vec![change] });
     check(RecordBody::Abort { txn: TxnId(8) });
     check(RecordBody::Seal { table: TableId(5), segment: SegmentId(3) });

@@ -206,7 +206,9 @@ pub fn encode_record(record: &LogRecord) -> Result<Bytes, RecordError> {
             changes: changes.iter().map(change_form).collect::<Result<_, _>>()?,
         }),
         RecordBody::Abort { txn } => BodyForm::Abort(AbortForm { txn: txn.0 }),
-        RecordBody::Seal { table, segment } => BodyForm::Seal(SealForm { table: table.0, segment: segment.0 }),
+        RecordBody::Seal { table, segment } => {
+            BodyForm::Seal(SealForm { table: table.0, segment: segment.0 })
+        }
         RecordBody::SequenceMark { sequence, next } => {
             BodyForm::SequenceMark(SequenceMarkForm { sequence: sequence.0, next: *next })
         }
@@ -276,12 +278,7 @@ pub fn decode_record(bytes: Bytes) -> Result<LogRecord, RecordError> {
             RecordBody::SequenceMark { sequence: SequenceId(form.sequence), next: form.next }
         }
     };
-    Ok(LogRecord {
-        channel: ChannelId(form.channel),
-        epoch: Epoch(form.epoch),
-        ts: Timestamp(form.ts),
-        body,
-    })
+    Ok(LogRecord { channel: ChannelId(form.channel), epoch: Epoch(form.epoch), ts: Timestamp(form.ts), body })
 }
 
 const fn placement_of_form(form: PlacementForm) -> Placement {

@@ -26,6 +26,9 @@ fn names_and_oids_are_found_again() {
 #[test]
 fn format_type_prints_like_postgresql() {
     assert_eq!(ColumnType::vector(3).display(), "vector(3)");
-    assert_eq!(ColumnType { kind: TypeKind::Varchar, array: false, typmod: 14 }.display(), "character varying(10)");
+    assert_eq!(
+        ColumnType { kind: TypeKind::Varchar, array: false, typmod: 14 }.display(),
+        "character varying(10)"
+    );
     assert_eq!(ColumnType::array_of(TypeKind::Int4).display(), "integer[]");
 }

@@ -67,6 +67,9 @@ fn binary_goes_there_and_back() {
     assert_eq!(parse_binary(&bytes, &mut out), Ok(2));
     assert_eq!(out, [1.0, -2.5]);
     bytes[3] = 1;
-    assert_eq!(parse_binary(&bytes, &mut out).map_err(|e| e.message), Err("expected unused to be 0, not 1".into()));
+    assert_eq!(
+        parse_binary(&bytes, &mut out).map_err(|e| e.message),
+        Err("expected unused to be 0, not 1".into())
+    );
     assert_eq!(parse_binary(&[0], &mut out).map_err(|e| e.kind), Err(ErrorKind::InvalidBinaryRepresentation));
 }

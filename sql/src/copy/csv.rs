@@ -69,7 +69,9 @@ impl CsvDecoder {
             }
             if matches!(byte, b'\n' | b'\r') {
                 if scan.in_quotes {
-                    scan.inner_lines += u64::from(byte == b'\n' || self.line_end == LineEnd::Return);
+                    // As PostgreSQL counts: by the line end seen so far, and by `\r` while none was.
+                    let counted = if self.line_end == LineEnd::Newline { b'\n' } else { b'\r' };
+                    scan.inner_lines += u64::from(byte == counted);
                 } else if byte == b'\r' && scan.at + 1 == bytes.len() && !last {
                     return Ok(None);
                 } else {

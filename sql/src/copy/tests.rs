@@ -100,7 +100,7 @@ fn csv_quotes_nulls_and_lines() {
     );
     let error = rows(b"1,\"x\ny\"\n2\n", &csv_options()).unwrap_err();
     assert_eq!(error.message, "missing data for column \"b\"");
-    assert_eq!(error.context.unwrap(), "COPY t, line 3: \"2\"");
+    assert_eq!(error.context.unwrap(), "COPY t, line 2: \"2\"");
     assert_eq!(rows(b"1,x\n\\.\nrubbish\"", &csv_options()).unwrap(), [row(Some("1"), Some("x"))]);
     let escaped = CopyOptions { escape: b'\\', ..csv_options() };
     assert_eq!(rows(b"\"a\\\"b\",\"c\\\\\"\n", &escaped).unwrap(), [row(Some("a\"b"), Some("c\\"))]);

@@ -23,10 +23,7 @@ fn reply(names: &[&str], rows: &[&[Option<&str>]], tag: &str) -> Reply {
         })
         .collect();
     let rows = rows.iter().map(|row| row.iter().map(|value| value.map(str::to_owned)).collect()).collect();
-    Reply {
-        results: vec![ResultSet { columns, rows, tag: Some(tag.to_owned()) }],
-        ..Reply::default()
-    }
+    Reply { results: vec![ResultSet { columns, rows, tag: Some(tag.to_owned()) }], ..Reply::default() }
 }
 
 #[test]

@@ -16,7 +16,10 @@ fn all(bench: &Bench, connection: &mut Connection, state: &str) -> Result<(), Fa
     let judgement = judgement?;
     if let Some(wrong) = judgement.wrong.first() {
         let all = judgement.wrong.len();
-        return Err(Failure::Protocol(format!("answer {state}: {wrong}; {all} of {} are wrong", judgement.asked)));
+        return Err(Failure::Protocol(format!(
+            "answer {state}: {wrong}; {all} of {} are wrong",
+            judgement.asked
+        )));
     }
     judge_join(connection, &bench.passages, &bench.queries, 50)?;
     let value = format!("all right, {} a statement", show(time / judgement.asked as u32));
@@ -27,7 +30,9 @@ fn all(bench: &Bench, connection: &mut Connection, state: &str) -> Result<(), Fa
 fn time_top_ten(bench: &Bench, connection: &mut Connection, queries: usize) -> Result<Duration, Failure> {
     prepare(connection, "ten", "SELECT id FROM passages ORDER BY embedding <=> $1 LIMIT 10")?;
     let (time, answers) = timed(|| {
-        (0..queries).map(|query| ask(connection, "ten", bench.queries.embedding(query))).collect::<Result<Vec<_>, _>>()
+        (0..queries)
+            .map(|query| ask(connection, "ten", bench.queries.embedding(query)))
+            .collect::<Result<Vec<_>, _>>()
     });
     answers?;
     Ok(time / queries as u32)
@@ -48,10 +53,18 @@ pub(super) fn run(bench: &mut Bench, server: Server) -> Result<Server, Failure> 
     oracle.run("VACUUM ANALYZE passages")?;
     let theirs = time_top_ten(bench, &mut oracle, queries)?;
     let ratio = own.as_secs_f64() / theirs.as_secs_f64();
-    bench.figure("exact top 10 of all passages", &format!("{} beside {}: {ratio:.2} ×", show(own), show(theirs)));
+    bench.figure(
+        "exact top 10 of all passages",
+        &format!("{} beside {}: {ratio:.2} ×", show(own), show(theirs)),
+    );
     let server = server.restart().map_err(Failure::Protocol)?;
     let ready = server.ready_after;
-    bench.goal("ready with the passages, after kill -9", &show(ready), "< 2 s", ready < Duration::from_secs(2));
+    bench.goal(
+        "ready with the passages, after kill -9",
+        &show(ready),
+        "< 2 s",
+        ready < Duration::from_secs(2),
+    );
     all(bench, &mut server.connect(), "after a restart")?;
     Ok(server)
 }

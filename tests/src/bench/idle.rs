@@ -41,7 +41,8 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), Failure> {
     connection.run("CREATE EXTENSION IF NOT EXISTS vector")?;
     for table in 0..20 {
         connection.run(&format!("CREATE TABLE t{table} (id bigserial PRIMARY KEY, x text, v vector(16))"))?;
-        connection.run(&format!("INSERT INTO t{table} (x) SELECT 'row ' || g FROM generate_series(1, 100) g"))?;
+        connection
+            .run(&format!("INSERT INTO t{table} (x) SELECT 'row ' || g FROM generate_series(1, 100) g"))?;
     }
     let process = server.process_id();
     let before = processor_seconds(process);
@@ -51,6 +52,11 @@ pub(super) fn run(bench: &mut Bench) -> Result<(), Failure> {
     let share = (processor_seconds(process) - before) / WATCHED.as_secs_f64() * 100.0;
     bench.goal("idle with 20 tables, processor", &format!("{share:.2} %"), "< 1 %", share < 1.0);
     let memory = resident_megabytes(process);
-    bench.goal("idle with 20 tables, resident memory", &format!("{memory:.0} MB"), "< 150 MB", memory < 150.0);
+    bench.goal(
+        "idle with 20 tables, resident memory",
+        &format!("{memory:.0} MB"),
+        "< 150 MB",
+        memory < 150.0,
+    );
     Ok(())
 }

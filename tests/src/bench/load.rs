@@ -28,7 +28,9 @@ pub(super) fn run(bench: &mut Bench, server: &Server) -> Result<(), Failure> {
     let mut ours = server.connect();
     ours.run("CREATE EXTENSION IF NOT EXISTS vector")?;
     let rows = bench.passages.len();
-    for (format, data) in [("csv", passages_csv(&bench.passages)), ("binary", passages_binary(&bench.passages))] {
+    for (format, data) in
+        [("csv", passages_csv(&bench.passages)), ("binary", passages_binary(&bench.passages))]
+    {
         let sql = format!("COPY passages FROM STDIN (FORMAT {format})");
         for connection in [&mut oracle, &mut ours] {
             connection.run("DROP TABLE IF EXISTS passages")?;

@@ -43,6 +43,11 @@ pub(super) fn run(bench: &mut Bench) {
         });
         let ratio = rate(time) / read;
         let value = format!("{:.1} GB/s beside {read:.1}: {ratio:.2} ×", rate(time));
-        bench.goal(&format!("exact scan, {ROWS} × {dimensions}, {metric:?}, one thread"), &value, "≥ 0.6 ×", ratio >= 0.6);
+        bench.goal(
+            &format!("exact scan, {ROWS} × {dimensions}, {metric:?}, one thread"),
+            &value,
+            "≥ 0.6 ×",
+            ratio >= 0.6,
+        );
     }
 }

@@ -142,14 +142,20 @@ impl<'a> Client<'a> {
             data.extend_from_slice(format!("{id}\t0\t{tag}\t{}\n", vector_text(id, 0)).as_bytes());
         }
         let sql = format!("COPY {} FROM STDIN", TABLES[table]);
-        Operation { phase: Phase::Copy, statements: vec![Statement::Copy { sql, data }], effect, commits: true }
+        Operation {
+            phase: Phase::Copy,
+            statements: vec![Statement::Copy { sql, data }],
+            effect,
+            commits: true,
+        }
     }
 
     /// Rows that are there at this point of the operation, chosen at random from one table.
     fn present(&mut self, effect: &Effect, most: usize) -> (usize, Vec<(i64, i32)>) {
         let table = self.table();
         let wanted = self.dice.random_range(1..=most);
-        let committed = self.ledger.rows.iter().filter(|(key, _)| key.0 == table && !effect.contains_key(*key));
+        let committed =
+            self.ledger.rows.iter().filter(|(key, _)| key.0 == table && !effect.contains_key(*key));
         let written = effect.iter().filter_map(|(key, row)| row.as_ref().map(|row| (key, row)));
         let all = committed.chain(written.filter(|(key, _)| key.0 == table));
         let rows = all.map(|(key, row): (&Key, &Row)| (key.1, row.version));

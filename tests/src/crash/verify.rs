@@ -7,7 +7,11 @@ use super::ledger::{Effect, Key, Ledger, Row, TABLES, vector_text};
 use crate::wire::Connection;
 
 /// Settles what was in doubt and gives everything that is not as it must be.
-pub(super) fn verify(connection: &mut Connection, ledgers: &mut [Ledger], report: &mut Report) -> Vec<String> {
+pub(super) fn verify(
+    connection: &mut Connection,
+    ledgers: &mut [Ledger],
+    report: &mut Report,
+) -> Vec<String> {
     let mut violations = Vec::new();
     let actual = read(connection, &mut violations);
     violations.extend(judge(&actual, ledgers, report));
@@ -43,7 +47,9 @@ fn judge(actual: &BTreeMap<Key, Row>, ledgers: &mut [Ledger], report: &mut Repor
     for (key, row) in &expected {
         match actual.get(key) {
             None => violations.push(format!("lost: {key:?} {row:?}")),
-            Some(found) if found != *row => violations.push(format!("lost: {key:?} is {found:?}, not {row:?}")),
+            Some(found) if found != *row => {
+                violations.push(format!("lost: {key:?} is {found:?}, not {row:?}"))
+            }
             Some(_) => {}
         }
     }
@@ -54,7 +60,8 @@ fn judge(actual: &BTreeMap<Key, Row>, ledgers: &mut [Ledger], report: &mut Repor
 
 /// Whether the operation in doubt happened; an error when only a part of it did.
 fn settle(ledger: &Ledger, effect: &Effect, actual: &BTreeMap<Key, Row>) -> Result<bool, String> {
-    let matches = |state: &dyn Fn(&Key) -> Option<Row>| effect.keys().all(|key| actual.get(key).cloned() == state(key));
+    let matches =
+        |state: &dyn Fn(&Key) -> Option<Row>| effect.keys().all(|key| actual.get(key).cloned() == state(key));
     let after = matches(&|key| effect[key].clone());
     let before = matches(&|key| ledger.rows.get(key).cloned());
     if after || before {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch,
-    StringArray,
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, Int32Array, Int64Array,
+    RecordBatch, StringArray,
 };
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type};
@@ -21,7 +21,12 @@ fn column(id: u32, name: &str, ty: ColumnType, nullable: bool) -> Column {
 }
 
 /// Table 0 has an integer key, table 1 a key of text and integer; `first_oid` and the two behind it are theirs.
-pub(super) fn table_meta(table: usize, database: DatabaseId, channel: ChannelId, first_oid: Oid) -> TableMeta {
+pub(super) fn table_meta(
+    table: usize,
+    database: DatabaseId,
+    channel: ChannelId,
+    first_oid: Oid,
+) -> TableMeta {
     let vector = ColumnType::vector(DIMENSIONS[table] as i32);
     let (columns, key) = if table == 0 {
         let columns = vec![
@@ -72,7 +77,8 @@ pub(super) fn vector(table: usize, number: u32, version: u32) -> Option<Vec<f32>
 }
 
 fn note(number: u32, version: u32) -> Option<String> {
-    ((number + version) % 5 != 0).then(|| format!("{number} at {version} {}", "é".repeat((number % 9) as usize)))
+    ((number + version) % 5 != 0)
+        .then(|| format!("{number} at {version} {}", "é".repeat((number % 9) as usize)))
 }
 
 fn weight(number: u32, version: u32) -> Option<f64> {
@@ -118,7 +124,9 @@ pub(super) fn batch(meta: &TableMeta, table: usize, rows: &[(u32, u32)]) -> Reco
 }
 
 fn vectors(data_type: &DataType, table: usize, rows: &[(u32, u32)]) -> ArrayRef {
-    let DataType::FixedSizeList(item, size) = data_type else { panic!("a vector column is a fixed-size list") };
+    let DataType::FixedSizeList(item, size) = data_type else {
+        panic!("a vector column is a fixed-size list")
+    };
     let vectors: Vec<Option<Vec<f32>>> = rows.iter().map(|row| vector(table, row.0, row.1)).collect();
     let nulls: NullBuffer = vectors.iter().map(Option::is_some).collect();
     let values: Vec<f32> =

@@ -17,10 +17,18 @@ pub(super) struct Twin {
 
 impl Twin {
     /// The distances of the `k` nearest rows, in order: numbers, NaN, then `None` for NULL vectors.
-    pub(super) fn nearest(&self, table: usize, metric: DistanceMetric, query: &[f32], k: usize) -> Vec<Option<f64>> {
+    pub(super) fn nearest(
+        &self,
+        table: usize,
+        metric: DistanceMetric,
+        query: &[f32],
+        k: usize,
+    ) -> Vec<Option<f64>> {
         let mut distances: Vec<Option<f64>> = self.tables[table]
             .iter()
-            .map(|(&number, &version)| rows::vector(table, number, version).map(|v| distance(metric, &v, query)))
+            .map(|(&number, &version)| {
+                rows::vector(table, number, version).map(|v| distance(metric, &v, query))
+            })
             .collect();
         distances.sort_by(|left, right| order(*left, *right));
         distances.truncate(k);

@@ -8,9 +8,9 @@ use cluster::meta::MemoryMeta;
 use cluster::oracle::WindowOracle;
 use cluster::{CommitRequest, DEFAULT_DATABASE, Error, Node, NodeParts, PlantedBug, Settings};
 use object_store::memory::InMemory;
+use proto::DatabaseId;
 use proto::catalog::{CatalogChange, TableMeta};
 use proto::time::ReadPoint;
-use proto::DatabaseId;
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
@@ -197,7 +197,8 @@ impl World {
         let seen = draft.snapshots[table].with_overlay(&draft.overlays[table]);
         let found = seen.find_keys(&keys).map_err(words)?;
         for ((number, key), row) in numbers.iter().zip(keys).zip(found) {
-            let row = row.ok_or_else(|| format!("table {table}: key {number} is not found in its transaction"))?;
+            let row =
+                row.ok_or_else(|| format!("table {table}: key {number} is not found in its transaction"))?;
             draft.overlays[table].delete(row, key.into_vec().into());
             draft.twin.tables[table].remove(number);
         }
@@ -266,7 +267,8 @@ impl World {
         self.scribble(&mut draft)?;
         for table in 0..2 {
             let seen = draft.snapshots[table].with_overlay(&draft.overlays[table]);
-            reads::compare(&seen, table, &draft.twin).map_err(|difference| format!("inside: {difference}"))?;
+            reads::compare(&seen, table, &draft.twin)
+                .map_err(|difference| format!("inside: {difference}"))?;
         }
         let (request, twin) = self.request(draft)?;
         let outcome = self.node().commit(request).await.map_err(|error| format!("commit: {error}"))?;
@@ -428,7 +430,11 @@ impl World {
         let oid = self.node().allocate_oids(4).await.map_err(words)?;
         let fresh = Arc::new(rows::table_meta(table, self.database, old.channel, oid));
         self.note(format!("table {table} {} becomes {}", old.id, fresh.id));
-        self.change_catalog(vec![CatalogChange::DropTable(old.id), CatalogChange::PutTable(Arc::clone(&fresh))]).await?;
+        self.change_catalog(vec![
+            CatalogChange::DropTable(old.id),
+            CatalogChange::PutTable(Arc::clone(&fresh)),
+        ])
+        .await?;
         self.tables[table] = fresh;
         self.twin.tables[table].clear();
         self.travels.clear();

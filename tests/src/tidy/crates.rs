@@ -7,16 +7,34 @@ use std::process::Command;
 use super::Finding;
 
 /// The crates' folders.
-pub const NAMES: [&str; 8] = ["proto", "segments", "exec", "planner", "cluster", "sql", "tests", "sqllogictest"];
+pub const NAMES: [&str; 8] =
+    ["proto", "segments", "exec", "planner", "cluster", "sql", "tests", "sqllogictest"];
 
 /// Everything else the top level may hold.
 const TOP_LEVEL: [&str; 18] = [
-    ".cargo", ".ci", ".config", ".git", ".gitignore", "ARCHITECTURE.md", "Cargo.lock", "Cargo.toml", "LICENSE", "Makefile",
-    "README.md", "clippy.toml", "deny.toml", "deploy", "docs", "examples", "rust-toolchain.toml", "rustfmt.toml",
+    ".cargo",
+    ".ci",
+    ".config",
+    ".git",
+    ".gitignore",
+    "ARCHITECTURE.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "clippy.toml",
+    "deny.toml",
+    "deploy",
+    "docs",
+    "examples",
+    "rust-toolchain.toml",
+    "rustfmt.toml",
 ];
 
 /// Folders that runs leave behind and git ignores.
-const LEFT_BEHIND: [&str; 6] = ["target", "elanus-data", "scripts", ".venv", ".gitattributes", "node_modules"];
+const LEFT_BEHIND: [&str; 6] =
+    ["target", "elanus-data", "scripts", ".venv", ".gitattributes", "node_modules"];
 
 /// Each crate and the crates it may know.
 const EDGES: [(&str, &[&str]); 8] = [
@@ -85,7 +103,11 @@ fn packages(metadata: &serde_json::Value) -> BTreeMap<String, Dependencies> {
         for dependency in package["dependencies"].as_array().expect("a list of dependencies") {
             let (name, kind) = (text(&dependency["name"]), text(&dependency["kind"]));
             if names.contains(&name) {
-                if kind == "dev" { found.tests.insert(name) } else { found.own.insert(name) };
+                if kind == "dev" {
+                    found.tests.insert(name)
+                } else {
+                    found.own.insert(name)
+                };
             }
         }
         found
@@ -116,7 +138,9 @@ pub(super) fn edges(packages: &BTreeMap<String, Dependencies>) -> Vec<Finding> {
         let own = dependencies.own.iter().filter(|dependency| !known.contains(&dependency.as_str()));
         let tests = dependencies.tests.iter().filter(|dependency| !reached.contains(dependency.as_str()));
         let forbidden = own.chain(tests);
-        findings.extend(forbidden.map(|dependency| finding("edge", name, format!("must not depend on {dependency}"))));
+        findings.extend(
+            forbidden.map(|dependency| finding("edge", name, format!("must not depend on {dependency}"))),
+        );
     }
     for name in allowed.keys().filter(|name| !packages.contains_key(**name)) {
         findings.push(finding("edge", name, "is missing"));
@@ -162,7 +186,9 @@ fn top_level(root: &Path) -> Vec<Finding> {
     let entries = std::fs::read_dir(root).expect("the root can be read");
     entries
         .map(|entry| entry.expect("an entry of a folder").file_name().to_string_lossy().into_owned())
-        .filter(|name| ![&NAMES[..], &TOP_LEVEL[..], &LEFT_BEHIND[..]].iter().any(|list| list.contains(&name.as_str())))
+        .filter(|name| {
+            ![&NAMES[..], &TOP_LEVEL[..], &LEFT_BEHIND[..]].iter().any(|list| list.contains(&name.as_str()))
+        })
         .map(|name| finding("top", &name, "does not belong at the top level"))
         .collect()
 }

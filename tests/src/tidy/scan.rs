@@ -179,7 +179,8 @@ pub fn functions(tokens: &[Token]) -> Vec<Function> {
         let word = |ahead: usize| tokens.get(at + ahead).map_or("", |token| token.text.as_str());
         if word(0) == "mod" && word(1) == "tests" && word(2) == "{" {
             at = closing(tokens, at + 2);
-        } else if word(0) == "fn" && word(1).starts_with(|first: char| first.is_alphabetic() || first == '_') {
+        } else if word(0) == "fn" && word(1).starts_with(|first: char| first.is_alphabetic() || first == '_')
+        {
             if let Some(body) = body_start(tokens, at) {
                 let end = closing(tokens, body);
                 let line = tokens[at].line;

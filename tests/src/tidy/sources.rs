@@ -79,7 +79,11 @@ fn words(source: &Source, tokens: &[scan::Token]) -> Vec<Finding> {
     }
     let allowed = UNSAFE_FILES.iter().any(|prefix| source.path.starts_with(prefix));
     for token in tokens.iter().filter(|token| token.text == "unsafe" && !allowed) {
-        findings.push(finding("unsafe", place(token.line), "outside the kernels, file mapping and the allocator"));
+        findings.push(finding(
+            "unsafe",
+            place(token.line),
+            "outside the kernels, file mapping and the allocator",
+        ));
     }
     // Spelt apart, or this file would find itself.
     let marks = [concat!("FIX", "ME"), concat!("XX", "X:"), concat!("TO", "DO")];

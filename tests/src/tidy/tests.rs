@@ -54,7 +54,10 @@ fn headers_names_and_words_are_found() {
     let ignored = format!("//! x\n#[{}]\nfn f() {{}}\n", "ignore");
     assert_eq!(rules(&source("sql/src/a.rs", &ignored)), ["ignored"]);
     assert_eq!(rules(&source("sql/src/a.rs", "//! x\nfn f() { unsafe {} }\n")), ["unsafe"]);
-    assert_eq!(rules(&source("segments/src/distance/simd.rs", "//! x\nfn f() { unsafe {} }\n")), Vec::<&str>::new());
+    assert_eq!(
+        rules(&source("segments/src/distance/simd.rs", "//! x\nfn f() { unsafe {} }\n")),
+        Vec::<&str>::new()
+    );
     let path = format!("//! x\nconst P: &str = \"/{}/me\";\n", "home");
     assert_eq!(rules(&source("sql/src/a.rs", &path)), ["machine-path"]);
 }

@@ -195,7 +195,8 @@ pub(super) fn data_row(body: &[u8]) -> Result<Vec<Option<String>>, Failure> {
         .map(|value| {
             value
                 .map(|bytes| {
-                    String::from_utf8(bytes).map_err(|_| Failure::Protocol("bytes that are not UTF-8".to_owned()))
+                    String::from_utf8(bytes)
+                        .map_err(|_| Failure::Protocol("bytes that are not UTF-8".to_owned()))
                 })
                 .transpose()
         })

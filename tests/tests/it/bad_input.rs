@@ -37,7 +37,11 @@ fn expressions_of_a_hundred_thousand_terms() {
         let mut connection = server.connect();
         if let Err(failure) = connection.run(sql) {
             let code = failure.code().unwrap_or("none").to_owned();
-            assert!(["54001", "54000", "42601", "53200"].contains(&code.as_str()), "{failure} at {}", tests::wire::head(sql));
+            assert!(
+                ["54001", "54000", "42601", "53200"].contains(&code.as_str()),
+                "{failure} at {}",
+                tests::wire::head(sql)
+            );
         }
         assert_eq!(witness.value("SELECT 1").expect("the server lives"), "1");
     }
@@ -52,7 +56,9 @@ fn a_statement_of_a_hundred_megabytes() {
     let sql = format!("SELECT length('{}')", "x".repeat(100 << 20));
     match connection.run(&sql) {
         Ok(result) => assert_eq!(result.single(), Some("104857600")),
-        Err(Failure::Server(error)) => assert!(["54000", "53200", "08P01"].contains(&error.code.as_str()), "{error}"),
+        Err(Failure::Server(error)) => {
+            assert!(["54000", "53200", "08P01"].contains(&error.code.as_str()), "{error}")
+        }
         Err(Failure::Socket(_)) => {}
         Err(failure) => panic!("{failure}"),
     }

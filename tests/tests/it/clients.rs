@@ -54,7 +54,8 @@ fn psql_stops_at_an_error() {
 #[test]
 fn psycopg_works() {
     let server = Server::start();
-    let cache = std::env::var("XDG_CACHE_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cache")));
+    let cache = std::env::var("XDG_CACHE_HOME")
+        .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cache")));
     let venv = std::env::var_os("ELANUS_VENV")
         .map(PathBuf::from)
         .or_else(|| cache.ok().map(|cache| PathBuf::from(cache).join("elanus-venv")))
@@ -65,7 +66,8 @@ fn psycopg_works() {
         .arg(server.address().url())
         .output()
         .expect("psycopg's Python is missing: run scripts/setup test");
-    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let told =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     println!("{told}");
     assert!(output.status.success(), "{told}");
     assert!(told.lines().filter(|line| line.starts_with("ok ")).count() >= 7, "{told}");

@@ -45,7 +45,14 @@ fn text_goes_in_and_out() {
     assert_eq!(reply.error, None);
     assert_eq!(String::from_utf8_lossy(&reply.copy_out), String::from_utf8_lossy(data));
     assert_eq!(reply.results[0].tag.as_deref(), Some("COPY 4"));
-    assert_eq!(copied(&mut connection, "COPY t (id, name) FROM STDIN WITH (DELIMITER '|', NULL 'none')", b"5|none\n6|x\n\\.\n"), "COPY 2");
+    assert_eq!(
+        copied(
+            &mut connection,
+            "COPY t (id, name) FROM STDIN WITH (DELIMITER '|', NULL 'none')",
+            b"5|none\n6|x\n\\.\n"
+        ),
+        "COPY 2"
+    );
     assert_eq!(connection.value("SELECT count(*) FROM t WHERE name IS NULL").expect("count"), "2");
 }
 
@@ -78,13 +85,20 @@ fn binary(rows: &[(i32, &str, f64, [f32; 2])]) -> Vec<u8> {
 fn binary_goes_in() {
     let server = Server::start();
     let mut connection = table(&server);
-    let many: Vec<(i32, &str, f64, [f32; 2])> = (10..3_000).map(|id| (id, "many", 0.5, [id as f32, 1.0])).collect();
+    let many: Vec<(i32, &str, f64, [f32; 2])> =
+        (10..3_000).map(|id| (id, "many", 0.5, [id as f32, 1.0])).collect();
     let sql = "COPY t FROM STDIN WITH (FORMAT binary)";
     assert_eq!(copied(&mut connection, sql, &binary(&[(1, "é", -1.25, [1.5, 2.0])])), "COPY 1");
     assert_eq!(copied(&mut connection, sql, &binary(&many)), "COPY 2990");
-    assert_eq!(connection.value("SELECT name || f || v::text FROM t WHERE id = 1").expect("row"), "é-1.25[1.5,2]");
+    assert_eq!(
+        connection.value("SELECT name || f || v::text FROM t WHERE id = 1").expect("row"),
+        "é-1.25[1.5,2]"
+    );
     assert_eq!(connection.value("SELECT count(*) FROM t").expect("count"), "2991");
-    assert_eq!(connection.value("SELECT id FROM t ORDER BY v <-> '[2000,1]' LIMIT 1").expect("nearest"), "2000");
+    assert_eq!(
+        connection.value("SELECT id FROM t ORDER BY v <-> '[2000,1]' LIMIT 1").expect("nearest"),
+        "2000"
+    );
 }
 
 #[test]
@@ -92,7 +106,12 @@ fn broken_data_is_refused_with_its_line_and_leaves_nothing() {
     let server = Server::start();
     let mut connection = table(&server);
     let cases: [(&str, &[u8], &str, &str); 11] = [
-        ("COPY t FROM STDIN", b"1\ta\t1\t[1,2]\n2\ta\tx\t[1,2]\n", "22P02", "COPY t, line 2, column f: \"x\""),
+        (
+            "COPY t FROM STDIN",
+            b"1\ta\t1\t[1,2]\n2\ta\tx\t[1,2]\n",
+            "22P02",
+            "COPY t, line 2, column f: \"x\"",
+        ),
         ("COPY t FROM STDIN", b"1\ta\t1\t[1,2,3]\n", "22000", "COPY t, line 1"),
         ("COPY t FROM STDIN", b"1\ta\t1\t[1,\n", "22P02", "COPY t, line 1, column v: \"[1,\""),
         ("COPY t FROM STDIN", b"1\ta\t1\n", "22P04", "COPY t, line 1: \"1\ta\t1\""),
@@ -103,7 +122,12 @@ fn broken_data_is_refused_with_its_line_and_leaves_nothing() {
         ("COPY t FROM STDIN", b"1\t\xff\xfe\t1\t[1,2]\n", "22021", "COPY t, line 1"),
         ("COPY t FROM STDIN CSV", b"1,\"open,1,2\n", "22P04", "COPY t, line 1"),
         ("COPY t FROM STDIN (FORMAT binary)", b"not the signature at all", "22P04", ""),
-        ("COPY t FROM STDIN (FORMAT binary)", b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x04\0\0\0\x01\0\0", "22P04", "COPY t, line 1"),
+        (
+            "COPY t FROM STDIN (FORMAT binary)",
+            b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0\0\x04\0\0\0\x04\0\0\0\x01\0\0",
+            "22P04",
+            "COPY t, line 1",
+        ),
     ];
     for (sql, data, code, context) in cases {
         let error = refused(&mut connection, sql, data);

@@ -30,7 +30,11 @@ impl ToSql for Vector {
 impl<'a> FromSql<'a> for Vector {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         let body = raw.get(4..).ok_or("no header")?;
-        Ok(Self(body.chunks_exact(4).map(|bytes| f32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect()))
+        Ok(Self(
+            body.chunks_exact(4)
+                .map(|bytes| f32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+                .collect(),
+        ))
     }
 
     fn accepts(ty: &Type) -> bool {
@@ -55,9 +59,16 @@ fn with_client<F: Future<Output = ()>>(test: impl FnOnce(Client, String) -> F) {
 fn vectors_travel_in_binary() {
     with_client(|client, _| async move {
         client.batch_execute("CREATE EXTENSION IF NOT EXISTS vector; CREATE TABLE items (id bigserial PRIMARY KEY, name text, embedding vector(3))").await.expect("create");
-        let insert = client.prepare("INSERT INTO items (name, embedding) VALUES ($1, $2) RETURNING id").await.expect("prepare");
-        for (number, vector) in [[1.0, 0.0, 0.0], [0.0, 1.5, 0.0], [0.0, 0.0, -2.25]].into_iter().enumerate() {
-            let row = client.query_one(&insert, &[&format!("n{number}"), &Vector(vector.to_vec())]).await.expect("insert");
+        let insert = client
+            .prepare("INSERT INTO items (name, embedding) VALUES ($1, $2) RETURNING id")
+            .await
+            .expect("prepare");
+        for (number, vector) in [[1.0, 0.0, 0.0], [0.0, 1.5, 0.0], [0.0, 0.0, -2.25]].into_iter().enumerate()
+        {
+            let row = client
+                .query_one(&insert, &[&format!("n{number}"), &Vector(vector.to_vec())])
+                .await
+                .expect("insert");
             assert_eq!(row.get::<_, i64>(0), number as i64 + 1);
         }
         let nothing: Option<Vector> = None;
@@ -78,11 +89,19 @@ fn vectors_travel_in_binary() {
 #[test]
 fn a_typical_application() {
     with_client(|mut client, _| async move {
-        client.batch_execute("CREATE TABLE t (id int4 PRIMARY KEY, price float8, name text, sold bool, at timestamptz)").await.expect("create");
+        client
+            .batch_execute(
+                "CREATE TABLE t (id int4 PRIMARY KEY, price float8, name text, sold bool, at timestamptz)",
+            )
+            .await
+            .expect("create");
         let transaction = client.transaction().await.expect("begin");
         let at = chrono::DateTime::from_timestamp(1_700_000_000, 123_000_000).expect("an instant");
         let insert = "INSERT INTO t VALUES ($1, $2, $3, $4, $5)";
-        assert_eq!(transaction.execute(insert, &[&1_i32, &2.5_f64, &"é", &true, &at]).await.expect("insert"), 1);
+        assert_eq!(
+            transaction.execute(insert, &[&1_i32, &2.5_f64, &"é", &true, &at]).await.expect("insert"),
+            1
+        );
         transaction.commit().await.expect("commit");
         let row = client.query_one("SELECT * FROM t WHERE id = $1", &[&1_i32]).await.expect("select");
         assert_eq!((row.get::<_, f64>(1), row.get::<_, &str>(2), row.get::<_, bool>(3)), (2.5, "é", true));
@@ -91,7 +110,8 @@ fn a_typical_application() {
         transaction.execute("DELETE FROM t", &[]).await.expect("delete");
         transaction.rollback().await.expect("rollback");
         assert_eq!(client.query("SELECT id FROM t", &[]).await.expect("select").len(), 1);
-        let duplicate = client.execute(insert, &[&1_i32, &0_f64, &"", &false, &at]).await.expect_err("duplicate");
+        let duplicate =
+            client.execute(insert, &[&1_i32, &0_f64, &"", &false, &at]).await.expect_err("duplicate");
         let error = duplicate.as_db_error().expect("from the server");
         assert_eq!((error.code().code(), error.constraint()), ("23505", Some("t_pkey")));
         // Statements sent without waiting for each other.
@@ -118,7 +138,10 @@ fn copy_goes_through_a_driver() {
         assert_eq!(sink.finish().await.expect("finish"), 1_000);
         let stream = client.copy_out("COPY t TO STDOUT").await.expect("copy out");
         let parts: Vec<_> = stream.collect().await;
-        let lines: usize = parts.into_iter().map(|part| part.expect("a part").iter().filter(|byte| **byte == b'\n').count()).sum();
+        let lines: usize = parts
+            .into_iter()
+            .map(|part| part.expect("a part").iter().filter(|byte| **byte == b'\n').count())
+            .sum();
         assert_eq!(lines, 1_000);
     });
 }
@@ -126,7 +149,8 @@ fn copy_goes_through_a_driver() {
 #[test]
 fn a_driver_cancels() {
     with_client(|client, _| async move {
-        let sql = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a + b = 7";
+        let sql =
+            "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a + b = 7";
         let query = client.query(sql, &[]);
         futures::pin_mut!(query);
         let token = client.cancel_token();

@@ -33,7 +33,10 @@ fn health_and_metrics_are_served() {
     assert_eq!(get(&address, "/readyz").0, 200);
     let (status, body) = get(&address, "/metrics");
     assert_eq!(status, 200);
-    assert!(body.lines().any(|line| !line.starts_with('#') && line.split_whitespace().count() == 2), "{body}");
+    assert!(
+        body.lines().any(|line| !line.starts_with('#') && line.split_whitespace().count() == 2),
+        "{body}"
+    );
     assert_eq!(get(&address, "/nosuch").0, 404);
 }
 
@@ -59,7 +62,8 @@ fn a_directory_in_use_is_refused() {
         .output()
         .expect("the binary runs");
     assert!(!output.status.success());
-    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let text =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("in use"), "{text}");
     assert_eq!(server.connect().value("SELECT 1").expect("the first one lives"), "1");
 }
@@ -113,8 +117,12 @@ fn a_damaged_object_is_named_and_other_tables_are_read() {
     let mut connection = server.connect();
     connection.run("CREATE EXTENSION IF NOT EXISTS vector").expect("extension");
     for (table, rows) in [("hurt", 5_000), ("whole", 10)] {
-        connection.run(&format!("CREATE TABLE {table} (id int4 PRIMARY KEY, x text, v vector(8))")).expect("create");
-        let insert = format!("INSERT INTO {table} SELECT g, 'text ' || g, ARRAY[g,1,2,3,4,5,6,7]::vector FROM generate_series(1, {rows}) g");
+        connection
+            .run(&format!("CREATE TABLE {table} (id int4 PRIMARY KEY, x text, v vector(8))"))
+            .expect("create");
+        let insert = format!(
+            "INSERT INTO {table} SELECT g, 'text ' || g, ARRAY[g,1,2,3,4,5,6,7]::vector FROM generate_series(1, {rows}) g"
+        );
         connection.run(&insert).expect("insert");
     }
     connection.run("CHECKPOINT").expect("checkpoint");
@@ -134,7 +142,10 @@ fn a_damaged_object_is_named_and_other_tables_are_read() {
     assert_eq!(error.code, "XX001", "{error}");
     assert!(error.message.contains(&format!("/{oid}/")), "the object is not named: {}", error.message);
     assert_eq!(connection.value("SELECT count(*) FROM whole").expect("the other table"), "10");
-    assert_eq!(connection.value("SELECT id FROM whole ORDER BY v <-> '[1,1,1,1,1,1,1,1]' LIMIT 1").expect("knn"), "1");
+    assert_eq!(
+        connection.value("SELECT id FROM whole ORDER BY v <-> '[1,1,1,1,1,1,1,1]' LIMIT 1").expect("knn"),
+        "1"
+    );
 }
 
 #[test]
@@ -162,7 +173,9 @@ fn sessions_do_not_disturb_each_other() {
                 for number in 0..50 {
                     let sql = format!("INSERT INTO t VALUES ({}, {who})", who * 1_000 + number);
                     connection.run(&sql).expect("insert");
-                    let mine = connection.value(&format!("SELECT count(*) FROM t WHERE who = {who}")).expect("count");
+                    let mine = connection
+                        .value(&format!("SELECT count(*) FROM t WHERE who = {who}"))
+                        .expect("count");
                     assert_eq!(mine, (number + 1).to_string());
                 }
             });

@@ -10,9 +10,16 @@ use tests::wire::Connection;
 const QUERIES: usize = 100;
 
 fn all_right(connection: &mut Connection, passages: &Passages, queries: &Queries, state: &str) {
-    let judgement = judge(connection, passages, queries, QUERIES).unwrap_or_else(|failure| panic!("{state}: {failure}"));
+    let judgement =
+        judge(connection, passages, queries, QUERIES).unwrap_or_else(|failure| panic!("{state}: {failure}"));
     assert!(judgement.asked >= 5 * QUERIES.min(queries.len()));
-    assert!(judgement.wrong.is_empty(), "{state}: {} of {} wrong: {:?}", judgement.wrong.len(), judgement.asked, judgement.wrong.first());
+    assert!(
+        judgement.wrong.is_empty(),
+        "{state}: {} of {} wrong: {:?}",
+        judgement.wrong.len(),
+        judgement.asked,
+        judgement.wrong.first()
+    );
 }
 
 #[test]
@@ -40,7 +47,8 @@ fn csv_holds_the_same_rows() {
     let mut connection = server.connect();
     connection.run("CREATE EXTENSION IF NOT EXISTS vector").expect("extension");
     connection.run(CREATE_PASSAGES).expect("create");
-    let reply = connection.copy_in("COPY passages FROM STDIN (FORMAT csv)", &passages_csv(&passages)).expect("copy");
+    let reply =
+        connection.copy_in("COPY passages FROM STDIN (FORMAT csv)", &passages_csv(&passages)).expect("copy");
     assert_eq!(reply.error, None);
     let row = passages.len() / 2;
     let sql = format!("SELECT text FROM passages WHERE id = {}", passages.ids[row]);
@@ -63,20 +71,27 @@ fn questions_while_data_arrives() {
             let csv = passages_csv(&passages);
             // Statements of a few hundred rows each: every one is seen whole or not at all.
             for lines in csv.split_inclusive(|byte| *byte == b'\n').collect::<Vec<_>>().chunks(300) {
-                let reply = connection.copy_in("COPY passages FROM STDIN (FORMAT csv)", &lines.concat()).expect("copy");
+                let reply = connection
+                    .copy_in("COPY passages FROM STDIN (FORMAT csv)", &lines.concat())
+                    .expect("copy");
                 // A quoted line end may be split here: such a statement is refused as a whole.
                 assert!(reply.error.is_none_or(|error| error.code == "22P04"));
             }
         });
         let mut last = 0;
         while !writer.is_finished() {
-            let count: usize = connection.value("SELECT count(*) FROM passages").expect("count").parse().expect("a number");
+            let count: usize =
+                connection.value("SELECT count(*) FROM passages").expect("count").parse().expect("a number");
             assert!(count >= last, "rows went away: {count} after {last}");
             last = count;
             let found = connection
                 .run("SELECT id FROM passages ORDER BY embedding <=> (SELECT embedding FROM passages WHERE id = 1) LIMIT 5")
                 .expect("search");
-            assert!(found.rows.len() == 5.min(count) || found.rows.len() == 5, "{} of {count}", found.rows.len());
+            assert!(
+                found.rows.len() == 5.min(count) || found.rows.len() == 5,
+                "{} of {count}",
+                found.rows.len()
+            );
         }
         writer.join().expect("the writer");
     });

@@ -43,7 +43,8 @@ fn the_session_of_the_readme_works_as_printed() {
 
 #[test]
 fn the_question_of_make_run_has_its_answer() {
-    let sql = std::fs::read_to_string(tests::tidy::root().join("examples/question.sql")).expect("the question");
+    let sql =
+        std::fs::read_to_string(tests::tidy::root().join("examples/question.sql")).expect("the question");
     let server = Server::start_with(Options::with_arguments(["--sample"]));
     let found = server.connect().run(&sql).expect("search").first_column();
     assert_eq!(found.first().map(String::as_str), Some("sturdy neck pillow"), "{found:?}");

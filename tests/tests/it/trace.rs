@@ -11,7 +11,15 @@ const COMMITS: usize = 1_000;
 fn no_reply_before_the_fdatasync_that_covers_it() {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let file = folder.path().join("trace");
-    let wrapper = ["strace", "-f", "-yy", "-s", "1048576", "-e", "trace=fdatasync,fsync,sendto,sendmsg,write,pwrite64,writev,pwritev"];
+    let wrapper = [
+        "strace",
+        "-f",
+        "-yy",
+        "-s",
+        "1048576",
+        "-e",
+        "trace=fdatasync,fsync,sendto,sendmsg,write,pwrite64,writev,pwritev",
+    ];
     let mut wrapper: Vec<_> = wrapper.into_iter().map(Into::into).collect();
     wrapper.extend(["--seccomp-bpf".into(), "-o".into(), file.clone().into()]);
     let mut server = Server::start_with(Options { wrapper, ..Options::default() });
@@ -34,6 +42,10 @@ fn no_reply_before_the_fdatasync_that_covers_it() {
     let trace = std::fs::read(&file).expect("the trace");
     let findings = trace::judge(&String::from_utf8_lossy(&trace));
     println!("{} replies covered by {} syncs", findings.covered, findings.syncs);
-    assert!(findings.violations.is_empty(), "{:?}", &findings.violations[..findings.violations.len().min(10)]);
+    assert!(
+        findings.violations.is_empty(),
+        "{:?}",
+        &findings.violations[..findings.violations.len().min(10)]
+    );
     assert_eq!(findings.covered, COMMITS);
 }

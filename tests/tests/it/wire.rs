@@ -56,7 +56,8 @@ fn several_statements_in_one_message() {
     let server = Server::start();
     let mut connection = server.connect();
     let reply = connection.query("SELECT 1; SELECT 2 AS b; ; SELECT 3").expect("query");
-    let values: Vec<_> = reply.results.iter().map(|result| result.single().unwrap_or("-").to_owned()).collect();
+    let values: Vec<_> =
+        reply.results.iter().map(|result| result.single().unwrap_or("-").to_owned()).collect();
     assert_eq!(values, ["1", "2", "3"]);
     let reply = connection.query("SELECT 1; SELECT 1/0; SELECT 3").expect("query");
     assert_eq!(reply.results.len(), 1);
@@ -88,12 +89,15 @@ fn statements_are_described() {
     let mut connection = server.connect();
     connection.run("CREATE EXTENSION IF NOT EXISTS vector").expect("extension");
     connection.run("CREATE TABLE t (id int4 PRIMARY KEY, name text, v vector(3))").expect("create");
-    let vector: u32 = connection.value("SELECT 'vector'::regtype::oid").expect("oid").parse().expect("a number");
+    let vector: u32 =
+        connection.value("SELECT 'vector'::regtype::oid").expect("oid").parse().expect("a number");
     let describe = |connection: &mut Connection, sql: &str| {
-        let (parameters, columns) = connection.describe(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let (parameters, columns) =
+            connection.describe(sql, &[]).unwrap_or_else(|error| panic!("{sql}: {error}"));
         (parameters, columns.into_iter().map(|column| (column.name, column.type_oid)).collect::<Vec<_>>())
     };
-    let named = |list: &[(&str, u32)]| list.iter().map(|(name, oid)| ((*name).to_owned(), *oid)).collect::<Vec<_>>();
+    let named =
+        |list: &[(&str, u32)]| list.iter().map(|(name, oid)| ((*name).to_owned(), *oid)).collect::<Vec<_>>();
     assert_eq!(
         describe(&mut connection, "SELECT id, name, v FROM t WHERE id = $1 AND name = $2"),
         (vec![23, 25], named(&[("id", 23), ("name", 25), ("v", vector)]))
@@ -102,7 +106,10 @@ fn statements_are_described() {
         describe(&mut connection, "SELECT id, v <-> $1 AS d FROM t ORDER BY v <-> $1 LIMIT $2"),
         (vec![vector, 20], named(&[("id", 23), ("d", 701)]))
     );
-    assert_eq!(describe(&mut connection, "INSERT INTO t VALUES ($1, $2, $3)"), (vec![23, 25, vector], vec![]));
+    assert_eq!(
+        describe(&mut connection, "INSERT INTO t VALUES ($1, $2, $3)"),
+        (vec![23, 25, vector], vec![])
+    );
     assert_eq!(
         describe(&mut connection, "UPDATE t SET name = $1 WHERE id = $2 RETURNING id"),
         (vec![25, 23], named(&[("id", 23)]))
@@ -120,7 +127,11 @@ fn binary_parameters_and_results() {
     let server = Server::start();
     let mut connection = server.connect();
     connection.run("CREATE EXTENSION IF NOT EXISTS vector").expect("extension");
-    connection.queue_parse("s", "SELECT $1::int4, $2::int8, $3::float8, $4::text, $5::bool, $6::vector, $7::timestamptz", &[]);
+    connection.queue_parse(
+        "s",
+        "SELECT $1::int4, $2::int8, $3::float8, $4::text, $5::bool, $6::vector, $7::timestamptz",
+        &[],
+    );
     let vector = [&[0, 2, 0, 0][..], &1.5_f32.to_be_bytes(), &(-2.0_f32).to_be_bytes()].concat();
     let values: Vec<Vec<u8>> = vec![
         7_i32.to_be_bytes().to_vec(),
@@ -132,7 +143,12 @@ fn binary_parameters_and_results() {
         86_400_000_000_i64.to_be_bytes().to_vec(),
     ];
     let parameters: Vec<_> = values.iter().map(|value| (1, Some(value.clone()))).collect();
-    connection.queue_bind(&Bind { statement: "s", parameters: parameters.clone(), result_formats: vec![1], ..Bind::default() });
+    connection.queue_bind(&Bind {
+        statement: "s",
+        parameters: parameters.clone(),
+        result_formats: vec![1],
+        ..Bind::default()
+    });
     connection.queue_execute("", 0);
     connection.queue_bind(&Bind { statement: "s", parameters, ..Bind::default() });
     connection.queue_execute("", 0);
@@ -144,7 +160,10 @@ fn binary_parameters_and_results() {
     let text = connection.receive_execute().expect("execute");
     connection.drain().expect("sync");
     assert_eq!(binary.rows, [values.into_iter().map(Some).collect::<Vec<_>>()]);
-    let text: Vec<_> = text.rows[0].iter().map(|value| String::from_utf8_lossy(value.as_deref().unwrap_or(b"NULL")).into_owned()).collect();
+    let text: Vec<_> = text.rows[0]
+        .iter()
+        .map(|value| String::from_utf8_lossy(value.as_deref().unwrap_or(b"NULL")).into_owned())
+        .collect();
     assert_eq!(text, ["7", "-8", "2.5", "é", "t", "[1.5,-2]", "2000-01-02 00:00:00+00"]);
 }
 
@@ -221,7 +240,11 @@ fn named_statements_live_until_they_are_closed() {
     assert_eq!(connection.drain().expect("sync")[0].code, "26000");
     // A parameter that does not fit, and too few of them.
     prepared(&mut connection, "SELECT $1::int4");
-    connection.queue_bind(&Bind { statement: "s", parameters: vec![(0, Some(b"x".to_vec()))], ..Bind::default() });
+    connection.queue_bind(&Bind {
+        statement: "s",
+        parameters: vec![(0, Some(b"x".to_vec()))],
+        ..Bind::default()
+    });
     connection.queue_execute("", 0);
     connection.queue_sync();
     assert_eq!(connection.drain().expect("sync")[0].code, "22P02");
@@ -243,10 +266,14 @@ fn a_running_statement_is_cancelled() {
                 let _ = cancel(&address, key);
             }
         });
-        let sql = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a + b = 7";
+        let sql =
+            "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a + b = 7";
         let error = connection.refusal(sql);
         ended.send(()).expect("the canceller waits");
-        assert_eq!((error.code.as_str(), error.message.as_str()), ("57014", "canceling statement due to user request"));
+        assert_eq!(
+            (error.code.as_str(), error.message.as_str()),
+            ("57014", "canceling statement due to user request")
+        );
     });
     // A late cancel may still hit the next statement; the session must be there after it.
     let values: Vec<_> = (0..3).map(|_| connection.value("SELECT 1")).filter_map(Result::ok).collect();

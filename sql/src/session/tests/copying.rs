@@ -124,7 +124,7 @@ async fn bad_data_names_its_line_and_leaves_nothing() {
             b"1,\"[1,2,3]\n",
             "22P04",
             "unterminated CSV quoted field",
-            "COPY t, line 2: \"1,\"[1,2,3]\n\"",
+            "COPY t, line 1: \"1,\"[1,2,3]\n\"",
         ),
         (
             "text",
@@ -222,7 +222,7 @@ async fn the_client_can_give_up_a_copy() {
 async fn rows_the_executor_refuses_end_the_copy() {
     let cases: [(&str, &[u8], &str); 2] = [
         ("text", b"1\t\\N\ta\n2\t\\N\trefuse\n3\t\\N\tb\n", "COPY t, line 2"),
-        ("csv", b"1,,\"a\nb\"\n2,,c\n3,,refuse\n", "COPY t, line 4"),
+        ("csv", b"1,,\"a\nb\"\n2,,c\n3,,refuse\n", "COPY t, line 3"),
     ];
     for (format, data, context) in cases {
         with_session(async |mut client: Client, log: Log| {

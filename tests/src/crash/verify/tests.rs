@@ -19,7 +19,10 @@ fn found(rows: &[(Key, Row)]) -> Vec<String> {
 #[test]
 fn all_or_nothing_of_the_doubtful_is_right() {
     assert_eq!(found(&[((0, 3), row(0, "a")), ((1, 6), row(0, "a"))]), Vec::<String>::new());
-    assert_eq!(found(&[((0, 3), row(1, "b")), ((0, 9), row(0, "b")), ((1, 6), row(0, "a"))]), Vec::<String>::new());
+    assert_eq!(
+        found(&[((0, 3), row(1, "b")), ((0, 9), row(0, "b")), ((1, 6), row(0, "a"))]),
+        Vec::<String>::new()
+    );
 }
 
 #[test]

@@ -26,8 +26,10 @@ impl World {
             // What a statement holds does not change under it, and the same instant read again is the same.
             let again = self.snapshots(*read).await?;
             for (table, (held, again)) in snapshots.iter().zip(&again).enumerate() {
-                compare(held, table, twin).map_err(|difference| format!("held since {}: {difference}", read.read_ts))?;
-                compare(again, table, twin).map_err(|difference| format!("at {}: {difference}", read.read_ts))?;
+                compare(held, table, twin)
+                    .map_err(|difference| format!("held since {}: {difference}", read.read_ts))?;
+                compare(again, table, twin)
+                    .map_err(|difference| format!("at {}: {difference}", read.read_ts))?;
             }
         }
         Ok(())
@@ -38,12 +40,15 @@ impl World {
         let numbers: Vec<u32> = (0..8).map(|_| self.dice.random_range(0..=self.next_number + 1)).collect();
         let pairs: Vec<(u32, u32)> = numbers.iter().map(|number| (*number, 0)).collect();
         let meta = &self.tables[table];
-        let keys = proto::key::encode_keys(&rows::batch(meta, table, &pairs), &meta.key_positions()).map_err(words)?;
+        let keys = proto::key::encode_keys(&rows::batch(meta, table, &pairs), &meta.key_positions())
+            .map_err(words)?;
         let found = snapshot.find_keys(&keys).map_err(words)?;
         for (number, row) in numbers.iter().zip(found) {
             let expected = self.twin.tables[table].contains_key(number);
             if row.is_some() != expected {
-                return Err(format!("table {table}: look-up of key {number} gives {row:?}, expected {expected}"));
+                return Err(format!(
+                    "table {table}: look-up of key {number} gives {row:?}, expected {expected}"
+                ));
             }
         }
         Ok(())
@@ -51,7 +56,8 @@ impl World {
 
     fn nearest(&mut self, snapshot: &Arc<TableSnapshot>, table: usize) -> Result<(), String> {
         let metric = DistanceMetric::ALL[self.dice.random_range(0..4)];
-        let query: Vec<f32> = (0..rows::DIMENSIONS[table]).map(|_| self.dice.random_range(-6.0..6.0)).collect();
+        let query: Vec<f32> =
+            (0..rows::DIMENSIONS[table]).map(|_| self.dice.random_range(-6.0..6.0)).collect();
         let k = if self.dice.random_ratio(1, 8) { 10_000 } else { self.dice.random_range(1..12) };
         let mut hits: Vec<Hit> = Vec::new();
         for view in &snapshot.segments {
@@ -84,7 +90,8 @@ pub(super) fn compare(snapshot: &TableSnapshot, table: usize, twin: &Twin) -> Re
     let mut found: BTreeMap<u32, String> = BTreeMap::new();
     for view in &snapshot.segments {
         let batch = view.read_range(&columns, 0, view.rows()).map_err(words)?;
-        if batch.num_rows() != view.visible().len() || view.visible().count_set_bits() != view.visible_count() {
+        if batch.num_rows() != view.visible().len() || view.visible().count_set_bits() != view.visible_count()
+        {
             return Err(format!("table {table}: segment {} miscounts its rows", view.id()));
         }
         let all = rows::read(table, &batch);
@@ -96,8 +103,10 @@ pub(super) fn compare(snapshot: &TableSnapshot, table: usize, twin: &Twin) -> Re
         }
         some_rows(view, &columns, table, &all)?;
     }
-    let expected: BTreeMap<u32, String> =
-        twin.tables[table].iter().map(|(&number, &version)| (number, rows::text(table, number, version))).collect();
+    let expected: BTreeMap<u32, String> = twin.tables[table]
+        .iter()
+        .map(|(&number, &version)| (number, rows::text(table, number, version)))
+        .collect();
     if found == expected && snapshot.visible_rows() == expected.len() as u64 {
         return Ok(());
     }
