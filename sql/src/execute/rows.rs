@@ -99,7 +99,10 @@ pub(crate) fn take_rows(batch: &RecordBatch, wanted: &[u32]) -> Result<RecordBat
         .map_err(|error| SqlError::new(ErrorKind::Internal, format!("take rows: {error}")))
 }
 
-/// The columns `range` of a batch under the schema of `table`'s columns at `positions`.
+/// The columns of a batch at `positions`, in that order.
+///
+/// # Errors
+/// XX000 when the batch has no such column: a planner defect.
 pub(crate) fn project(batch: &RecordBatch, positions: &[usize]) -> Result<RecordBatch, SqlError> {
     batch
         .project(positions)
