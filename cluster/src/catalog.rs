@@ -21,7 +21,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use proto::catalog::{
-    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, decode_database, decode_sequence,
+    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, FormError, decode_database, decode_sequence,
     decode_table, encode_database, encode_sequence, encode_table,
 };
 use proto::{ChannelId, DatabaseId, Oid, SegmentId, TableId, TxnId};
@@ -230,8 +230,7 @@ fn check(base: &CatalogSnapshot, changes: &[CatalogChange], planned_at: u64) -> 
                 }
                 let mut others = view.clone();
                 others.tables.remove(&table.id);
-                let key = table.primary_key.as_ref().map(|key| &key.name);
-                for name in std::iter::once(&table.name).chain(key) {
+                for name in std::iter::once(&table.name).chain(table.index_names()) {
                     if others.relation_exists(table.database, &table.namespace, name) {
                         return Err(Error::DuplicateRelation(name.clone()));
                     }
@@ -290,7 +289,7 @@ fn change_write(change: &CatalogChange) -> Write {
 async fn load(meta: &dyn MetaStore) -> Result<CatalogSnapshot> {
     let mut snapshot = CatalogSnapshot::default();
     for entry in meta.list("catalog/").await?.entries {
-        let damaged = |error: prost::DecodeError| Error::corrupted(&entry.key, error);
+        let damaged = |error: FormError| Error::corrupted(&entry.key, error);
         match entry.key.split('/').nth(1) {
             Some("revision") => snapshot.revision = read_number(&entry.key, &entry.value)?,
             Some("database") => {

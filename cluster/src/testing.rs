@@ -192,6 +192,7 @@ pub fn table_meta(database: DatabaseId, id: u32, name: &str) -> Arc<TableMeta> {
             name: format!("{name}_pkey"),
             columns: vec![1],
         }),
+        indexes: Vec::new(),
         channel: ChannelId(0),
     })
 }

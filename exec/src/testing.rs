@@ -221,6 +221,7 @@ pub(crate) fn table_meta() -> Arc<TableMeta> {
             column(3, "v", ColumnType::vector(2), true),
         ],
         primary_key: None,
+        indexes: Vec::new(),
         channel: ChannelId(1),
     })
 }

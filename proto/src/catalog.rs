@@ -14,6 +14,9 @@ use prost::Message;
 use crate::id::{ChannelId, DatabaseId, Oid, SequenceId, TableId};
 use crate::types::{ColumnType, TypeKind};
 
+mod index;
+pub use index::{IndexMeta, IndexMethod, IndexOptionError};
+
 /// First OID of user objects.
 pub const FIRST_USER_OID: u32 = 16_400;
 /// OID of schema `public`, as in PostgreSQL.
@@ -70,6 +73,8 @@ pub struct TableMeta {
     pub next_column_id: u32,
     pub columns: Vec<Column>,
     pub primary_key: Option<PrimaryKey>,
+    /// Vector indexes, in the order of their creation.
+    pub indexes: Vec<IndexMeta>,
     /// The channel that carries this table's rows.
     pub channel: ChannelId,
 }
@@ -90,6 +95,18 @@ impl TableMeta {
     #[must_use]
     pub fn column_position(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// The index of an OID.
+    #[must_use]
+    pub fn index(&self, oid: Oid) -> Option<&IndexMeta> {
+        self.indexes.iter().find(|index| index.oid == oid)
+    }
+
+    /// Names of the relations that come and go with the table: its key's index and its vector indexes.
+    pub fn index_names(&self) -> impl Iterator<Item = &String> {
+        let key = self.primary_key.iter().map(|key| &key.name);
+        key.chain(self.indexes.iter().map(|index| &index.name))
     }
 
     /// Positions of the primary key's columns in key order; empty without a key.
@@ -163,6 +180,20 @@ impl CatalogSnapshot {
         })
     }
 
+    /// The vector index of a name in a database and schema, and its table.
+    #[must_use]
+    pub fn vector_index(
+        &self,
+        database: DatabaseId,
+        namespace: &str,
+        name: &str,
+    ) -> Option<(&Arc<TableMeta>, &IndexMeta)> {
+        self.tables
+            .values()
+            .filter(|table| table.database == database && table.namespace == namespace)
+            .find_map(|table| Some((table, table.indexes.iter().find(|index| index.name == name)?)))
+    }
+
     /// Whether a relation name (table, index, sequence) is taken in a schema.
     #[must_use]
     pub fn relation_exists(&self, database: DatabaseId, namespace: &str, name: &str) -> bool {
@@ -171,7 +202,7 @@ impl CatalogSnapshot {
             || self.tables.values().any(|table| {
                 table.database == database
                     && table.namespace == namespace
-                    && table.primary_key.as_ref().is_some_and(|key| key.name == name)
+                    && table.index_names().any(|known| known == name)
             })
     }
 
@@ -223,14 +254,23 @@ impl CatalogChange {
     }
 }
 
+/// Stored bytes that are not a catalog value of this version.
+#[derive(Debug, thiserror::Error)]
+pub enum FormError {
+    #[error(transparent)]
+    Decode(#[from] prost::DecodeError),
+    #[error("index \"{0}\" is of a kind that this version does not know")]
+    UnknownIndex(String),
+}
+
 mod wire;
 pub use wire::{
     decode_database, decode_sequence, decode_table, encode_database, encode_sequence, encode_table,
 };
 
 /// Decodes a protobuf message or says what was expected there.
-fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, prost::DecodeError> {
-    M::decode(bytes)
+fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, FormError> {
+    Ok(M::decode(bytes)?)
 }
 
 /// The stored form of a type: OID and modifier.

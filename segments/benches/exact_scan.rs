@@ -53,6 +53,7 @@ fn table(dimensions: usize) -> Arc<TableMeta> {
             column(2, "v", ColumnType::vector(dimensions as i32)),
         ],
         primary_key: None,
+        indexes: Vec::new(),
         channel: ChannelId(1),
     })
 }

@@ -50,6 +50,7 @@ pub(crate) fn table() -> Arc<TableMeta> {
             name: "t_pkey".to_owned(),
             columns: vec![1],
         }),
+        indexes: Vec::new(),
         channel: ChannelId(1),
     })
 }

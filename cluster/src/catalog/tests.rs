@@ -32,6 +32,7 @@ fn table(id: u64, name: &str, version: u64) -> CatalogChange {
             name: format!("{name}_pkey"),
             columns: vec![1],
         }),
+        indexes: Vec::new(),
         channel: ChannelId(16_384),
     }))
 }

@@ -321,6 +321,7 @@ impl World {
             next_column_id: columns.len() as u32 + 1,
             columns,
             primary_key,
+            indexes: Vec::new(),
             channel: ChannelId(1),
         });
         catalog.tables.insert(table, Arc::clone(&meta));

@@ -33,8 +33,50 @@ fn table() -> TableMeta {
             name: "items_pkey".into(),
             columns: vec![1],
         }),
+        indexes: vec![
+            IndexMeta {
+                oid: Oid(16_405),
+                name: "items_v_idx".into(),
+                column: 3,
+                metric: crate::DistanceMetric::Cosine,
+                method: IndexMethod::Hnsw { m: 8, ef_construction: 32 },
+                written_options: vec!["m=8".into(), "ef_construction=32".into()],
+            },
+            IndexMeta {
+                oid: Oid(16_406),
+                name: "items_v_idx1".into(),
+                column: 3,
+                metric: crate::DistanceMetric::L2,
+                method: IndexMethod::IvfFlat { lists: 100 },
+                written_options: Vec::new(),
+            },
+        ],
         channel: ChannelId(1),
     }
+}
+
+fn options(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[test]
+fn index_options_have_defaults_and_bounds() {
+    let parse = |name: &str, pairs: &[(&str, &str)]| IndexMethod::parse(name, &options(pairs));
+    assert_eq!(parse("hnsw", &[]), Ok(Some(IndexMethod::Hnsw { m: 16, ef_construction: 64 })));
+    assert_eq!(parse("ivfflat", &[("lists", "7")]), Ok(Some(IndexMethod::IvfFlat { lists: 7 })));
+    assert_eq!(parse("btree", &[]), Ok(None));
+    let words = |name, pairs: &[(&str, &str)]| {
+        let error = parse(name, pairs).expect_err("refused");
+        (error.to_string(), error.detail())
+    };
+    let (message, detail) = words("hnsw", &[("m", "1")]);
+    assert_eq!(message, "value 1 out of bounds for option \"m\"");
+    assert_eq!(detail.as_deref(), Some("Valid values are between \"2\" and \"100\"."));
+    let (message, detail) = words("hnsw", &[("m", "16"), ("ef_construction", "31")]);
+    assert_eq!((message.as_str(), detail), ("ef_construction must be greater than or equal to 2 * m", None));
+    assert_eq!(words("hnsw", &[("lists", "5")]).0, "unrecognized parameter \"lists\"");
+    assert_eq!(words("ivfflat", &[("lists", "x")]).0, "invalid value for integer option \"lists\": x");
+    assert_eq!(words("hnsw", &[("m", "8"), ("m", "9")]).0, "parameter \"m\" specified more than once");
 }
 
 #[test]

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use prost::Message;
 
 use super::{
-    Column, DatabaseMeta, Identity, PrimaryKey, SequenceMeta, TableMeta, decode, type_from_wire, type_to_wire,
+    Column, DatabaseMeta, FormError, Identity, IndexMeta, IndexMethod, PrimaryKey, SequenceMeta, TableMeta, decode,
+    type_from_wire, type_to_wire,
 };
 use crate::id::{ChannelId, DatabaseId, Oid, SequenceId, TableId};
+use crate::metric::DistanceMetric;
 
 #[derive(Clone, PartialEq, Message)]
 struct ColumnForm {
@@ -43,6 +45,27 @@ struct PrimaryKeyForm {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct IndexForm {
+    #[prost(uint32, tag = "1")]
+    oid: u32,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(uint32, tag = "3")]
+    column: u32,
+    /// 1 L2, 2 inner product, 3 cosine, 4 L1.
+    #[prost(uint32, tag = "4")]
+    metric: u32,
+    /// 1 hnsw, 2 ivfflat.
+    #[prost(uint32, tag = "5")]
+    method: u32,
+    /// hnsw: m, ef_construction; ivfflat: lists.
+    #[prost(uint32, repeated, tag = "6")]
+    parameters: Vec<u32>,
+    #[prost(string, repeated, tag = "7")]
+    written_options: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct TableForm {
     #[prost(uint64, tag = "1")]
     id: u64,
@@ -64,6 +87,8 @@ struct TableForm {
     primary_key: Option<PrimaryKeyForm>,
     #[prost(uint64, tag = "10")]
     channel: u64,
+    #[prost(message, repeated, tag = "11")]
+    indexes: Vec<IndexForm>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -124,8 +149,49 @@ pub fn encode_table(table: &TableMeta) -> Vec<u8> {
             columns: key.columns.clone(),
         }),
         channel: table.channel.0,
+        indexes: table.indexes.iter().map(index_form).collect(),
     }
     .encode_to_vec()
+}
+
+const METRICS: [DistanceMetric; 4] =
+    [DistanceMetric::L2, DistanceMetric::InnerProduct, DistanceMetric::Cosine, DistanceMetric::L1];
+
+fn index_form(index: &IndexMeta) -> IndexForm {
+    let (method, parameters) = match index.method {
+        IndexMethod::Hnsw { m, ef_construction } => (1, vec![m, ef_construction]),
+        IndexMethod::IvfFlat { lists } => (2, vec![lists]),
+    };
+    let metric = METRICS.iter().position(|metric| *metric == index.metric).unwrap_or(0) as u32 + 1;
+    IndexForm {
+        oid: index.oid.0,
+        name: index.name.clone(),
+        column: index.column,
+        metric,
+        method,
+        parameters,
+        written_options: index.written_options.clone(),
+    }
+}
+
+fn index_of_form(form: IndexForm) -> Result<IndexMeta, FormError> {
+    let metric = METRICS.get((form.metric as usize).wrapping_sub(1));
+    let method = match (form.method, form.parameters.as_slice()) {
+        (1, &[m, ef_construction]) => Some(IndexMethod::Hnsw { m, ef_construction }),
+        (2, &[lists]) => Some(IndexMethod::IvfFlat { lists }),
+        _ => None,
+    };
+    let (Some(&metric), Some(method)) = (metric, method) else {
+        return Err(FormError::UnknownIndex(form.name));
+    };
+    Ok(IndexMeta {
+        oid: Oid(form.oid),
+        name: form.name,
+        column: form.column,
+        metric,
+        method,
+        written_options: form.written_options,
+    })
 }
 
 fn column_form(column: &Column) -> ColumnForm {
@@ -146,8 +212,8 @@ fn column_form(column: &Column) -> ColumnForm {
 }
 
 /// # Errors
-/// When the bytes are not a table.
-pub fn decode_table(bytes: &[u8]) -> Result<Arc<TableMeta>, prost::DecodeError> {
+/// When the bytes are not a table, or one with an index of a kind that this version does not know.
+pub fn decode_table(bytes: &[u8]) -> Result<Arc<TableMeta>, FormError> {
     let form: TableForm = decode(bytes)?;
     Ok(Arc::new(TableMeta {
         id: TableId(form.id),
@@ -164,6 +230,7 @@ pub fn decode_table(bytes: &[u8]) -> Result<Arc<TableMeta>, prost::DecodeError> 
             name: key.name,
             columns: key.columns,
         }),
+        indexes: form.indexes.into_iter().map(index_of_form).collect::<Result<_, _>>()?,
         channel: ChannelId(form.channel),
     }))
 }
@@ -205,7 +272,7 @@ pub fn encode_sequence(sequence: &SequenceMeta) -> Vec<u8> {
 
 /// # Errors
 /// When the bytes are not a sequence.
-pub fn decode_sequence(bytes: &[u8]) -> Result<Arc<SequenceMeta>, prost::DecodeError> {
+pub fn decode_sequence(bytes: &[u8]) -> Result<Arc<SequenceMeta>, FormError> {
     let form: SequenceForm = decode(bytes)?;
     Ok(Arc::new(SequenceMeta {
         id: SequenceId(form.id),
@@ -235,7 +302,7 @@ pub fn encode_database(database: &DatabaseMeta) -> Vec<u8> {
 
 /// # Errors
 /// When the bytes are not a database.
-pub fn decode_database(bytes: &[u8]) -> Result<Arc<DatabaseMeta>, prost::DecodeError> {
+pub fn decode_database(bytes: &[u8]) -> Result<Arc<DatabaseMeta>, FormError> {
     let form: DatabaseForm = decode(bytes)?;
     Ok(Arc::new(DatabaseMeta {
         id: DatabaseId(form.id),

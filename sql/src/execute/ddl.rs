@@ -126,6 +126,7 @@ impl SessionExecutor {
                 columns: key.columns.iter().map(|&position| columns[position].id).collect(),
             }),
             columns,
+            indexes: Vec::new(),
             channel: self.home_channel(),
         }
     }

@@ -42,6 +42,7 @@ fn facts() -> Facts {
             name: "items_pkey".to_owned(),
             columns: vec![1],
         }),
+        indexes: Vec::new(),
         channel: ChannelId(1),
     };
     let sequence = |oid: u64, name: &str, column: u32| SequenceMeta {

@@ -60,6 +60,7 @@ pub(super) fn table_meta(
             name: format!("{name}_pkey"),
             columns: key,
         }),
+        indexes: Vec::new(),
         channel,
     }
 }

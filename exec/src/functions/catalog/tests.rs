@@ -36,6 +36,7 @@ pub(crate) fn shop() -> CatalogSnapshot {
             name: "items_pkey".to_owned(),
             columns: vec![1, 2],
         }),
+        indexes: Vec::new(),
         channel: ChannelId(1),
     };
     let foreign = TableMeta {
