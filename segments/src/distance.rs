@@ -79,5 +79,11 @@ impl<'a> Scanner<'a> {
     }
 }
 
+/// Asks the CPU to fetch a vector that is about to be compared.
+#[inline]
+pub(crate) fn prefetch(vector: &[f32]) {
+    kernels::prefetch(vector);
+}
+
 #[cfg(test)]
 mod tests;

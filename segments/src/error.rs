@@ -38,6 +38,9 @@ pub enum Error {
     /// A segment that is full: ordinals are 32 bits.
     #[error("segment {0} is full")]
     SegmentFull(proto::SegmentId),
+    /// An index could not be built.
+    #[error("could not build the index: {0}")]
+    IndexBuild(crate::faiss::FaissError),
     /// Arrow refused a computation on batches; a defect of ours.
     #[error("internal error on column data: {0}")]
     Arrow(#[from] ArrowError),
@@ -70,6 +73,8 @@ impl Classify for Error {
             Self::File { source, .. } => io_kind(source),
             Self::Store { source, .. } => store_kind(source),
             Self::SegmentFull(_) => ErrorKind::ProgramLimitExceeded,
+            Self::IndexBuild(crate::faiss::FaissError::Canceled) => ErrorKind::QueryCanceled,
+            Self::IndexBuild(crate::faiss::FaissError::Failed(_)) => ErrorKind::Internal,
             Self::RowShape { .. } | Self::OutOfRange { .. } | Self::Arrow(_) => ErrorKind::Internal,
             Self::Sql(error) => error.kind,
         }

@@ -8,8 +8,10 @@
 //! Invariant: a change of any layout is a new format version; golden files keep the old ones readable.
 
 pub mod deletes_object;
+pub(crate) mod graph_file;
 pub mod header;
 pub mod key_file;
+pub(crate) mod list_file;
 pub mod manifest;
 pub mod scalars;
 pub mod vector_file;

@@ -1,7 +1,7 @@
 //! The vector index seam: what searches the vectors of one segment, and what builds such a thing.
 //!
-//! Nothing approximate is final: an index yields candidates, `search::top_k` and the Sort above it decide. An
-//! index whose `is_exact` is true yields exactly the nearest rows with their exact distances.
+//! Nothing approximate is final: an index yields candidates with exact distances, `search::top_k` and the Sort above
+//! it decide. An index whose `is_exact` is true yields exactly the nearest rows.
 //!
 //! What it is not: no visibility, no filter. Both arrive as one bitmap, and a row outside it is never named.
 
@@ -9,41 +9,70 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::buffer::{BooleanBuffer, ScalarBuffer};
-use proto::DistanceMetric;
+use proto::{DistanceMetric, ErrorKind, SqlError};
 
-use crate::error::Result;
-use crate::view::SegmentForm;
+use crate::error::{Error, Result};
 
+mod attached;
+pub mod build;
 pub mod flat;
-pub use flat::{FlatBuilder, FlatIndex};
+pub(crate) mod hnsw;
+pub(crate) mod ivf_flat;
+pub use attached::SegmentIndex;
+pub use build::BuildPhase;
+pub use flat::FlatIndex;
 
 /// How hard an approximate index tries; an exact one ignores it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SearchParams {
-    /// Candidates kept during a graph walk (`hnsw.ef_search`); 0 means the index's default.
+    /// Candidates kept during a graph walk (`hnsw.ef_search`).
     pub ef_search: usize,
-    /// Lists visited (`ivfflat.probes`); 0 means the index's default.
+    /// Lists visited (`ivfflat.probes`).
     pub probes: usize,
+    /// Distances after which an index gives up, because a scan is cheaper by then.
+    pub most_distances: usize,
+}
+
+impl Default for SearchParams {
+    /// pgvector's defaults, without a limit.
+    fn default() -> Self {
+        Self { ef_search: 40, probes: 1, most_distances: usize::MAX }
+    }
 }
 
 /// A row an index proposes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Candidate {
     pub ordinal: u32,
-    /// Exact when the index is exact, else only good for ordering candidates. NaN sorts behind all numbers.
+    /// Exact. NaN sorts behind all numbers.
     pub distance: f64,
+}
+
+/// What a search came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// Nearest first.
+    pub candidates: Vec<Candidate>,
+    /// Distances that were computed, those to parts of the index included.
+    pub distances: usize,
+    /// The limit was reached; the candidates mean nothing.
+    pub gave_up: bool,
 }
 
 /// Searches the vectors of one column of one segment.
 pub trait VectorIndex: Send + Sync + fmt::Debug {
     /// The metric the index orders by.
     fn metric(&self) -> DistanceMetric;
-    /// Row versions covered, NULL vectors included.
+    /// Row versions that a search can find.
     fn rows(&self) -> usize;
-    /// Whether candidates are exactly the nearest rows, with exact distances, ties by (ts, row).
+    /// Bytes of the index, vectors not counted.
+    fn bytes(&self) -> usize;
+    /// Whether candidates are exactly the nearest rows, ties by (ts, row).
     fn is_exact(&self) -> bool;
-    /// Up to `k` rows among those set in `admit` that have a vector, nearest first. An exact index returns
-    /// `k` whenever that many qualify.
+    /// About how many distances a search computes when `admitted` rows are set in the bitmap.
+    fn expected_distances(&self, k: usize, params: &SearchParams, admitted: usize) -> f64;
+    /// Rows among those set in `admit` that have a vector, with their exact distances, nearest first: `k` of them, or
+    /// more where the index met more. An exact index returns exactly `k` whenever that many qualify.
     ///
     /// # Errors
     /// Damaged bytes, or a query of other dimensions than the column's.
@@ -53,23 +82,18 @@ pub trait VectorIndex: Send + Sync + fmt::Debug {
         k: usize,
         params: &SearchParams,
         admit: &BooleanBuffer,
-    ) -> Result<Vec<Candidate>>;
+    ) -> Result<Found>;
 }
 
-/// Builds an index over a column of a segment.
-pub trait IndexBuilder: Send + Sync + fmt::Debug {
-    /// The access method's SQL name (`flat`, `hnsw`, …).
-    fn method(&self) -> &'static str;
-    /// Builds.
-    ///
-    /// # Errors
-    /// When the column is not `vector(n)`, or stored bytes are damaged.
-    fn build(
-        &self,
-        segment: &SegmentForm,
-        column: usize,
-        metric: DistanceMetric,
-    ) -> Result<Arc<dyn VectorIndex>>;
+/// # Errors
+/// 22000 in pgvector's words.
+fn check_dimensions(vectors: &VectorColumn, query: &[f32]) -> Result<()> {
+    let dimensions = vectors.dimensions();
+    if query.len() == dimensions {
+        return Ok(());
+    }
+    let message = format!("different vector dimensions {dimensions} and {}", query.len());
+    Err(SqlError::new(ErrorKind::DataException, message).into())
 }
 
 /// Says whether bytes about to be read are what was written; asked before vectors of a stored part are used.
@@ -174,6 +198,37 @@ impl VectorColumn {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.parts.last().map_or(0, |part| part.first + part.rows)
+    }
+
+    /// The vector of a row, verified; zeros for a NULL vector.
+    ///
+    /// # Errors
+    /// `Corrupted` when its block is damaged or there is no such row.
+    #[inline]
+    pub fn row(&self, ordinal: usize) -> Result<&[f32]> {
+        let part = match self.parts.as_slice() {
+            [only] => Some(only),
+            parts => parts[..parts.partition_point(|part| part.first <= ordinal)].last(),
+        };
+        match part {
+            Some(part) if ordinal - part.first < part.rows => {
+                part.slice(ordinal - part.first, ordinal - part.first + 1, self.dimensions)
+            }
+            _ => Err(Error::corrupted("vector index", format!("it names row {ordinal}, which does not exist"))),
+        }
+    }
+
+    /// All elements of a column in one part, verified; none when no row has a vector.
+    ///
+    /// # Errors
+    /// `Corrupted` when a block is damaged, XX000 for a column in several parts.
+    pub fn contiguous(&self) -> Result<&[f32]> {
+        match self.parts.as_slice() {
+            [] => Ok(&[]),
+            [only] if only.values.is_empty() => Ok(&[]),
+            [only] => only.slice(0, only.rows, self.dimensions),
+            _ => Err(SqlError::new(ErrorKind::Internal, "vectors in several parts cannot be indexed").into()),
+        }
     }
 
     /// Whether the row has no vector.

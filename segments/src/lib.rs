@@ -13,6 +13,7 @@ pub mod bitmap;
 pub mod deletes;
 pub mod distance;
 pub mod error;
+pub mod faiss;
 pub mod file;
 pub mod flush;
 pub mod format;
@@ -39,7 +40,8 @@ pub use format::manifest::{Manifest, ManifestId, ObjectEntry, ObjectKind, Segmen
 pub use growing::{GrowingRows, GrowingSegment};
 pub use overlay::{PRIVATE_SEGMENT, TableOverlay};
 pub use sealed::SealedSegment;
-pub use search::{Hit, top_k};
+pub use index::{BuildPhase, SearchParams, SegmentIndex};
+pub use search::{Hit, IndexUse, SearchMethod, SegmentHits, top_k};
 pub use snapshot::{SnapshotSource, TableSnapshot};
 pub use store::LocalStore;
 pub use view::{ScalarBound, ScanColumn, SegmentForm, SegmentState, SegmentView};

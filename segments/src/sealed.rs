@@ -15,8 +15,8 @@ use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
-use proto::catalog::TableMeta;
-use proto::{RowId, SegmentId, Timestamp};
+use proto::catalog::{IndexMeta, TableMeta};
+use proto::{Oid, RowId, SegmentId, Timestamp};
 
 use crate::bitmap;
 use crate::deletes::DeleteSet;
@@ -27,7 +27,7 @@ use crate::format::manifest::{ObjectEntry, ObjectKind, SegmentFiles};
 use crate::format::scalars::Scalars;
 use crate::format::vector_file::VectorFile;
 use crate::growing::Source;
-use crate::index::VectorColumn;
+use crate::index::{SegmentIndex, VectorColumn, build};
 use crate::store::{ObjectBytes, read_object};
 use crate::view::{ScalarBound, SegmentForm, SegmentState};
 
@@ -43,8 +43,8 @@ enum SealedColumn {
     Absent,
 }
 
-/// An open sealed segment.
-#[derive(Debug)]
+/// An open sealed segment. A clone shares everything but the list of indexes.
+#[derive(Clone, Debug)]
 pub struct SealedSegment {
     files: SegmentFiles,
     table: Arc<TableMeta>,
@@ -52,11 +52,12 @@ pub struct SealedSegment {
     rows: usize,
     ts: UInt64Array,
     row_ids: UInt64Array,
-    scalars: Scalars,
-    columns: Vec<SealedColumn>,
+    scalars: Arc<Scalars>,
+    columns: Arc<Vec<SealedColumn>>,
     keys: Option<KeyFile>,
+    indexes: Vec<Arc<SegmentIndex>>,
     /// Held while a column decodes, so that two readers do not decode it twice.
-    decoding: Mutex<()>,
+    decoding: Arc<Mutex<()>>,
 }
 
 impl SealedSegment {
@@ -95,8 +96,74 @@ impl SealedSegment {
             None => None,
         };
         let (ts, row_ids) = (UInt64Array::from(ts), UInt64Array::from(row_ids));
-        let (schema, decoding) = (table.arrow_schema(), Mutex::new(()));
-        Ok(Arc::new(Self { files, table, schema, rows, ts, row_ids, scalars, columns, keys, decoding }))
+        let (schema, decoding) = (table.arrow_schema(), Arc::default());
+        let (scalars, columns) = (Arc::new(scalars), Arc::new(columns));
+        let indexes = Vec::new();
+        let mut segment =
+            Self { files, table, schema, rows, ts, row_ids, scalars, columns, keys, indexes, decoding };
+        for entry in &segment.files.objects {
+            if let ObjectKind::Index(oid) = entry.kind
+                && let Some(meta) = segment.table.index(Oid(oid))
+            {
+                let index = segment.open_index(store, meta, entry).await;
+                segment.indexes.push(Arc::new(index));
+            }
+        }
+        Ok(Arc::new(segment))
+    }
+
+    /// An index from its file. One that cannot be opened is carried with the reason: the segment answers without it.
+    async fn open_index(&self, store: &dyn ObjectStore, meta: &IndexMeta, entry: &ObjectEntry) -> SegmentIndex {
+        let opened = match fetch(store, entry).await {
+            Ok(bytes) => self.index_column(meta).and_then(|column| build::open(meta, bytes, self.id(), column)),
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(index) => SegmentIndex::ready(meta.oid, index),
+            Err(error) => SegmentIndex::failed(meta.oid, error.to_string()),
+        }
+    }
+
+    /// The vectors that an index of the table is about.
+    ///
+    /// # Errors
+    /// When the column is gone or has no fixed dimensions; a defect of ours.
+    pub fn index_column(&self, meta: &IndexMeta) -> Result<VectorColumn> {
+        let position = self.table.columns.iter().position(|column| column.id == meta.column);
+        let column = position.and_then(|position| self.vectors(position));
+        column.ok_or_else(|| Error::OutOfRange {
+            segment: self.id(),
+            what: format!("vectors for index \"{}\"", meta.name),
+        })
+    }
+
+    /// This segment with an index more, or with another file for one it has.
+    pub async fn with_index(&self, store: &dyn ObjectStore, meta: &IndexMeta, entry: &ObjectEntry) -> Arc<Self> {
+        let mut segment = self.without_index(meta.oid);
+        segment.files.objects.push(entry.clone());
+        segment.indexes.push(Arc::new(self.open_index(store, meta, entry).await));
+        Arc::new(segment)
+    }
+
+    /// This segment without an index.
+    #[must_use]
+    pub fn without_index(&self, oid: Oid) -> Self {
+        let mut segment = self.clone();
+        segment.files.objects.retain(|object| object.kind != ObjectKind::Index(oid.0));
+        segment.indexes.retain(|index| index.oid() != oid);
+        segment
+    }
+
+    /// The indexes, in no particular order.
+    #[must_use]
+    pub fn indexes(&self) -> &[Arc<SegmentIndex>] {
+        &self.indexes
+    }
+
+    /// An index by its OID.
+    #[must_use]
+    pub fn index(&self, oid: Oid) -> Option<&Arc<SegmentIndex>> {
+        self.indexes.iter().find(|index| index.oid() == oid)
     }
 
     /// Opens a segment and the deletes its files know.

@@ -14,13 +14,13 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use proto::catalog::TableMeta;
 use proto::record::RowRef;
-use proto::{RowId, SegmentId, Timestamp};
+use proto::{Oid, RowId, SegmentId, Timestamp};
 
 use crate::bitmap;
 use crate::deletes::DeleteSet;
 use crate::error::{Error, Result};
 use crate::growing::{GrowingRows, Source};
-use crate::index::VectorColumn;
+use crate::index::{SegmentIndex, VectorColumn};
 use crate::sealed::SealedSegment;
 
 /// A column of a scan: one of the table's, or one of the hidden columns that identify a row.
@@ -154,6 +154,15 @@ impl SegmentForm {
         match self {
             Self::Growing(rows) => rows.identity(ordinal),
             Self::Sealed(segment) => segment.identity(ordinal),
+        }
+    }
+
+    /// A vector index of the segment; growing rows have none.
+    #[must_use]
+    pub fn index(&self, oid: Oid) -> Option<&Arc<SegmentIndex>> {
+        match self {
+            Self::Growing(_) => None,
+            Self::Sealed(segment) => segment.index(oid),
         }
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! header, 128 bytes
 //!   0    8  magic "ELANUS\x1a\n"
-//!   8    4  kind: 1 vectors, 2 keys, 3 deletes, 4 manifest
+//!   8    4  kind: 1 vectors, 2 keys, 3 deletes, 4 manifest, 5 graph, 6 lists
 //!  12    4  format version
 //!  16    4  block length in bytes (65536)
 //!  20    4  zero
@@ -53,13 +53,15 @@ pub enum Kind {
     Keys = 2,
     Deletes = 3,
     Manifest = 4,
+    Graph = 5,
+    Lists = 6,
 }
 
 impl Kind {
     const fn body_offset(self) -> usize {
         match self {
             Self::Vectors => 4096,
-            Self::Keys | Self::Deletes | Self::Manifest => HEADER,
+            Self::Keys | Self::Deletes | Self::Manifest | Self::Graph | Self::Lists => HEADER,
         }
     }
 }

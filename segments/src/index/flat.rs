@@ -8,12 +8,11 @@
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 
 use arrow::buffer::BooleanBuffer;
 use proto::{DistanceMetric, ErrorKind, RowId, SqlError, Timestamp};
 
-use super::{Candidate, IndexBuilder, SearchParams, VectorColumn, VectorIndex, VectorPart};
+use super::{Candidate, Found, SearchParams, VectorColumn, VectorIndex, VectorPart, check_dimensions};
 use crate::bitmap::{WORD, each_bit};
 use crate::distance::Scanner;
 use crate::error::Result;
@@ -28,25 +27,6 @@ pub struct FlatIndex {
     segment: SegmentForm,
     vectors: VectorColumn,
     metric: DistanceMetric,
-}
-
-/// Builds `FlatIndex`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FlatBuilder;
-
-impl IndexBuilder for FlatBuilder {
-    fn method(&self) -> &'static str {
-        "flat"
-    }
-
-    fn build(
-        &self,
-        segment: &SegmentForm,
-        column: usize,
-        metric: DistanceMetric,
-    ) -> Result<Arc<dyn VectorIndex>> {
-        Ok(Arc::new(FlatIndex::new(segment.clone(), column, metric)?))
-    }
 }
 
 impl FlatIndex {
@@ -80,8 +60,16 @@ impl VectorIndex for FlatIndex {
         self.vectors.rows()
     }
 
+    fn bytes(&self) -> usize {
+        0
+    }
+
     fn is_exact(&self) -> bool {
         true
+    }
+
+    fn expected_distances(&self, _k: usize, _params: &SearchParams, admitted: usize) -> f64 {
+        admitted as f64
     }
 
     fn search(
@@ -90,15 +78,12 @@ impl VectorIndex for FlatIndex {
         k: usize,
         _params: &SearchParams,
         admit: &BooleanBuffer,
-    ) -> Result<Vec<Candidate>> {
-        let dimensions = self.vectors.dimensions();
-        if query.len() != dimensions {
-            let message = format!("different vector dimensions {dimensions} and {}", query.len());
-            return Err(SqlError::new(ErrorKind::DataException, message).into());
-        }
+    ) -> Result<Found> {
+        check_dimensions(&self.vectors, query)?;
         if k == 0 {
-            return Ok(Vec::new());
+            return Ok(Found::default());
         }
+        let dimensions = self.vectors.dimensions();
         let mut scan = Scan {
             scanner: Scanner::new(self.metric, query),
             nearest: Nearest::new(k, &self.segment),
@@ -107,7 +92,8 @@ impl VectorIndex for FlatIndex {
         for part in self.vectors.parts() {
             scan.part(part, dimensions, &admit.slice(part.first(), part.rows()))?;
         }
-        Ok(scan.nearest.into_candidates())
+        let distances = admit.count_set_bits();
+        Ok(Found { candidates: scan.nearest.into_candidates(), distances, gave_up: false })
     }
 }
 
@@ -193,6 +179,30 @@ impl Eq for Kept {}
 pub(crate) fn compare_distances(left: f64, right: f64) -> Ordering {
     left.partial_cmp(&right).unwrap_or_else(|| left.is_nan().cmp(&right.is_nan()))
 }
+
+/// A candidate in the order of its distance, then of its row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByDistance(pub(crate) Candidate);
+
+impl Ord for ByDistance {
+    fn cmp(&self, other: &Self) -> Ordering {
+        compare_distances(self.0.distance, other.0.distance).then(self.0.ordinal.cmp(&other.0.ordinal))
+    }
+}
+
+impl PartialOrd for ByDistance {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByDistance {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for ByDistance {}
 
 /// The `k` nearest rows seen so far.
 struct Nearest<'a> {

@@ -22,6 +22,8 @@ pub enum ObjectKind {
     Vectors(u32),
     Keys,
     Deletes,
+    /// A vector index, by the index's OID.
+    Index(u32),
 }
 
 impl ObjectKind {
@@ -33,6 +35,7 @@ impl ObjectKind {
             Self::Vectors(column) => format!("vectors{column}"),
             Self::Keys => "keys".to_owned(),
             Self::Deletes => "deletes".to_owned(),
+            Self::Index(oid) => format!("index{oid}"),
         }
     }
 }
@@ -82,9 +85,10 @@ impl SegmentFiles {
 
 #[derive(Clone, PartialEq, Message)]
 struct ObjectForm {
-    /// 1 scalars, 2 vectors, 3 keys, 4 deletes.
+    /// 1 scalars, 2 vectors, 3 keys, 4 deletes, 5 index.
     #[prost(uint32, tag = "1")]
     kind: u32,
+    /// Column id of vectors, OID of an index.
     #[prost(uint32, tag = "2")]
     column: u32,
     #[prost(string, tag = "3")]
@@ -235,6 +239,7 @@ fn object_form(entry: &ObjectEntry) -> ObjectForm {
         ObjectKind::Vectors(column) => (2, column),
         ObjectKind::Keys => (3, 0),
         ObjectKind::Deletes => (4, 0),
+        ObjectKind::Index(oid) => (5, oid),
     };
     let (length, checksum) = (entry.length, entry.checksum);
     ObjectForm { kind, column, key: entry.key.to_string(), length, checksum }
@@ -246,6 +251,7 @@ fn object_of_form(form: &ObjectForm) -> Result<ObjectEntry, String> {
         2 => ObjectKind::Vectors(form.column),
         3 => ObjectKind::Keys,
         4 => ObjectKind::Deletes,
+        5 => ObjectKind::Index(form.column),
         other => return Err(format!("it names an object of unknown kind {other}")),
     };
     let key = Path::parse(&form.key).map_err(|error| error.to_string())?;
