@@ -24,7 +24,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prost::Message;
-use proto::{ChannelId, Offset, SegmentId, TableId};
+use proto::catalog::IndexMeta;
+use proto::{ChannelId, Offset, Oid, SegmentId, TableId};
+use segments::{ObjectEntry, SegmentForm};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::catalog::checkpoint_key;
@@ -54,11 +56,34 @@ struct Signals {
     retry_at: AtomicU64,
 }
 
+/// An index file that a segment gets, or loses.
+#[derive(Debug)]
+pub(crate) struct IndexChange {
+    pub(crate) table: TableId,
+    pub(crate) segment: SegmentId,
+    pub(crate) oid: Oid,
+    /// None when the index goes.
+    pub(crate) file: Option<(IndexMeta, ObjectEntry)>,
+}
+
+/// What the flusher is asked for.
+#[derive(Debug)]
+enum Work {
+    /// Everything of the header.
+    Checkpoint,
+    /// Seals one table and flushes what is frozen.
+    Table(TableId),
+    /// Puts an index into a segment's manifest entry, or takes it out.
+    Index(Box<IndexChange>),
+}
+
+type Request = (Work, oneshot::Sender<Result<()>>);
+
 /// The way to a flusher.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
     signals: Arc<Signals>,
-    requests: mpsc::Sender<oneshot::Sender<Result<()>>>,
+    requests: mpsc::Sender<Request>,
     limit: u64,
 }
 
@@ -84,8 +109,22 @@ impl Handle {
 
     /// Seals and flushes everything and advances the checkpoint.
     pub(crate) async fn checkpoint(&self) -> Result<()> {
+        self.ask(Work::Checkpoint).await
+    }
+
+    /// Seals a table's growing segment and returns when all its sealed rows are in files.
+    pub(crate) async fn flush_table(&self, table: TableId) -> Result<()> {
+        self.ask(Work::Table(table)).await
+    }
+
+    /// Makes an index part of a stored segment, or ends that.
+    pub(crate) async fn change_index(&self, change: IndexChange) -> Result<()> {
+        self.ask(Work::Index(Box::new(change))).await
+    }
+
+    async fn ask(&self, work: Work) -> Result<()> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(reply).await.map_err(|_| Error::Stopped)?;
+        self.requests.send((work, reply)).await.map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)?
     }
 }
@@ -96,20 +135,22 @@ pub(crate) struct Flusher {
     parts: Parts,
     channel: ChannelId,
     signals: Arc<Signals>,
-    requests: mpsc::Receiver<oneshot::Sender<Result<()>>>,
+    requests: mpsc::Receiver<Request>,
     limit: u64,
     written: files::Written,
+    /// Wakes the indexer after a segment was stored.
+    indexer: Arc<Notify>,
 }
 
 impl Flusher {
     /// A flusher that `run` starts, and the way to it.
-    pub(crate) fn new(parts: Parts, channel: ChannelId) -> (Self, Handle) {
+    pub(crate) fn new(parts: Parts, channel: ChannelId, indexer: Arc<Notify>) -> (Self, Handle) {
         let signals = Arc::new(Signals::default());
         let (sender, requests) = mpsc::channel(16);
         let limit = parts.settings.log_bytes;
         let handle = Handle { signals: Arc::clone(&signals), requests: sender, limit };
         let written = files::Written::default();
-        (Self { parts, channel, signals, requests, limit, written }, handle)
+        (Self { parts, channel, signals, requests, limit, written, indexer }, handle)
     }
 
     /// Works until asked to stop.
@@ -122,26 +163,70 @@ impl Flusher {
                 received = self.requests.recv_many(&mut waiting, 16) => if received == 0 { return },
                 () = self.signals.look.notified() => {}
             }
-            let full = !waiting.is_empty() || self.signals.log_bytes.load(Ordering::SeqCst) > self.limit;
-            let outcome = if full { self.checkpoint(&owner).await } else { self.flush_frozen(&owner).await };
-            let retry_at = match &outcome {
-                Ok(()) => 0,
-                Err(_) => self.signals.log_bytes.load(Ordering::SeqCst) + RETRY_BYTES,
-            };
-            self.signals.retry_at.store(retry_at, Ordering::SeqCst);
-            if let Err(error) = &outcome {
-                // Tried again after some more appends, or when somebody asks.
-                tracing::warn!(channel = %self.channel, %error, "a flush failed");
+            let mut checkpoints = Vec::new();
+            for (work, reply) in waiting {
+                match work {
+                    Work::Checkpoint => checkpoints.push(reply),
+                    // The asker may be gone.
+                    Work::Table(table) => drop(reply.send(self.flush_table(&owner, table).await)),
+                    Work::Index(change) => drop(reply.send(self.change_index(&owner, *change).await)),
+                }
             }
-            let failure = outcome.err().map(|error| error.to_string());
-            for reply in waiting {
-                let what = "the checkpoint".to_owned();
-                let result =
-                    failure.clone().map_or(Ok(()), |reason| Err(Error::Unavailable { what, reason }));
-                // The asker may be gone.
-                let _ = reply.send(result);
-            }
+            self.look_around(&owner, checkpoints).await;
         }
+    }
+
+    /// Flushes what waits, everything when somebody asked for a checkpoint or the log is long.
+    async fn look_around(&self, owner: &OwnerHandle, waiting: Vec<oneshot::Sender<Result<()>>>) {
+        let full = !waiting.is_empty() || self.signals.log_bytes.load(Ordering::SeqCst) > self.limit;
+        let outcome = if full { self.checkpoint(owner).await } else { self.flush_frozen(owner).await };
+        let retry_at = match &outcome {
+            Ok(()) => 0,
+            Err(_) => self.signals.log_bytes.load(Ordering::SeqCst) + RETRY_BYTES,
+        };
+        self.signals.retry_at.store(retry_at, Ordering::SeqCst);
+        if let Err(error) = &outcome {
+            // Tried again after some more appends, or when somebody asks.
+            tracing::warn!(channel = %self.channel, %error, "a flush failed");
+        }
+        let failure = outcome.err().map(|error| error.to_string());
+        for reply in waiting {
+            let what = "the checkpoint".to_owned();
+            let result = failure.clone().map_or(Ok(()), |reason| Err(Error::Unavailable { what, reason }));
+            // The asker may be gone.
+            let _ = reply.send(result);
+        }
+    }
+
+    async fn flush_table(&self, owner: &OwnerHandle, table: TableId) -> Result<()> {
+        owner.ask(|reply| OwnerMessage::Seal { only: Some(table), reply }).await?;
+        self.flush_frozen(owner).await
+    }
+
+    /// Moves a segment's manifest entry to another set of index files, then serves it with them.
+    async fn change_index(&self, owner: &OwnerHandle, change: IndexChange) -> Result<()> {
+        let epoch = owner.epoch();
+        let state = owner.published.state();
+        let catalog = self.parts.catalog.snapshot();
+        let found = state.tables.get(&change.table).and_then(|rows| rows.segment(change.segment));
+        let (Some(found), Some(table)) = (found, catalog.tables.get(&change.table)) else {
+            // Dropped meanwhile, and its indexes with it.
+            return Ok(());
+        };
+        let SegmentForm::Sealed(sealed) = &found.state.form else {
+            return Err(Error::Internal(format!("segment {} is in no file, it has no indexes", change.segment)));
+        };
+        let job = files::Job {
+            parts: &self.parts,
+            written: &self.written,
+            channel: self.channel,
+            epoch,
+            table,
+            through: Offset(0),
+        };
+        let form = SegmentForm::Sealed(job.change_index(sealed, &change).await?);
+        let (table, segment) = (change.table, change.segment);
+        owner.ask(|reply| OwnerMessage::Indexed { table, segment, form, reply }).await
     }
 
     /// Steps 1 to 5 of the header for every frozen segment, then the checkpoint.
@@ -158,7 +243,7 @@ impl Flusher {
 
     /// Everything of the header.
     async fn checkpoint(&self, owner: &OwnerHandle) -> Result<()> {
-        owner.ask(|reply| OwnerMessage::Seal { reply }).await?;
+        owner.ask(|reply| OwnerMessage::Seal { only: None, reply }).await?;
         self.flush_frozen(owner).await?;
         let unsaved = |segment: &Segment| segment.stage == Stage::Stored && segment.first_unsaved.is_some();
         let mut seen = Vec::new();
@@ -197,7 +282,9 @@ impl Flusher {
         };
         let form = job.store(found).await?;
         let stored = Stored { table, segment, form, deletes: found.state.deletes.clone(), covered };
-        owner.ask(|reply| OwnerMessage::Stored { stored, reply }).await
+        owner.ask(|reply| OwnerMessage::Stored { stored, reply }).await?;
+        self.indexer.notify_one();
+        Ok(())
     }
 
     /// Steps 6 and 7 of the header.

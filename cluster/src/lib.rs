@@ -1,4 +1,4 @@
-//! Agreement and motion: the meta store, the log, the oracle, channel owners, followers and flushers.
+//! Agreement and motion: the meta store, the log, the oracle, channel owners, followers, flushers and indexers.
 //!
 //! What it is not: it knows no SQL, no DataFusion and no wire; how rows are laid out and searched is
 //! `segments`. It never sees `exec`; both meet in `sql`.
@@ -13,6 +13,7 @@ pub mod clock;
 pub mod error;
 mod flusher;
 mod follower;
+mod indexer;
 pub mod log;
 pub mod meta;
 pub mod node;
@@ -25,6 +26,7 @@ pub mod testing;
 
 pub use catalog::DEFAULT_DATABASE;
 pub use error::{Error, Result};
-pub use node::{Node, NodeParts, SegmentInfo};
+pub use indexer::{BuildState, IndexBuild};
+pub use node::{IndexStatus, Node, NodeParts, SegmentInfo};
 pub use owner::{CommitOutcome, CommitRequest};
 pub use settings::{PlantedBug, Settings};

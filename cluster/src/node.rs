@@ -16,12 +16,14 @@ use proto::record::TableChange;
 use proto::time::{Clock, Dice, ReadPoint};
 use proto::{ChannelId, DatabaseId, ErrorKind, Oid, SegmentId, SequenceId, SqlError, TableId, TxnId};
 use segments::{SnapshotSource, TableSnapshot};
+use tokio::sync::Notify;
 
 use crate::catalog::Catalog;
 use crate::channel::Parts;
 use crate::error::{Error, Result};
 use crate::flusher::{self, Flusher};
 use crate::follower::Stage;
+use crate::indexer::{Builds, Indexer};
 use crate::log::LogBroker;
 use crate::meta::MetaStore;
 use crate::oracle::TimestampOracle;
@@ -29,7 +31,10 @@ use crate::owner::{CommitOutcome, CommitRequest, Owner, OwnerHandle, OwnerMessag
 use crate::settings::Settings;
 use crate::tasks::TaskSet;
 
+mod indexes;
 mod payload;
+
+pub use indexes::IndexStatus;
 
 /// The back ends of a node, chosen by assembly.
 #[derive(Clone, Debug)]
@@ -64,6 +69,9 @@ pub struct SegmentInfo {
 struct Runtime {
     owner: OwnerHandle,
     flusher: flusher::Handle,
+    builds: Arc<Builds>,
+    /// Wakes the indexer.
+    indexer: Arc<Notify>,
     tasks: TaskSet,
 }
 
@@ -136,13 +144,23 @@ impl Node {
 
     async fn start_channel(&self, channel: ChannelId) -> Result<Arc<Runtime>> {
         let tasks = TaskSet::new();
-        let (flusher, handle) = Flusher::new(self.parts.clone(), channel);
+        let (indexer, builds) = (Arc::new(Notify::new()), Arc::new(Builds::new(Arc::clone(&self.clock))));
+        let (flusher, handle) = Flusher::new(self.parts.clone(), channel, Arc::clone(&indexer));
         let started = Owner::start(self.parts.clone(), channel, handle.clone()).await?;
         let owner = started.handle();
         tasks.spawn(format!("owner {channel}"), move |stop| started.run(stop));
         let to_owner = owner.clone();
         tasks.spawn(format!("flusher {channel}"), move |stop| flusher.run(to_owner, stop));
-        Ok(Arc::new(Runtime { owner, flusher: handle, tasks }))
+        let work = Indexer::new(
+            self.parts.clone(),
+            channel,
+            handle.clone(),
+            Arc::clone(&builds),
+            Arc::clone(&indexer),
+        );
+        let to_owner = owner.clone();
+        tasks.spawn(format!("indexer {channel}"), move |stop| work.run(to_owner, stop));
+        Ok(Arc::new(Runtime { owner, flusher: handle, builds, indexer, tasks }))
     }
 
     fn runtime(&self, database: DatabaseId) -> Result<Arc<Runtime>> {
@@ -203,11 +221,15 @@ impl Node {
             .catalog
             .iter()
             .any(|change| matches!(change, CatalogChange::PutDatabase(_) | CatalogChange::DropDatabase(_)));
+        let changes_catalog = !request.catalog.is_empty();
         let mut unfinished = payload::Unfinished::new(&runtime, request.txn);
         self.move_to_payloads(&runtime, &mut request).await?;
         let asked = runtime.owner.ask(|reply| OwnerMessage::Commit { request: Box::new(request), reply });
         let outcome = asked.await;
         unfinished.done(outcome.is_ok());
+        if changes_catalog {
+            runtime.indexer.notify_one();
+        }
         if changes_databases && outcome.is_ok() {
             self.match_channels().await?;
         }
@@ -289,6 +311,10 @@ impl Node {
     pub async fn checkpoint(&self) -> Result<()> {
         let channels: Vec<Arc<Runtime>> = self.channels.read().values().cloned().collect();
         futures::future::try_join_all(channels.iter().map(|runtime| runtime.flusher.checkpoint())).await?;
+        for runtime in channels {
+            runtime.builds.forget_failures();
+            runtime.indexer.notify_one();
+        }
         Ok(())
     }
 

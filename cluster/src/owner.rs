@@ -94,8 +94,16 @@ pub(crate) enum OwnerMessage {
         next: i64,
         reply: Reply<()>,
     },
-    /// Ends all growing segments that have rows.
+    /// Ends the growing segments that have rows, of one table or of all.
     Seal {
+        only: Option<TableId>,
+        reply: Reply<()>,
+    },
+    /// A stored segment has other indexes now.
+    Indexed {
+        table: TableId,
+        segment: SegmentId,
+        form: SegmentForm,
         reply: Reply<()>,
     },
     /// A segment is in files now.
@@ -278,12 +286,14 @@ impl Owner {
                 let outcome = self.add_set_sequence(batch, sequence, next);
                 batch.answer(reply, outcome);
             }
-            OwnerMessage::Seal { reply } => {
-                let outcome = self.add_seals(batch);
+            OwnerMessage::Seal { only, reply } => {
+                let outcome = self.add_seals(batch, only);
                 batch.answer(reply, outcome);
             }
             // `is_alone` keeps it out of turns.
-            OwnerMessage::Stored { reply, .. } | OwnerMessage::Forget { reply } => drop(reply),
+            OwnerMessage::Stored { reply, .. }
+            | OwnerMessage::Indexed { reply, .. }
+            | OwnerMessage::Forget { reply } => drop(reply),
         }
     }
 
@@ -300,8 +310,9 @@ impl Owner {
             OwnerMessage::NextValues { reply, .. } => refuse(reply, reason),
             OwnerMessage::Payload { reply, .. }
             | OwnerMessage::SetSequence { reply, .. }
-            | OwnerMessage::Seal { reply }
+            | OwnerMessage::Seal { reply, .. }
             | OwnerMessage::Stored { reply, .. }
+            | OwnerMessage::Indexed { reply, .. }
             | OwnerMessage::Forget { reply } => refuse(reply, reason),
             OwnerMessage::Abort { .. } => {}
         }
@@ -323,7 +334,7 @@ impl Owner {
 fn is_alone(message: &OwnerMessage) -> bool {
     match message {
         OwnerMessage::Commit { request, .. } => !request.catalog.is_empty(),
-        OwnerMessage::Stored { .. } | OwnerMessage::Forget { .. } => true,
+        OwnerMessage::Stored { .. } | OwnerMessage::Indexed { .. } | OwnerMessage::Forget { .. } => true,
         _ => false,
     }
 }

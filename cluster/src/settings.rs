@@ -17,6 +17,8 @@ pub struct Settings {
     pub turn: usize,
     /// Values of a sequence that one log record makes available.
     pub sequence_cache: i64,
+    /// Threads of one index build.
+    pub index_threads: usize,
     /// A bug switched on, for the test that must find it.
     #[cfg(feature = "planted-bugs")]
     pub planted_bug: Option<PlantedBug>,
@@ -32,6 +34,7 @@ impl Default for Settings {
             inbox: 1024,
             turn: 256,
             sequence_cache: 32,
+            index_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             #[cfg(feature = "planted-bugs")]
             planted_bug: None,
         }

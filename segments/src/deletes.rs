@@ -167,7 +167,7 @@ impl DeleteSet {
 
     /// The bitmap of rows not deleted at all, kept for the next reader behind all deletes.
     #[must_use]
-    pub(crate) fn all_undeleted(&self, rows: usize) -> BooleanBuffer {
+    pub fn all_undeleted(&self, rows: usize) -> BooleanBuffer {
         if let Some((cached_rows, bitmap)) = self.cache.get()
             && *cached_rows == rows
         {

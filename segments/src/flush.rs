@@ -14,7 +14,7 @@ use arrow::datatypes::{
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use proto::catalog::TableMeta;
+use proto::catalog::{IndexMeta, TableMeta};
 use proto::{Epoch, RowId, SegmentId};
 
 use crate::deletes::DeleteSet;
@@ -22,6 +22,8 @@ use crate::error::Result;
 use crate::format::manifest::{ObjectEntry, ObjectKind, SegmentFiles};
 use crate::format::{deletes_object, key_file, scalars, vector_file};
 use crate::growing::{GrowingRows, Source};
+use crate::index::build::{self, Report};
+use crate::sealed::SealedSegment;
 use crate::store::put_new;
 use crate::view::ScalarBound;
 
@@ -119,6 +121,24 @@ pub fn write_deletes(
 ) -> NewObject {
     let bytes = deletes_object::encode(segment, rows, deletes);
     NewObject::new(table, segment, epoch, n, ObjectKind::Deletes, bytes)
+}
+
+/// An index file over the stored vectors of a segment.
+///
+/// # Errors
+/// As `index::build::build`.
+pub fn write_index(
+    segment: &SealedSegment,
+    meta: &IndexMeta,
+    epoch: Epoch,
+    n: u64,
+    threads: usize,
+    report: Report<'_>,
+) -> Result<NewObject> {
+    let column = segment.index_column(meta)?;
+    let bytes = build::build(meta, segment.id(), segment.rows(), &column, threads, report)?;
+    let kind = ObjectKind::Index(meta.oid.0);
+    Ok(NewObject::new(segment.table(), segment.id(), epoch, n, kind, bytes))
 }
 
 /// Stores objects; durable when it returns. Repeating it after a failure is safe.

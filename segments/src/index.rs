@@ -240,3 +240,6 @@ impl VectorColumn {
             .is_some_and(|part| part.valid.as_ref().is_some_and(|valid| !valid.value(ordinal - part.first)))
     }
 }
+
+#[cfg(test)]
+mod tests;

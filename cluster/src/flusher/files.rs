@@ -19,6 +19,7 @@ use segments::{SealedSegment, SegmentForm, SegmentState};
 use crate::catalog::manifest_key;
 use crate::channel::{Parts, epoch_guard};
 use crate::error::{Error, Result};
+use crate::flusher::IndexChange;
 use crate::follower::{ChannelState, Segment, Stage};
 use crate::meta::{Guard, Outcome, Write};
 use crate::tasks::blocking_async;
@@ -68,6 +69,37 @@ impl Job<'_> {
         Ok(form)
     }
 
+    /// Names other index files for a stored segment and moves the table's pointer. The segment as it is served then.
+    pub(super) async fn change_index(
+        &self,
+        sealed: &SealedSegment,
+        change: &IndexChange,
+    ) -> Result<Arc<SealedSegment>> {
+        let n = self.written.attempts.fetch_add(1, Ordering::SeqCst);
+        let (pointer, guard) = read_pointer(self.parts, self.table.id).await?;
+        let before = self.files(pointer).await?;
+        let mut files = self.known_files(&before, sealed.id())?;
+        files.objects.retain(|object| object.kind != ObjectKind::Index(change.oid.0));
+        files.objects.extend(change.file.as_ref().map(|(_, entry)| entry.clone()));
+        let id = ManifestId { epoch: self.epoch, n };
+        // Deletes in objects are what they were.
+        let manifest = before.next(id, Arc::clone(self.table), before.through, vec![files], Vec::new());
+        self.commit(&manifest, guard).await?;
+        let mut after = before;
+        after.apply(&manifest);
+        self.written.tables.lock().insert(self.table.id, after);
+        Ok(match &change.file {
+            Some((meta, entry)) => sealed.with_index(self.parts.store.as_ref(), meta, entry).await,
+            None => Arc::new(sealed.without_index(change.oid)),
+        })
+    }
+
+    fn known_files(&self, files: &TableFiles, segment: SegmentId) -> Result<SegmentFiles> {
+        files.segments.get(&segment).cloned().ok_or_else(|| {
+            Error::corrupted(manifest_key(self.table.id), format!("segment {segment} is not in it"))
+        })
+    }
+
     /// The table's files at the pointer.
     async fn files(&self, pointer: Option<ManifestId>) -> Result<TableFiles> {
         let Some(pointer) = pointer else { return Ok(TableFiles::empty(Arc::clone(self.table))) };
@@ -102,9 +134,7 @@ impl Job<'_> {
         before: &TableFiles,
         n: u64,
     ) -> Result<SegmentFiles> {
-        let mut files = before.segments.get(&segment).cloned().ok_or_else(|| {
-            Error::corrupted(manifest_key(self.table.id), format!("segment {segment} is not in it"))
-        })?;
+        let mut files = self.known_files(before, segment)?;
         let object = write_deletes(self.table, segment, state.form.rows(), &state.deletes, self.epoch, n);
         files.objects.retain(|known| known.kind != ObjectKind::Deletes);
         files.objects.push(object.entry.clone());

@@ -213,9 +213,10 @@ impl Owner {
         self.push(batch, body, Timestamp::ZERO, None, Durability::Synced)
     }
 
-    /// Ends all growing segments that have rows.
-    pub(super) fn add_seals(&self, batch: &mut Batch) -> Result<()> {
-        let tables: BTreeSet<TableId> = batch.work.tables.keys().copied().collect();
+    /// Ends the growing segments that have rows, of one table or of all.
+    pub(super) fn add_seals(&self, batch: &mut Batch, only: Option<TableId>) -> Result<()> {
+        let wanted = batch.work.tables.keys().filter(|table| only.is_none_or(|only| only == **table));
+        let tables: BTreeSet<TableId> = wanted.copied().collect();
         tables.into_iter().try_for_each(|table| self.seal_if(batch, table, 0))
     }
 

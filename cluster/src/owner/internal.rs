@@ -1,7 +1,7 @@
 //! Turns of their own: catalog transactions, and the flusher's news.
 
-use proto::Offset;
-use segments::DeleteSet;
+use proto::{Offset, SegmentId, TableId};
+use segments::{DeleteSet, SegmentForm};
 
 use super::{Owner, OwnerMessage, Stored};
 use crate::follower::Stage;
@@ -22,6 +22,10 @@ impl Owner {
             OwnerMessage::Stored { stored, reply } => {
                 self.take_stored(stored);
                 // The flusher may be stopping; the state is right either way.
+                let _ = reply.send(Ok(()));
+            }
+            OwnerMessage::Indexed { table, segment, form, reply } => {
+                self.take_indexed(table, segment, form);
                 let _ = reply.send(Ok(()));
             }
             OwnerMessage::Forget { reply } => {
@@ -47,6 +51,19 @@ impl Owner {
             segment.first_unsaved = unsaved(&segment.state.deletes, &stored.deletes, stored.covered);
         }
         self.handle.published.publish(state);
+    }
+}
+
+impl Owner {
+    /// Serves a stored segment with other indexes from now on.
+    fn take_indexed(&self, table: TableId, segment: SegmentId, form: SegmentForm) {
+        let mut state = self.handle.published.state().as_ref().clone();
+        if state.tables.contains_key(&table)
+            && let Some(found) = state.table_mut(table).segment_mut(segment)
+        {
+            found.state.form = form;
+            self.handle.published.publish(state);
+        }
     }
 }
 

@@ -112,7 +112,7 @@ async fn deletes_survive_in_every_state_of_their_segment() {
 /// Ends the growing segments on a node whose flusher cannot write: they stay frozen.
 async fn seal(tested: &Tested) {
     let runtime = tested.node.runtime(tested.database).expect("a channel");
-    runtime.owner.ask(|reply| OwnerMessage::Seal { reply }).await.expect("seals");
+    runtime.owner.ask(|reply| OwnerMessage::Seal { only: None, reply }).await.expect("seals");
 }
 
 #[tokio::test]
