@@ -2,16 +2,18 @@
 //!
 //! One per process. A statement gets a clone of the template state that carries its `StatementContext`;
 //! nothing of a statement survives in the engine. Plans that only compute (`SELECT 1`) skip the optimizer and
-//! the physical planner.
+//! the physical planner; plans that run again and again are planned once (`template`).
 //!
 //! Invariants: only our functions exist; nothing spills to disk, so that the memory limit ends in 53200; a
 //! canceled statement's stream ends with 57014 at its next batch.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -23,6 +25,7 @@ use proto::SqlError;
 
 use crate::error::Error;
 use crate::memory::LimitedPool;
+use crate::scan::{rows_in, worthwhile_partitions};
 use crate::statement::{StatementContext, StatementExtension};
 use crate::to_sql_error;
 
@@ -30,9 +33,14 @@ mod apply;
 mod cancel;
 mod explain;
 mod fast;
+mod parameters;
+mod template;
 
 pub use explain::ExplainOptions;
 pub(crate) use explain::expressions::text as expression_text;
+pub use parameters::ParameterValue;
+pub(crate) use parameters::{Values, as_functions};
+pub use template::Template;
 
 /// Rows per batch.
 pub const BATCH_ROWS: usize = 8192;
@@ -97,7 +105,8 @@ impl Engine {
     ) -> Result<SendableRecordBatchStream, SqlError> {
         context.cancel.check().map_err(to_sql_error)?;
         if let Some(projection) = fast::as_constant_projection(&plan) {
-            let options = self.options_for(&context);
+            let options =
+                if fast::calls(projection) { self.options_for(&context) } else { Arc::clone(&self.options) };
             if let Some(stream) = fast::evaluate(projection, options) {
                 return Ok(stream);
             }
@@ -106,6 +115,72 @@ impl Engine {
         let physical = physical_plan(&state, plan).await.map_err(to_sql_error)?;
         let stream = execute_stream(physical, state.task_ctx()).map_err(to_sql_error)?;
         Ok(cancel::until_canceled(stream, context.cancel.clone()))
+    }
+
+    /// The plan with its parameters open, ready to be run many times; none when its shape does not allow that,
+    /// or planning finds something wrong, which `execute` will tell.
+    pub async fn template(&self, plan: LogicalPlan, context: &Arc<StatementContext>) -> Option<Template> {
+        // No snapshot may stay in the template.
+        let context = Arc::new(StatementContext { snapshots: HashMap::new(), ..StatementContext::clone(context) });
+        self.planned_template(plan, &context).await.ok().flatten()
+    }
+
+    async fn planned_template(
+        &self,
+        plan: LogicalPlan,
+        context: &Arc<StatementContext>,
+    ) -> DfResult<Option<Template>> {
+        if fast::as_constant_projection(&plan).is_some() || !template::qualifies(&plan)? {
+            return Ok(None);
+        }
+        let types = parameters::types_in(&plan)?;
+        let state = self.state(context);
+        let optimized = parameters::plan_with_functions(optimized(&state, plan)?)?;
+        let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
+        Template::of(physical, types)
+    }
+
+    /// Runs a template; none when it does not suit these values or what its tables hold now.
+    ///
+    /// # Errors
+    /// 57014 when the statement is canceled already.
+    pub fn run(
+        &self,
+        template: &Template,
+        parameters: &[ParameterValue],
+        context: &Arc<StatementContext>,
+    ) -> Result<Option<SendableRecordBatchStream>, SqlError> {
+        context.cancel.check().map_err(to_sql_error)?;
+        self.run_template(template, parameters, context).map_err(to_sql_error)
+    }
+
+    fn run_template(
+        &self,
+        template: &Template,
+        parameters: &[ParameterValue],
+        context: &Arc<StatementContext>,
+    ) -> DfResult<Option<SendableRecordBatchStream>> {
+        let target_partitions = self.options.execution.target_partitions;
+        if !template.fits(parameters, context, target_partitions)? {
+            return Ok(None);
+        }
+        let options =
+            if template.reads_session { self.options_for(context) } else { Arc::clone(&self.options) };
+        let values = Values { parameters, options: &options };
+        let physical = template::for_run(&template.physical, &values)?;
+        let config = self.template.config().clone().with_extension(Arc::clone(context));
+        let task = TaskContext::new(
+            None,
+            self.template.session_id().to_owned(),
+            config,
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            HashMap::new(),
+            Arc::clone(self.template.runtime_env()),
+        );
+        let stream = execute_stream(physical, Arc::new(task))?;
+        Ok(Some(cancel::until_canceled(stream, context.cancel.clone())))
     }
 
     /// The lines of EXPLAIN; with `analyze` the plan is run and its rows thrown away.
@@ -138,12 +213,16 @@ impl Engine {
     fn state(&self, context: &Arc<StatementContext>) -> SessionState {
         let mut state = self.template.clone();
         *state.config_mut().options_mut() = self.statement_options(context);
+        state.config_mut().set_extension(Arc::clone(context));
         state.mark_start_execution();
         state
     }
 
     fn statement_options(&self, context: &Arc<StatementContext>) -> ConfigOptions {
         let mut options = ConfigOptions::clone(&self.options);
+        // Exchanging a few rows between tasks costs more than it gains.
+        let rows = context.snapshots.values().map(|snapshot| rows_in(snapshot)).sum();
+        options.execution.target_partitions = worthwhile_partitions(rows, options.execution.target_partitions);
         options.extensions.insert(StatementExtension(Arc::clone(context)));
         options
     }

@@ -28,6 +28,7 @@ use proto::DistanceMetric;
 use proto::catalog::TableMeta;
 use segments::ScanColumn;
 
+use crate::engine::as_functions;
 use crate::error::internal;
 use crate::functions::distance::operator_function;
 
@@ -231,7 +232,10 @@ impl ExtensionPlanner for KnnPlanner {
         let table_schema =
             DFSchema::try_from_qualified_schema(spec.qualifier.clone(), &spec.table.arrow_schema())?;
         let predicate = conjunction(spec.filters.iter().cloned())
-            .map(|filter| planner.create_physical_expr(&filter, &table_schema, session, planning))
+            .map(|filter| {
+                let filter = as_functions(filter)?.data;
+                planner.create_physical_expr(&filter, &table_schema, session, planning)
+            })
             .transpose()?;
         let mut same_order = Vec::new();
         for distance in scan.distances() {

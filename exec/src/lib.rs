@@ -21,6 +21,6 @@ pub mod table;
 mod testing;
 pub mod text;
 
-pub use engine::{Engine, EngineSettings, ExplainOptions};
+pub use engine::{Engine, EngineSettings, ExplainOptions, ParameterValue, Template};
 pub use error::to_sql_error;
 pub use statement::{CancelFlag, SequenceSource, SessionValues, StatementContext};

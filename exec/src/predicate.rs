@@ -12,6 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::reassign_expr_columns;
 use segments::{ScanColumn, SegmentView};
 
+use crate::engine::Values;
 use crate::error::internal;
 use crate::scan::{columns_of, read_selected};
 
@@ -39,6 +40,18 @@ impl RowFilter {
         let predicate = reassign_expr_columns(predicate, &schema)?;
         let columns = positions.iter().map(|position| columns[*position]).collect();
         Ok(Self { predicate, columns, schema })
+    }
+
+    /// The same predicate with a run's values in it.
+    ///
+    /// # Errors
+    /// XX000 when a parameter has no value.
+    pub(crate) fn with_values(&self, values: &Values<'_>) -> DfResult<Self> {
+        Ok(Self {
+            predicate: values.values_in(&self.predicate)?,
+            columns: self.columns.clone(),
+            schema: Arc::clone(&self.schema),
+        })
     }
 
     /// The predicate over its own columns.

@@ -1,7 +1,8 @@
 //! The scan of a table's segments: visibility first, then the predicate on visible rows, then the columns.
 //!
 //! The work is cut into ranges of rows in storage order; each partition takes a run of neighbouring ranges, so
-//! that one partition gives rows in the order they were inserted.
+//! that one partition gives rows in the order they were inserted. A predicate that fixes the primary key leaves
+//! one row to look at.
 //!
 //! Invariants: the predicate never sees an invisible row; no exact statistics are reported; cancellation is
 //! looked at before every range.
@@ -31,11 +32,15 @@ use datafusion::physical_plan::{
 use proto::catalog::TableMeta;
 use segments::{ScanColumn, SegmentView, TableSnapshot};
 
-use crate::engine::BATCH_ROWS;
+use crate::engine::{BATCH_ROWS, Values};
 use crate::error::{internal, raise_classified};
 use crate::predicate::RowFilter;
-use crate::statement::{CancelFlag, of_config};
+use crate::statement::{CancelFlag, StatementContext, of_config, of_task};
 use crate::table::SegmentTable;
+
+mod key;
+
+use key::KeyProbe;
 
 /// Rows that are worth a partition of their own.
 const PARTITION_ROWS: usize = 32 * BATCH_ROWS;
@@ -51,11 +56,14 @@ struct Piece {
 #[derive(Debug)]
 pub struct SegmentScanExec {
     table: Arc<TableMeta>,
-    snapshot: Arc<TableSnapshot>,
     columns: Vec<ScanColumn>,
     filter: Option<Arc<RowFilter>>,
+    /// The one key that rows can have, when the predicate says so.
+    key: Option<KeyProbe>,
     limit: Option<usize>,
-    partitions: Vec<Vec<Piece>>,
+    partitions: usize,
+    /// Visible rows at planning; none when there was no snapshot yet.
+    planned_rows: Option<usize>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
@@ -65,7 +73,7 @@ impl SegmentScanExec {
     /// A scan of the columns at `projection`'s positions in the table's shown schema.
     ///
     /// # Errors
-    /// XX000 when the session carries no snapshot of the table.
+    /// XX000 outside a statement, or when the predicate does not fit the table.
     pub fn try_new(
         table: &SegmentTable,
         projection: Option<&Vec<usize>>,
@@ -74,29 +82,34 @@ impl SegmentScanExec {
         options: &ConfigOptions,
     ) -> DfResult<Self> {
         use datafusion::catalog::TableProvider as _;
-        let context = of_config(options)?;
-        let snapshot = Arc::clone(context.snapshot(table.meta().id)?);
+        let planned = of_config(options)?.snapshots.get(&table.meta().id);
         let all: Vec<usize> = (0..table.columns().len()).collect();
         let shown = projection.unwrap_or(&all);
         let schema = Arc::new(table.schema().project(shown)?);
         let columns = shown.iter().map(|position| table.columns()[*position]).collect();
+        let key = predicate.as_ref().and_then(|predicate| KeyProbe::of(predicate, table.meta()));
         let filter = predicate
             .map(|predicate| RowFilter::new(predicate, table.columns(), &table.schema()).map(Arc::new))
             .transpose()?;
-        let partitions = partitions(&snapshot, options.execution.target_partitions);
+        let most = options.execution.target_partitions;
+        let partitions = match planned {
+            Some(snapshot) if key.is_none() => worthwhile_partitions(rows_in(snapshot), most),
+            _ => 1,
+        };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
-            Partitioning::UnknownPartitioning(partitions.len()),
+            Partitioning::UnknownPartitioning(partitions),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
         Ok(Self {
             table: Arc::clone(table.meta()),
-            snapshot,
             columns,
             filter,
+            key,
             limit,
             partitions,
+            planned_rows: planned.map(|snapshot| snapshot.visible_rows() as usize),
             schema,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
@@ -109,30 +122,70 @@ impl SegmentScanExec {
         &self.table
     }
 
-    /// The predicate, for EXPLAIN.
+    /// The same scan with a run's values in its expressions.
+    pub(crate) fn with_values(&self, values: &Values<'_>) -> DfResult<Self> {
+        Ok(Self {
+            table: Arc::clone(&self.table),
+            columns: self.columns.clone(),
+            filter: self.filter.as_ref().map(|filter| filter.with_values(values).map(Arc::new)).transpose()?,
+            key: self.key.as_ref().map(|key| key.with_values(values)).transpose()?,
+            limit: self.limit,
+            partitions: self.partitions,
+            planned_rows: self.planned_rows,
+            schema: Arc::clone(&self.schema),
+            properties: Arc::clone(&self.properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+
+    /// Whether one partition is enough for what the table holds now.
+    pub(crate) fn is_worth_one_partition(&self, context: &StatementContext, most: usize) -> DfResult<bool> {
+        Ok(self.key.is_some() || worthwhile_partitions(rows_in(context.snapshot(self.table.id)?), most) == 1)
+    }
+
+    /// The predicate, for EXPLAIN: all of it, or what the key does not decide.
     #[must_use]
     pub fn filter_text(&self) -> Option<String> {
-        self.filter.as_ref().map(|filter| crate::engine::expression_text(filter.predicate()))
+        let predicate = match &self.key {
+            Some(key) => key.rest(),
+            None => self.filter.as_ref().map(|filter| filter.predicate()),
+        };
+        predicate.map(crate::engine::expression_text)
+    }
+
+    /// The name of the key's index and the condition on it, for EXPLAIN.
+    #[must_use]
+    pub fn key_text(&self) -> Option<(String, String)> {
+        let (key, meta) = (self.key.as_ref()?, self.table.primary_key.as_ref()?);
+        Some((meta.name.clone(), crate::engine::expression_text(&key.condition())))
     }
 }
 
-/// Cuts the snapshot into pieces and deals neighbouring ones to as many partitions as the rows are worth.
-fn partitions(snapshot: &TableSnapshot, most: usize) -> Vec<Vec<Piece>> {
+/// Row versions of a snapshot.
+pub(crate) fn rows_in(snapshot: &TableSnapshot) -> usize {
+    snapshot.segments.iter().map(|view| view.rows()).sum()
+}
+
+/// The partitions that so many rows are worth, at most `most`.
+pub(crate) fn worthwhile_partitions(rows: usize, most: usize) -> usize {
+    rows.div_ceil(PARTITION_ROWS).clamp(1, most.max(1))
+}
+
+/// Cuts the snapshot into pieces and deals neighbouring ones to `count` partitions; gives one's.
+fn pieces_of(snapshot: &TableSnapshot, partition: usize, count: usize) -> Vec<Piece> {
+    let share = rows_in(snapshot).div_ceil(count).max(1);
     let mut pieces = Vec::new();
-    for (segment, view) in snapshot.segments.iter().enumerate() {
-        pieces.extend(view.form().natural_ranges(BATCH_ROWS).into_iter().map(|rows| Piece { segment, rows }));
-    }
-    let rows: usize = pieces.iter().map(|piece| piece.rows.len()).sum();
-    let count = rows.div_ceil(PARTITION_ROWS).clamp(1, most.max(1)).min(pieces.len().max(1));
-    let share = rows.div_ceil(count).max(1);
-    let mut out = vec![Vec::new(); count];
     let mut taken = 0;
-    for piece in pieces {
-        let at = (taken / share).min(count - 1);
-        taken += piece.rows.len();
-        out[at].push(piece);
+    for (segment, view) in snapshot.segments.iter().enumerate() {
+        for rows in view.form().natural_ranges(BATCH_ROWS) {
+            let owner = (taken / share).min(count - 1);
+            taken += rows.len();
+            if owner == partition {
+                pieces.push(Piece { segment, rows });
+            }
+        }
     }
-    out
+    pieces
 }
 
 /// The table columns behind scan columns, which `load` makes resident.
@@ -154,6 +207,8 @@ struct Scan {
     snapshot: Arc<TableSnapshot>,
     columns: Vec<ScanColumn>,
     filter: Option<Arc<RowFilter>>,
+    /// Where to look instead of everywhere.
+    key: Option<KeyProbe>,
     remaining: Option<usize>,
     pieces: std::vec::IntoIter<Piece>,
     schema: SchemaRef,
@@ -169,6 +224,9 @@ impl Scan {
                 self.columns.iter().chain(self.filter.iter().flat_map(|filter| filter.columns())),
             );
             self.snapshot.load(&needed).await.map_err(|error| raise_classified(&error))?;
+            if let Some(key) = &self.key {
+                self.pieces = key.piece(&self.snapshot)?.into_iter().collect::<Vec<_>>().into_iter();
+            }
             self.loaded = true;
         }
         while self.remaining != Some(0) {
@@ -282,12 +340,20 @@ impl ExecutionPlan for SegmentScanExec {
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> DfResult<SendableRecordBatchStream> {
-        let statement = of_config(context.session_config().options())?;
-        let pieces = self.partitions.get(partition).cloned().ok_or_else(|| internal("no such partition"))?;
+        if partition >= self.partitions {
+            return Err(internal("no such partition"));
+        }
+        let statement = of_task(&context)?;
+        let snapshot = Arc::clone(statement.snapshot(self.table.id)?);
+        let pieces = match &self.key {
+            Some(_) => Vec::new(),
+            None => pieces_of(&snapshot, partition, self.partitions),
+        };
         let scan = Scan {
-            snapshot: Arc::clone(&self.snapshot),
+            snapshot,
             columns: self.columns.clone(),
             filter: self.filter.clone(),
+            key: self.key.clone(),
             remaining: self.limit,
             pieces: pieces.into_iter(),
             schema: Arc::clone(&self.schema),
@@ -309,9 +375,11 @@ impl ExecutionPlan for SegmentScanExec {
         args: &StatisticsArgs,
     ) -> DfResult<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema);
-        let rows = self.snapshot.visible_rows() as usize;
-        let share = if args.partition().is_some() { rows / self.partitions.len().max(1) } else { rows };
-        statistics.num_rows = Precision::Inexact(self.limit.map_or(share, |limit| share.min(limit)));
+        if let Some(rows) = self.planned_rows {
+            let rows = if self.key.is_some() { rows.min(1) } else { rows };
+            let share = if args.partition().is_some() { rows / self.partitions.max(1) } else { rows };
+            statistics.num_rows = Precision::Inexact(self.limit.map_or(share, |limit| share.min(limit)));
+        }
         Ok(Arc::new(statistics))
     }
 }

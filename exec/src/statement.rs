@@ -1,7 +1,7 @@
 //! What one statement sees: snapshots of its tables, the values of its session, sequences, and the cancel flag.
 //!
-//! It travels to operators and functions as an extension of DataFusion's session configuration, so that
-//! nothing of a session is ever folded into a cached plan.
+//! It travels to functions as an extension of DataFusion's options, and to operators as one of the task's session
+//! configuration, so that nothing of a session is ever folded into a cached plan.
 //!
 //! Invariant: a context never changes while its statement runs, the cancel flag and currval apart.
 
@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use datafusion::common::Result as DfResult;
 use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::error::DataFusionError;
+use datafusion::execution::TaskContext;
 use parking_lot::Mutex;
 use proto::catalog::CatalogSnapshot;
 use proto::time::{Clock, Dice};
@@ -155,6 +156,15 @@ impl ExtensionOptions for StatementExtension {
     fn entries(&self) -> Vec<ConfigEntry> {
         Vec::new()
     }
+}
+
+/// The statement that a running operator belongs to.
+///
+/// # Errors
+/// XX000 when a plan runs outside the engine.
+pub fn of_task(task: &TaskContext) -> Result<Arc<StatementContext>, DataFusionError> {
+    let context = task.session_config().get_extension::<StatementContext>();
+    context.ok_or_else(|| internal("operator needs a statement context"))
 }
 
 /// The statement that a configuration belongs to.

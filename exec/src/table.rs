@@ -18,6 +18,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use proto::catalog::TableMeta;
 use segments::ScanColumn;
 
+use crate::engine::as_functions;
 use crate::scan::SegmentScanExec;
 
 /// Which columns a table shows.
@@ -110,6 +111,7 @@ impl TableProvider for SegmentTable {
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let predicate = conjunction(filters.iter().cloned())
             .map(|filter| {
+                let filter = as_functions(filter)?.data;
                 session.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&self.schema))?)
             })
             .transpose()?;
@@ -118,7 +120,7 @@ impl TableProvider for SegmentTable {
     }
 }
 
-/// Whether a predicate depends on nothing but the row: those the scan applies itself, before anything above.
+/// Whether a predicate depends on nothing but the row and parameters: those the scan applies itself, before anything above.
 #[must_use]
 pub fn is_pushable(filter: &Expr) -> bool {
     let mut pushable = !filter.is_volatile();
@@ -130,7 +132,6 @@ pub fn is_pushable(filter: &Expr) -> bool {
                 | Expr::InSubquery(_)
                 | Expr::SetComparison(_)
                 | Expr::OuterReferenceColumn(..)
-                | Expr::Placeholder(_)
         ) {
             pushable = false;
             return Ok(TreeNodeRecursion::Stop);

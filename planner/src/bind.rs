@@ -1,25 +1,16 @@
 //! Parameter values into plans.
 
-use std::collections::BTreeMap;
-
-use datafusion::common::metadata::{FieldMetadata, ScalarAndMetadata};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use proto::{ColumnType, ErrorKind, SqlError};
+use exec::ParameterValue;
+use proto::{ErrorKind, SqlError};
 
 use crate::binder::parameter_index;
 use crate::error::{Result, from_datafusion};
 use crate::expression::constant;
 use crate::plan::{ConflictAction, CopyPlan, Plan, Returning};
 use crate::query::{negative_limit, negative_offset};
-
-/// The value of a parameter, of the type that the plan's `parameters` name.
-#[derive(Clone, Debug)]
-pub struct ParameterValue {
-    pub value: ScalarValue,
-    pub ty: ColumnType,
-}
 
 /// A logical plan with its parameters replaced by values.
 ///
@@ -29,15 +20,57 @@ pub fn bind(plan: LogicalPlan, parameters: &[ParameterValue]) -> Result<LogicalP
     if parameters.is_empty() {
         return Ok(plan);
     }
-    let values = parameters
-        .iter()
-        .map(|parameter| {
-            let metadata = parameter.ty.metadata().into_iter().collect::<BTreeMap<_, _>>();
-            ScalarAndMetadata::new(parameter.value.clone(), Some(FieldMetadata::from(metadata)))
-        })
-        .collect();
+    let values = parameters.iter().map(ParameterValue::with_metadata).collect();
     let plan = plan.with_param_values(ParamValues::List(values)).map_err(from_datafusion)?;
     check_row_counts(plan)
+}
+
+/// The positions of parameters that decide how many rows a plan gives (LIMIT, OFFSET), each once.
+#[must_use]
+pub fn row_count_parameters(plan: &LogicalPlan) -> Vec<usize> {
+    let mut found = Vec::new();
+    let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Limit(limit) = node {
+            for count in [&limit.fetch, &limit.skip].into_iter().flatten() {
+                count.apply(|part| {
+                    if let Expr::Placeholder(placeholder) = part
+                        && let Some(index) = parameter_index(&placeholder.id)
+                    {
+                        found.push(index);
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })?;
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok(), "the closure raises nothing");
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// A logical plan whose row counts have their values, while its other parameters stay open.
+///
+/// # Errors
+/// Those of `bind`.
+pub fn bind_row_counts(plan: LogicalPlan, parameters: &[ParameterValue]) -> Result<LogicalPlan> {
+    let mut refused = None;
+    let plan = plan
+        .transform_up_with_subqueries(|node| {
+            if !matches!(node, LogicalPlan::Limit(_)) {
+                return Ok(Transformed::no(node));
+            }
+            node.map_expressions(|count| match bind_expression(count, parameters) {
+                Ok(count) => Ok(Transformed::yes(count)),
+                Err(error) => {
+                    refused = Some(error);
+                    Ok(Transformed::new(Expr::default(), false, TreeNodeRecursion::Stop))
+                }
+            })
+        })
+        .map_err(from_datafusion)?;
+    refused.map_or_else(|| check_row_counts(plan.data), Err)
 }
 
 /// An expression with its parameters replaced by values.

@@ -27,9 +27,10 @@ mod scope;
 pub mod syntax;
 mod types;
 
-pub use bind::{ParameterValue, bind, bind_expression, bind_plan};
+pub use bind::{bind, bind_expression, bind_plan, bind_row_counts, row_count_parameters};
 pub use context::{NoSystemRelations, PlanContext, PlanSettings, SystemRelations};
 pub use error::Error;
+pub use exec::ParameterValue;
 pub use plan::{
     ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions, CopyPlan,
     CreateTable, DdlCommand, DeletePlan, DiscardTarget, ExplainFormat, ExplainOptions, ExplainPlan,

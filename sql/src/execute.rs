@@ -38,6 +38,7 @@ mod query;
 mod rows;
 mod sequences;
 mod system;
+mod template;
 mod transaction;
 mod transactions;
 mod update;
@@ -213,7 +214,6 @@ impl Executor for SessionExecutor {
     }
 
     fn settings_mut(&mut self) -> &mut SessionSettings {
-        self.settings_cache.forget();
         &mut self.settings
     }
 

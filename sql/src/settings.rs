@@ -76,6 +76,10 @@ pub struct SessionSettings {
     reported: BTreeMap<&'static str, String>,
     /// Whether a reported value may have changed since.
     changed: bool,
+    /// Grows with every change of a value in force, so that what was made under other values is known as such.
+    version: u64,
+    /// The value of TimeZone, read: every statement asks for it.
+    zone: TimeZone,
 }
 
 impl Default for SessionSettings {
@@ -95,7 +99,21 @@ impl SessionSettings {
             saved: None,
             reported: BTreeMap::new(),
             changed: true,
+            version: 0,
+            zone: table::find("TimeZone").map_or(TimeZone::UTC, |setting| value::zone_of(setting.default)),
         }
+    }
+
+    /// The same number means the same values in force.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn touch(&mut self) {
+        self.changed = true;
+        self.version += 1;
+        self.zone = self.get("TimeZone").map_or(TimeZone::UTC, value::zone_of);
     }
 
     /// Sets the value that the session starts with and RESET returns to: from the startup packet (`options`,
@@ -106,7 +124,7 @@ impl SessionSettings {
     pub fn set_start(&mut self, name: &str, value: &str) -> Result<(), SqlError> {
         let (key, entry) = checked(name, value)?;
         Arc::make_mut(&mut self.start).insert(key, entry);
-        self.changed = true;
+        self.touch();
         Ok(())
     }
 
@@ -122,7 +140,7 @@ impl SessionSettings {
         Arc::make_mut(&mut self.session).remove(&key);
         Arc::make_mut(&mut self.local).remove(&key);
         Arc::make_mut(&mut self.start).insert(key, entry);
-        self.changed = true;
+        self.touch();
         Ok(())
     }
 
@@ -142,7 +160,7 @@ impl SessionSettings {
                 Arc::make_mut(&mut self.local).insert(key, entry);
             }
         }
-        self.changed = true;
+        self.touch();
         Ok(())
     }
 
@@ -173,7 +191,7 @@ impl SessionSettings {
         } else {
             Arc::make_mut(&mut self.session).remove(&key);
         }
-        self.changed = true;
+        self.touch();
         Ok(())
     }
 
@@ -181,7 +199,7 @@ impl SessionSettings {
     pub fn reset_all(&mut self) {
         self.session = Arc::default();
         self.local = Arc::default();
-        self.changed = true;
+        self.touch();
     }
 
     /// The canonical value in force (`pg_settings.setting`, typed readers); `None` for an unknown name.
@@ -241,8 +259,8 @@ impl SessionSettings {
 
     /// The session's time zone.
     #[must_use]
-    pub fn time_zone(&self) -> TimeZone {
-        self.get("TimeZone").map_or(TimeZone::UTC, value::zone_of)
+    pub const fn time_zone(&self) -> TimeZone {
+        self.zone
     }
 
     /// The names of `search_path`, unquoted, `$user` included as such.
@@ -349,17 +367,23 @@ impl SessionSettings {
     /// The transaction commits: SET LOCAL ends.
     pub fn commit(&mut self) {
         self.saved = None;
-        self.changed |= !self.local.is_empty();
-        self.local = Arc::default();
+        if !self.local.is_empty() {
+            self.local = Arc::default();
+            self.touch();
+        }
     }
 
     /// The transaction rolls back: every SET of it is undone. Without `begin`, ends SET LOCAL only.
     pub fn rollback(&mut self) {
-        if let Some(saved) = self.saved.take() {
+        let saved = self.saved.take().filter(|saved| !Arc::ptr_eq(saved, &self.session));
+        if saved.is_none() && self.local.is_empty() {
+            return;
+        }
+        if let Some(saved) = saved {
             self.session = saved;
         }
         self.local = Arc::default();
-        self.changed = true;
+        self.touch();
     }
 
     /// The values now, for a savepoint or for undoing one failed statement.
@@ -372,7 +396,7 @@ impl SessionSettings {
     pub fn restore(&mut self, mark: SettingsMark) {
         self.session = mark.session;
         self.local = mark.local;
-        self.changed = true;
+        self.touch();
     }
 
     /// Reported settings whose value the client does not know yet; it is taken as told. The first call gives

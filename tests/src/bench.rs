@@ -1,11 +1,12 @@
 //! Figures beside PostgreSQL's, in one run: loading, latency, exact answers, start, idle, scan.
 //!
-//! Every figure that has a goal prints the goal and whether it is met. What it is not: a test; a goal that is
-//! missed is printed, while a wrong answer ends the run with a failure.
+//! `BENCH` picks parts by name, separated by commas (`PARTS`; all but the slow ones when it is not set). Every
+//! figure that has a goal prints the goal and whether it is met. What it is not: a test; a goal that is missed is
+//! printed, while a wrong answer ends the run with a failure.
 
 use std::time::{Duration, Instant};
 
-use crate::data::{self, Passages, Queries};
+use crate::data::{self, Passages, Queries, vectors};
 use crate::server::{Options, Server};
 use crate::wire::{Address, Connection, Failure};
 
@@ -13,7 +14,21 @@ mod exact;
 mod idle;
 mod latency;
 mod load;
+mod load_generator;
 mod scan;
+mod search;
+
+/// The parts, and whether a run without `BENCH` has them: mnist and sift need minutes each.
+pub const PARTS: [(&str, bool); 8] = [
+    ("latency", true),
+    ("load", true),
+    ("exact", true),
+    ("idle", true),
+    ("scan", true),
+    ("passages", true),
+    ("mnist", false),
+    ("sift", false),
+];
 
 /// What every part gets.
 #[derive(Debug)]
@@ -69,22 +84,65 @@ pub(crate) fn show(duration: Duration) -> String {
     }
 }
 
-/// Runs everything; gives what was wrong or missed.
+/// The parts that `BENCH` asks for.
+fn chosen() -> Result<Vec<&'static str>, Failure> {
+    let wanted = std::env::var("BENCH").unwrap_or_default();
+    let wanted: Vec<&str> = wanted.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    if let Some(unknown) = wanted.iter().find(|name| PARTS.iter().all(|(part, _)| part != *name)) {
+        let known: Vec<&str> = PARTS.iter().map(|(part, _)| *part).collect();
+        return Err(Failure::Protocol(format!("BENCH has no part {unknown}, only {}", known.join(", "))));
+    }
+    let takes = |(part, by_default): &(&'static str, bool)| {
+        if wanted.is_empty() { *by_default } else { wanted.contains(part) }
+    };
+    Ok(PARTS.iter().filter(|part| takes(part)).map(|(part, _)| *part).collect())
+}
+
+/// Runs the chosen parts; gives what was wrong or missed.
 ///
 /// # Errors
 /// When a server refuses something or an answer is wrong.
 pub fn run(oracle: Address) -> Result<Vec<String>, Failure> {
+    let chosen = chosen()?;
     let (passages, queries) = data::load(20_000, 200);
     println!("{} passages of {} dimensions, {} queries\n", passages.len(), data::DIMENSIONS, queries.len());
     let mut bench = Bench { passages, queries, oracle, misses: Vec::new() };
+    let has = |part: &str| chosen.contains(&part);
+    if has("latency") || has("load") || has("exact") {
+        one_server(&mut bench, &has)?;
+    }
+    if has("idle") {
+        idle::run(&mut bench)?;
+    }
+    if has("scan") {
+        scan::run(&mut bench);
+    }
+    if has("passages") {
+        let set = vectors::of_passages(&bench.passages, &bench.queries);
+        search::run(&mut bench, &set)?;
+    }
+    for name in ["mnist", "sift"].into_iter().filter(|name| has(name)) {
+        match data::folder().and_then(|folder| vectors::of_file(&folder, name)) {
+            Some(set) => search::run(&mut bench, &set)?,
+            None => println!("{name}: skipped, DATA has no {name}.parquet"),
+        }
+    }
+    Ok(bench.misses)
+}
+
+/// The parts that share a server: its start, latency, loading, exact answers.
+fn one_server(bench: &mut Bench, has: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
     let server = Server::start_with(Options::default());
     let ready = server.ready_after;
     bench.goal("ready on an empty directory", &show(ready), "< 1 s", ready < Duration::from_secs(1));
-    latency::run(&mut bench, &server)?;
-    load::run(&mut bench, &server)?;
-    let server = exact::run(&mut bench, server)?;
-    drop(server);
-    idle::run(&mut bench)?;
-    scan::run(&mut bench);
-    Ok(bench.misses)
+    if has("latency") {
+        latency::run(bench, &server)?;
+    }
+    if has("load") || has("exact") {
+        load::run(bench, &server)?;
+    }
+    if has("exact") {
+        exact::run(bench, server)?;
+    }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 pub mod binary_copy;
+pub mod vectors;
 
 /// Dimensions of the passages' embeddings.
 pub const DIMENSIONS: usize = 384;

@@ -142,11 +142,15 @@ fn shown(plan: &Arc<dyn ExecutionPlan>) -> Option<Shown> {
         return Some(Shown { title, details: vec![format!("Hash Cond: {}", on.join(" AND "))] });
     }
     if let Some(scan) = plan.downcast_ref::<crate::scan::SegmentScanExec>() {
-        let title = format!("Seq Scan on {}", scan.table().name);
-        return Some(Shown {
-            title,
-            details: scan.filter_text().map(|f| format!("Filter: {f}")).into_iter().collect(),
-        });
+        let filter = scan.filter_text().map(|filter| format!("Filter: {filter}"));
+        let (title, condition) = match scan.key_text() {
+            Some((index, condition)) => (
+                format!("Index Scan using {index} on {}", scan.table().name),
+                Some(format!("Index Cond: {condition}")),
+            ),
+            None => (format!("Seq Scan on {}", scan.table().name), None),
+        };
+        return Some(Shown { title, details: condition.into_iter().chain(filter).collect() });
     }
     if let Some(scan) = plan.downcast_ref::<crate::knn::KnnScanExec>() {
         return Some(Shown { title: format!("KNN Scan on {}", scan.table().name), details: scan.details() });

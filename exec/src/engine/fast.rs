@@ -52,6 +52,12 @@ fn is_simple(expression: &Expr) -> bool {
     walked.is_ok() && simple
 }
 
+/// Whether an expression calls a function, which may look at the statement.
+pub(super) fn calls(projection: &Projection) -> bool {
+    let is_call = |node: &Expr| Ok(matches!(node, Expr::ScalarFunction(_) | Expr::HigherOrderFunction(_)));
+    projection.expr.iter().any(|expression| expression.exists(is_call).unwrap_or(true))
+}
+
 /// The one row, or none when the long way must be gone.
 pub(super) fn evaluate(
     projection: &Projection,

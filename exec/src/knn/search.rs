@@ -30,18 +30,19 @@ use proto::catalog::TableMeta;
 use segments::{Hit, ScanColumn, SegmentView, TableSnapshot};
 
 use super::{DISTANCE_COLUMN, KnnScanSpec};
-use crate::engine::BATCH_ROWS;
+use crate::engine::{BATCH_ROWS, Values};
 use crate::error::{internal, raise, raise_classified};
 use crate::functions::vectors::Vectors;
 use crate::predicate::RowFilter;
 use crate::scan::stored_columns;
-use crate::statement::{CancelFlag, of_config};
+use crate::statement::{CancelFlag, of_config, of_task};
 
 /// Searches a table exactly.
 #[derive(Debug)]
 pub struct KnnScanExec {
     table: Arc<TableMeta>,
-    snapshot: Arc<TableSnapshot>,
+    /// Segments of the snapshot that was there at planning, for EXPLAIN.
+    segments: usize,
     columns: Vec<ScanColumn>,
     filter: Option<Arc<RowFilter>>,
     vector: usize,
@@ -62,7 +63,7 @@ impl KnnScanExec {
         same_order: Vec<Arc<dyn PhysicalExpr>>,
         options: &ConfigOptions,
     ) -> DfResult<Self> {
-        let snapshot = Arc::clone(of_config(options)?.snapshot(spec.table.id)?);
+        let planned = of_config(options)?.snapshots.get(&spec.table.id);
         let all: Vec<ScanColumn> = (0..spec.table.columns.len()).map(ScanColumn::Column).collect();
         let filter = predicate
             .map(|predicate| RowFilter::new(predicate, &all, &spec.table.arrow_schema()).map(Arc::new))
@@ -81,7 +82,7 @@ impl KnnScanExec {
         );
         Ok(Self {
             table: Arc::clone(&spec.table),
-            snapshot,
+            segments: planned.map_or(0, |snapshot| snapshot.segments.len()),
             columns: spec.columns.clone(),
             filter,
             vector: spec.vector,
@@ -90,6 +91,23 @@ impl KnnScanExec {
             k: spec.k,
             schema,
             properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
+    }
+
+    /// The same search with a run's values in its expressions.
+    pub(crate) fn with_values(&self, values: &Values<'_>) -> DfResult<Self> {
+        Ok(Self {
+            table: Arc::clone(&self.table),
+            segments: self.segments,
+            columns: self.columns.clone(),
+            filter: self.filter.as_ref().map(|filter| filter.with_values(values).map(Arc::new)).transpose()?,
+            vector: self.vector,
+            metric: self.metric,
+            query: values.values_in(&self.query)?,
+            k: self.k,
+            schema: Arc::clone(&self.schema),
+            properties: Arc::clone(&self.properties),
             metrics: ExecutionPlanMetricsSet::new(),
         })
     }
@@ -109,7 +127,7 @@ impl KnnScanExec {
         if let Some(filter) = &self.filter {
             lines.push(format!("Filter: {}", crate::engine::expression_text(filter.predicate())));
         }
-        lines.push(format!("Rows: {}  Segments: {}  Method: exact", self.k, self.snapshot.segments.len()));
+        lines.push(format!("Rows: {}  Segments: {}  Method: exact", self.k, self.segments));
         lines
     }
 }
@@ -306,9 +324,9 @@ impl ExecutionPlan for KnnScanExec {
         if partition != 0 {
             return Err(internal("a KnnScan has one partition"));
         }
-        let statement = of_config(context.session_config().options())?;
+        let statement = of_task(&context)?;
         let search = Search {
-            snapshot: Arc::clone(&self.snapshot),
+            snapshot: Arc::clone(statement.snapshot(self.table.id)?),
             columns: self.columns.clone(),
             filter: self.filter.clone(),
             vector: self.vector,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: all snapshots of a statement are taken at one read point before its first row is read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use exec::{SessionValues, StatementContext};
@@ -15,23 +15,11 @@ use super::sequences::NodeSequences;
 use super::transaction::{Isolation, Transaction};
 use super::{SessionExecutor, node_error, storage_error};
 
-/// The settings in the form functions read them, kept until a setting changes.
+/// What functions may know of the session, made once per change of its settings; times and catalog are stale.
 #[derive(Debug, Default)]
 pub(super) struct SettingsCache {
-    shown: Option<Arc<BTreeMap<String, String>>>,
-    /// Grows with every change, so that plans made under other settings are known as such.
-    generation: u64,
-}
-
-impl SettingsCache {
-    pub(super) fn forget(&mut self) {
-        self.shown = None;
-        self.generation += 1;
-    }
-
-    pub(super) const fn generation(&self) -> u64 {
-        self.generation
-    }
+    version: u64,
+    values: Option<SessionValues>,
 }
 
 impl SessionExecutor {
@@ -56,19 +44,21 @@ impl SessionExecutor {
         catalog: Arc<CatalogSnapshot>,
         transaction_micros: i64,
     ) -> Arc<SessionValues> {
-        let shown = match &self.settings_cache.shown {
-            Some(shown) => Arc::clone(shown),
-            None => {
-                let values = self.settings.shown_values();
-                let shown: Arc<BTreeMap<String, String>> =
-                    Arc::new(values.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect());
-                self.settings_cache.shown = Some(Arc::clone(&shown));
-                shown
-            }
-        };
-        Arc::new(SessionValues {
-            transaction_micros,
-            statement_micros: self.wall_micros(),
+        let statement_micros = self.wall_micros();
+        let version = self.settings.version();
+        let known = self.settings_cache.values.take().filter(|_| self.settings_cache.version == version);
+        let known = known.unwrap_or_else(|| self.fresh_session_values());
+        let values =
+            SessionValues { transaction_micros, statement_micros, catalog, ..known.clone() };
+        self.settings_cache = SettingsCache { version, values: Some(known) };
+        Arc::new(values)
+    }
+
+    fn fresh_session_values(&self) -> SessionValues {
+        let shown = self.settings.shown_values();
+        SessionValues {
+            transaction_micros: 0,
+            statement_micros: 0,
             clock: Arc::clone(&self.shared.clock),
             dice: Arc::clone(&self.shared.dice),
             user: self.user.clone(),
@@ -76,13 +66,14 @@ impl SessionExecutor {
             database: self.database_name.clone(),
             database_id: self.database,
             search_path: self.search_path(),
-            time_zone: exec::text::TimeZone::parse(self.settings.get("TimeZone").unwrap_or("UTC"))
-                .unwrap_or_default(),
-            settings: shown,
+            time_zone: self.settings.time_zone(),
+            settings: Arc::new(
+                shown.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect(),
+            ),
             backend_pid: self.backend_pid,
-            catalog,
+            catalog: Arc::default(),
             sequence_values: Arc::clone(&self.sequence_values),
-        })
+        }
     }
 
     /// Everything a statement in `transaction` may look at, with snapshots of `tables`.

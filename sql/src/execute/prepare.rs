@@ -9,12 +9,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use planner::plan::{CopyPlan, OutputColumn, Plan, SessionCommand, TransactionCommand};
 use planner::syntax::Parsed;
 use planner::{PlanContext, PlanSettings};
 use proto::{ColumnType, ErrorKind, SqlError};
 
 use super::SessionExecutor;
+use super::template::TemplateSlot;
 use super::transaction::Extent;
 use crate::session::{Description, Prepared, ResultColumn};
 
@@ -32,14 +34,30 @@ struct Validity {
     settings: u64,
 }
 
-/// A statement with its plan and what Describe tells of it.
+/// A plan and what follows from it.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) plan: Arc<Plan>,
+    /// None: the plan holds content that only its own execution may show.
+    validity: Option<Validity>,
+    /// The columns as the wire announces them; empty for a statement without rows.
+    pub(super) columns: Arc<[ResultColumn]>,
+    pub(super) template: TemplateSlot,
+}
+
+impl Planned {
+    /// Whether the plan may run more than once.
+    pub(super) const fn lasts(&self) -> bool {
+        self.validity.is_some()
+    }
+}
+
+/// A statement with its newest plan and what Describe tells of it.
 #[derive(Debug)]
 pub struct PreparedStatement {
     statement: Arc<Parsed>,
     parameter_types: Vec<Option<ColumnType>>,
-    plan: Arc<Plan>,
-    /// None: the plan holds content that only its own execution may show.
-    validity: Option<Validity>,
+    newest: Mutex<Arc<Planned>>,
     description: Description,
 }
 
@@ -99,22 +117,23 @@ impl SessionExecutor {
         let address = (Arc::as_ptr(statement) as usize, parameter_types.to_vec());
         let cached = self.plans.plans.get(&address).map(Arc::clone);
         if let Some(cached) = cached
-            && cached.validity == Some(self.validity())
             && Arc::ptr_eq(&cached.statement, statement)
+            && let planned = cached.newest()
+            && planned.validity == Some(self.validity())
         {
-            self.refuse_in_failed_transaction(&cached.plan)?;
+            self.refuse_in_failed_transaction(&planned.plan)?;
             return Ok(cached);
         }
-        let (plan, validity) = self.plan_now(statement, parameter_types)?;
-        self.refuse_in_failed_transaction(&plan)?;
+        let (planned, description) = self.plan_now(statement, parameter_types)?;
+        self.refuse_in_failed_transaction(&planned.plan)?;
+        let lasts = planned.validity.is_some();
         let prepared = Arc::new(PreparedStatement {
-            description: self.description(&plan),
+            description,
             statement: Arc::clone(statement),
             parameter_types: parameter_types.to_vec(),
-            plan,
-            validity,
+            newest: Mutex::new(planned),
         });
-        if validity.is_some() && statement.text.len() <= CACHED_TEXT_BYTES {
+        if lasts && statement.text.len() <= CACHED_TEXT_BYTES {
             if self.plans.plans.len() >= CACHED_STATEMENTS {
                 self.plans.plans.clear();
             }
@@ -123,27 +142,28 @@ impl SessionExecutor {
         Ok(prepared)
     }
 
-    /// The plan to run now: the prepared one, or a new one when the catalog or the settings moved.
-    pub(super) fn current_plan(&mut self, prepared: &PreparedStatement) -> Result<Arc<Plan>, SqlError> {
-        if prepared.validity.is_some_and(|validity| validity == self.validity()) {
-            return Ok(Arc::clone(&prepared.plan));
+    /// The plan to run now: the newest one, or another when the catalog or the settings moved.
+    pub(super) fn current_plan(&mut self, prepared: &PreparedStatement) -> Result<Arc<Planned>, SqlError> {
+        let newest = prepared.newest();
+        if newest.validity.is_some_and(|validity| validity == self.validity()) {
+            return Ok(newest);
         }
-        let (plan, _) = self.plan_now(&prepared.statement, &prepared.parameter_types)?;
-        let description = self.description(&plan);
+        let (planned, description) = self.plan_now(&prepared.statement, &prepared.parameter_types)?;
         if description.columns != prepared.description.columns {
             return Err(SqlError::new(
                 ErrorKind::FeatureNotSupported,
                 "cached plan must not change result type",
             ));
         }
-        Ok(plan)
+        *prepared.newest.lock() = Arc::clone(&planned);
+        Ok(planned)
     }
 
     fn validity(&self) -> Validity {
         Validity {
             revision: self.shared.node.catalog().revision,
             own_changes: self.transaction.as_ref().map_or(0, |transaction| transaction.catalog_changes.len()),
-            settings: self.settings_cache.generation(),
+            settings: self.settings.version(),
         }
     }
 
@@ -151,7 +171,7 @@ impl SessionExecutor {
         &mut self,
         statement: &Parsed,
         parameter_types: &[Option<ColumnType>],
-    ) -> Result<(Arc<Plan>, Option<Validity>), SqlError> {
+    ) -> Result<(Arc<Planned>, Description), SqlError> {
         let catalog = self.catalog();
         let started = self.transaction.as_ref().map_or_else(|| self.wall_micros(), |t| t.started_micros);
         let session = self.session_values(Arc::clone(&catalog), started);
@@ -166,8 +186,14 @@ impl SessionExecutor {
             settings: PlanSettings::default(),
         };
         let plan = planner::plan(&statement.statement, &context)?;
-        let validity = (!system.was_read()).then(|| self.validity());
-        Ok((Arc::new(plan), validity))
+        let description = self.description(&plan);
+        let planned = Planned {
+            plan: Arc::new(plan),
+            validity: (!system.was_read()).then(|| self.validity()),
+            columns: description.columns.as_deref().unwrap_or_default().into(),
+            template: TemplateSlot::default(),
+        };
+        Ok((Arc::new(planned), description))
     }
 
     fn description(&self, plan: &Plan) -> Description {
@@ -208,8 +234,8 @@ impl SessionExecutor {
 }
 
 impl PreparedStatement {
-    /// The plan made when the statement was prepared; `current_plan` says whether it still holds.
-    pub(super) const fn made(&self) -> &Arc<Plan> {
-        &self.plan
+    /// The plan made last; `current_plan` says whether it still holds.
+    pub(super) fn newest(&self) -> Arc<Planned> {
+        Arc::clone(&self.newest.lock())
     }
 }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use datafusion::physical_plan::SendableRecordBatchStream;
+use exec::{ParameterValue, StatementContext};
 use futures::StreamExt as _;
-use planner::ParameterValue;
 use planner::plan::{ExplainFormat, ExplainPlan, Plan, QueryPlan};
 use planner::syntax::Parsed;
-use proto::{ColumnType, ErrorKind, SqlError};
+use proto::{ColumnType, ErrorKind, SqlError, TableId};
 
 use super::SessionExecutor;
 use super::names;
-use super::prepare::{PreparedStatement, result_columns};
+use super::prepare::{Planned, PreparedStatement};
 use super::transaction::{Extent, Transaction};
 use crate::session::{Outcome, Parameter, ResultColumn, RowStream, RowsTag};
 
@@ -21,18 +22,20 @@ impl SessionExecutor {
         prepared: &Arc<PreparedStatement>,
         parameters: Vec<Parameter>,
     ) -> Result<Outcome<Parsed>, SqlError> {
-        self.refuse_in_failed_transaction(prepared.made())?;
-        match &**prepared.made() {
+        let newest = prepared.newest();
+        self.refuse_in_failed_transaction(&newest.plan)?;
+        match &*newest.plan {
             Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) | Plan::Truncate(_) => {
                 self.run_write(prepared, &parameters).await
             }
-            Plan::Query(_) | Plan::Explain(_) | Plan::Copy(_) | Plan::Ddl(_) => {
-                match bound(&*self.current_plan(prepared)?, &parameters)? {
-                    Plan::Query(query) => {
-                        let rows = self.query_rows(&query).await?;
-                        let columns = result_columns(&query.columns).into();
-                        Ok(Outcome::Rows { columns, rows, tag: RowsTag::Select })
-                    }
+            Plan::Query(_) => {
+                let planned = self.current_plan(prepared)?;
+                let Plan::Query(query) = &*planned.plan else { return Err(changed_kind()) };
+                let rows = self.prepared_rows(&planned, query, &values_of(&parameters)).await?;
+                Ok(Outcome::Rows { columns: Arc::clone(&planned.columns), rows, tag: RowsTag::Select })
+            }
+            Plan::Explain(_) | Plan::Copy(_) | Plan::Ddl(_) => {
+                match bound(&self.current_plan(prepared)?.plan, &parameters)? {
                     Plan::Explain(explain) => self.explain(&explain).await,
                     Plan::Copy(copy) => self.copy_statement(&copy).await,
                     Plan::Ddl(command) => self.ddl(&command).await,
@@ -50,18 +53,36 @@ impl SessionExecutor {
 
     /// The rows of a query at its own read point; they stay readable whatever the session does next.
     pub(super) async fn query_rows(&mut self, query: &QueryPlan) -> Result<RowStream, SqlError> {
-        let mut transaction = self.take_transaction();
-        let context = self.statement_context(&mut transaction, &query.tables).await;
-        self.keep(transaction);
-        let context = context?;
-        let session = Arc::clone(&context.session);
-        let stream = self.shared.engine.execute(query.logical.clone(), context).await?;
-        let stream = stream.map(|batch| batch.map_err(exec::to_sql_error));
-        let named = names::positions(&query.columns);
-        if named.is_empty() {
-            return Ok(stream.boxed());
+        let context = self.reading_context(&query.tables).await?;
+        let stream = self.shared.engine.execute(query.logical.clone(), Arc::clone(&context)).await?;
+        Ok(delivered(stream, query, &context))
+    }
+
+    /// The same with open parameters, by the plan's template when it has one.
+    async fn prepared_rows(
+        &mut self,
+        planned: &Planned,
+        query: &QueryPlan,
+        values: &[ParameterValue],
+    ) -> Result<RowStream, SqlError> {
+        let context = self.reading_context(&query.tables).await?;
+        if planned.lasts()
+            && let Some(template) = self.template(&planned.template, query, values, &context).await?
+            && let Some(stream) = self.shared.engine.run(&template, values, &context)?
+        {
+            return Ok(delivered(stream, query, &context));
         }
-        Ok(stream.map(move |batch| names::add(&batch?, &named, &session)).boxed())
+        let logical = planner::bind(query.logical.clone(), values)?;
+        let stream = self.shared.engine.execute(logical, Arc::clone(&context)).await?;
+        Ok(delivered(stream, query, &context))
+    }
+
+    /// What a statement that only reads is run against.
+    async fn reading_context(&mut self, tables: &[TableId]) -> Result<Arc<StatementContext>, SqlError> {
+        let mut transaction = self.take_transaction();
+        let context = self.statement_context(&mut transaction, tables).await;
+        self.keep(transaction);
+        context
     }
 
     /// Puts a transaction that a reading statement borrowed back, if it goes on.
@@ -85,18 +106,31 @@ impl SessionExecutor {
         if verb.is_some() && explain.options.analyze {
             return Err(SqlError::unsupported("EXPLAIN ANALYZE of a statement that writes"));
         }
-        let mut transaction = self.take_transaction();
-        let context = self.statement_context(&mut transaction, &explain.plan.tables()).await;
-        self.keep(transaction);
+        let context = self.reading_context(&explain.plan.tables()).await?;
         let options =
             exec::ExplainOptions { analyze: explain.options.analyze, ..exec::ExplainOptions::default() };
-        let lines = self.shared.engine.explain(logical.clone(), context?, options).await?;
+        let lines = self.shared.engine.explain(logical.clone(), context, options).await?;
         let lines = match (verb, table) {
             (Some(verb), Some(table)) => under(&format!("{verb} on {}", table.name), lines),
             _ => lines,
         };
         Ok(text_rows(&["QUERY PLAN"], vec![lines], RowsTag::Explain))
     }
+}
+
+/// A stream of the engine as the session sends it: with the names of catalog objects, and errors of ours.
+fn delivered(
+    stream: SendableRecordBatchStream,
+    query: &QueryPlan,
+    context: &Arc<StatementContext>,
+) -> RowStream {
+    let stream = stream.map(|batch| batch.map_err(exec::to_sql_error));
+    let named = names::positions(&query.columns);
+    if named.is_empty() {
+        return stream.boxed();
+    }
+    let session = Arc::clone(&context.session);
+    stream.map(move |batch| names::add(&batch?, &named, &session)).boxed()
 }
 
 /// A plan's lines as the child of a node of ours.
@@ -126,9 +160,10 @@ pub(super) fn text_rows(names: &[&str], columns: Vec<Vec<String>>, tag: RowsTag)
 
 /// A plan with its parameters replaced by their values.
 pub(super) fn bound(plan: &Plan, parameters: &[Parameter]) -> Result<Plan, SqlError> {
-    let values: Vec<ParameterValue> = parameters
-        .iter()
-        .map(|parameter| ParameterValue { value: parameter.value.clone(), ty: parameter.ty })
-        .collect();
-    planner::bind_plan(plan.clone(), &values)
+    planner::bind_plan(plan.clone(), &values_of(parameters))
+}
+
+fn values_of(parameters: &[Parameter]) -> Vec<ParameterValue> {
+    let value = |parameter: &Parameter| ParameterValue { value: parameter.value.clone(), ty: parameter.ty };
+    parameters.iter().map(value).collect()
 }

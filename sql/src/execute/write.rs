@@ -75,7 +75,7 @@ impl SessionExecutor {
         parameters: &[Parameter],
     ) -> Result<Outcome<planner::syntax::Parsed>, SqlError> {
         for _ in 0..MAX_ATTEMPTS {
-            let plan = query::bound(&*self.current_plan(prepared)?, parameters)?;
+            let plan = query::bound(&self.current_plan(prepared)?.plan, parameters)?;
             let mut transaction = self.take_transaction();
             let alone = transaction.extent == Extent::Statement;
             let attempt = self.attempt(&mut transaction, &plan).await;

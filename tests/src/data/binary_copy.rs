@@ -62,6 +62,21 @@ pub fn passages_csv(passages: &Passages) -> Vec<u8> {
     out
 }
 
+/// Rows `(id int8, label int2, embedding vector(dimensions))`, ids from 1, in COPY's binary form.
+#[must_use]
+pub fn labelled_binary(labels: &[i16], vectors: &[f32], dimensions: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(labels.len() * (dimensions * 4 + 36));
+    out.extend_from_slice(HEADER);
+    for ((id, label), vector) in (1_i64..).zip(labels).zip(vectors.chunks_exact(dimensions)) {
+        out.extend_from_slice(&3_i16.to_be_bytes());
+        put(&mut out, &id.to_be_bytes());
+        put(&mut out, &label.to_be_bytes());
+        put_vector(&mut out, vector);
+    }
+    out.extend_from_slice(&(-1_i16).to_be_bytes());
+    out
+}
+
 /// Rows `(id int8, v vector(dimensions))` in COPY's binary form.
 #[must_use]
 pub fn vectors_binary(rows: usize, dimensions: usize) -> Vec<u8> {
