@@ -32,6 +32,7 @@ use crate::engine::as_functions;
 use crate::error::internal;
 use crate::functions::distance::operator_function;
 
+mod report;
 mod search;
 
 pub use search::KnnScanExec;

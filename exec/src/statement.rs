@@ -114,8 +114,28 @@ pub struct StatementContext {
     pub session: Arc<SessionValues>,
     pub sequences: Arc<dyn SequenceSource>,
     pub cancel: CancelFlag,
-    /// Off: `ORDER BY distance LIMIT k` runs as a plain scan and sort.
-    pub enable_knn: bool,
+    pub search: SearchSettings,
+}
+
+/// The session's settings for vector search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SearchSettings {
+    /// `enable_indexscan`: off, every search compares all admitted rows.
+    pub use_indexes: bool,
+    /// `enable_seqscan`: off, an index is used even where comparing all rows is cheaper, and rows that no index
+    /// holds (NULL vectors, under cosine zero vectors) are left out.
+    pub scan_rows: bool,
+    /// `hnsw.ef_search`.
+    pub ef_search: usize,
+    /// `ivfflat.probes`.
+    pub probes: usize,
+}
+
+impl Default for SearchSettings {
+    /// pgvector's defaults.
+    fn default() -> Self {
+        Self { use_indexes: true, scan_rows: true, ef_search: 40, probes: 1 }
+    }
 }
 
 impl StatementContext {

@@ -97,7 +97,7 @@ pub(crate) fn context() -> StatementContext {
         session: Arc::new(session()),
         sequences: Arc::new(Counting::default()),
         cancel: CancelFlag::new(),
-        enable_knn: true,
+        search: crate::statement::SearchSettings::default(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! CREATE and DROP of tables, databases and extensions, checked and turned into values.
+//! CREATE and DROP of tables, indexes, databases and extensions, checked and turned into values.
 //!
 //! What it is not: nothing is created here; OIDs, sequences and the catalog change are made when `sql` carries the
 //! command out.
@@ -14,8 +14,10 @@ use crate::names::{NamedRelation, fold, qualified, relation};
 use crate::plan::DdlCommand;
 
 mod columns;
+mod index;
 mod table;
 
+pub(crate) use index::create_index;
 pub(crate) use table::create_table;
 
 /// The one extension we have.
@@ -90,6 +92,7 @@ pub(crate) fn drop_objects(dropped: &Dropped<'_>, context: &PlanContext) -> Resu
     match dropped.kind {
         ObjectType::Table => drop_tables(dropped, context),
         ObjectType::Database => drop_database(dropped, context),
+        ObjectType::Index => index::drop_indexes(dropped, context),
         other => Err(unsupported(format!("DROP {other}"))),
     }
 }

@@ -87,6 +87,7 @@ pub fn plan_sql(statement: &ast::Statement, context: &PlanContext) -> std::resul
         }
         ast::Statement::Truncate(truncate) => dml::plan_truncate(truncate, context).map(Plan::Truncate),
         ast::Statement::CreateTable(create) => ddl::create_table(create, context).map(Plan::Ddl),
+        ast::Statement::CreateIndex(create) => ddl::create_index(create, context).map(Plan::Ddl),
         ast::Statement::CreateDatabase { db_name, if_not_exists, .. } => {
             ddl::create_database(db_name, *if_not_exists, context).map(Plan::Ddl)
         }

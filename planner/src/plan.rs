@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use proto::catalog::{Identity, TableMeta};
-use proto::{ColumnType, TableId};
+use proto::catalog::{Identity, IndexMethod, TableMeta};
+use proto::{ColumnType, DistanceMetric, Oid, TableId};
 
 /// A planned statement.
 #[derive(Clone, Debug)]
@@ -263,6 +263,9 @@ pub enum CopyHeader {
 pub enum DdlCommand {
     CreateTable(CreateTable),
     DropTable { tables: Vec<Arc<TableMeta>>, skipped: Vec<String>, cascade: bool },
+    CreateIndex(CreateIndex),
+    /// Tables with the OIDs of their indexes to be dropped, and names that IF EXISTS passes over.
+    DropIndex { indexes: Vec<(Arc<TableMeta>, Oid)>, skipped: Vec<String> },
     CreateExtension { name: String, if_not_exists: bool },
     DropExtension { name: String, if_exists: bool },
     CreateDatabase { name: String },
@@ -278,6 +281,22 @@ pub struct CreateTable {
     pub exists: bool,
     pub columns: Vec<NewColumn>,
     pub primary_key: Option<NewKey>,
+}
+
+/// `CREATE INDEX` of a vector index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CreateIndex {
+    pub table: Arc<TableMeta>,
+    pub name: String,
+    /// Whether a relation of the name exists; only with IF NOT EXISTS, else it is an error.
+    pub exists: bool,
+    /// Id of the column.
+    pub column: u32,
+    pub metric: DistanceMetric,
+    pub method: IndexMethod,
+    /// `name=value` as written in WITH.
+    pub written_options: Vec<String>,
+    pub concurrently: bool,
 }
 
 /// A column of a new table.

@@ -30,6 +30,7 @@ mod ddl;
 mod display;
 mod duplicates;
 mod errors;
+mod index;
 mod insert;
 mod names;
 mod payload;

@@ -153,7 +153,7 @@ fn shown(plan: &Arc<dyn ExecutionPlan>) -> Option<Shown> {
         return Some(Shown { title, details: condition.into_iter().chain(filter).collect() });
     }
     if let Some(scan) = plan.downcast_ref::<crate::knn::KnnScanExec>() {
-        return Some(Shown { title: format!("KNN Scan on {}", scan.table().name), details: scan.details() });
+        return Some(Shown { title: scan.title(), details: scan.details() });
     }
     if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
         let leaf = projection.input().name() == "PlaceholderRowExec";

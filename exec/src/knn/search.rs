@@ -1,5 +1,5 @@
-//! The physical leaf: per segment visibility and predicate make a bitmap, the segment's search gives its k
-//! nearest, the k nearest of all are read.
+//! The physical leaf: per segment visibility and predicate make a bitmap, the segment's search (by an index where that
+//! is cheaper) gives its k nearest, the k nearest of all are read.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -27,17 +27,19 @@ use datafusion::physical_plan::{
 };
 use proto::DistanceMetric;
 use proto::catalog::TableMeta;
-use segments::{Hit, ScanColumn, SegmentView, TableSnapshot};
+use proto::time::Clock;
+use segments::{Hit, IndexUse, ScanColumn, SearchMethod, SegmentHits, SegmentView, TableSnapshot};
 
+use super::report::{Reports, SegmentReport, index_for, index_use, unused_reason};
 use super::{DISTANCE_COLUMN, KnnScanSpec};
 use crate::engine::{BATCH_ROWS, Values};
 use crate::error::{internal, raise, raise_classified};
 use crate::functions::vectors::Vectors;
 use crate::predicate::RowFilter;
 use crate::scan::stored_columns;
-use crate::statement::{CancelFlag, of_config, of_task};
+use crate::statement::{CancelFlag, SearchSettings, of_config, of_task};
 
-/// Searches a table exactly.
+/// Searches a table.
 #[derive(Debug)]
 pub struct KnnScanExec {
     table: Arc<TableMeta>,
@@ -52,6 +54,9 @@ pub struct KnnScanExec {
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+    /// The settings at planning, for EXPLAIN.
+    settings: SearchSettings,
+    reports: Reports,
 }
 
 impl KnnScanExec {
@@ -63,6 +68,7 @@ impl KnnScanExec {
         same_order: Vec<Arc<dyn PhysicalExpr>>,
         options: &ConfigOptions,
     ) -> DfResult<Self> {
+        let settings = of_config(options)?.search;
         let planned = of_config(options)?.snapshots.get(&spec.table.id);
         let all: Vec<ScanColumn> = (0..spec.table.columns.len()).map(ScanColumn::Column).collect();
         let filter = predicate
@@ -92,6 +98,8 @@ impl KnnScanExec {
             schema,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
+            settings,
+            reports: Reports::default(),
         })
     }
 
@@ -109,6 +117,8 @@ impl KnnScanExec {
             schema: Arc::clone(&self.schema),
             properties: Arc::clone(&self.properties),
             metrics: ExecutionPlanMetricsSet::new(),
+            settings: self.settings,
+            reports: Reports::default(),
         })
     }
 
@@ -116,6 +126,15 @@ impl KnnScanExec {
     #[must_use]
     pub const fn table(&self) -> &Arc<TableMeta> {
         &self.table
+    }
+
+    /// What EXPLAIN calls the node.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match index_for(&self.table, self.vector, self.metric).filter(|_| self.settings.use_indexes) {
+            Some(index) => format!("Index Scan using {} on {}", index.name, self.table.name),
+            None => format!("KNN Scan on {}", self.table.name),
+        }
     }
 
     /// What EXPLAIN prints below the node.
@@ -127,7 +146,10 @@ impl KnnScanExec {
         if let Some(filter) = &self.filter {
             lines.push(format!("Filter: {}", crate::engine::expression_text(filter.predicate())));
         }
-        lines.push(format!("Rows: {}  Segments: {}  Method: exact", self.k, self.segments));
+        let reason = unused_reason(&self.table, self.vector, self.metric, &self.settings);
+        let method = reason.map_or_else(|| "index".to_owned(), |reason| format!("exact ({reason})"));
+        lines.push(format!("Rows: {}  Segments: {}  Method: {method}", self.k, self.segments));
+        lines.extend(self.reports.lock().iter().map(SegmentReport::line));
         lines
     }
 }
@@ -163,6 +185,9 @@ struct Search {
     query: Arc<dyn PhysicalExpr>,
     k: usize,
     schema: SchemaRef,
+    index: Option<IndexUse>,
+    reports: Reports,
+    clock: Arc<dyn Clock>,
     cancel: CancelFlag,
     metrics: BaselineMetrics,
     candidates: datafusion::physical_plan::metrics::Count,
@@ -182,25 +207,49 @@ impl Search {
         let _timed = elapsed.timer();
         let query = self.query_vector()?;
         let mut found: Vec<Found> = Vec::new();
+        self.reports.lock().clear();
         for (segment, view) in self.snapshot.segments.iter().enumerate() {
             self.cancel.check()?;
-            let admit = self.admitted(view)?;
-            let count = admit.count_set_bits();
-            self.candidates.add(count);
-            if count == 0 {
-                continue;
-            }
-            let hits = match &query {
-                Some(query) => segments::top_k(view, self.vector, self.metric, query, self.k, &admit)
-                    .map_err(|error| raise_classified(&error))?,
-                None => without_distance(view, &admit, self.k),
-            };
+            let hits = self.search(view, query.as_deref())?;
             found.extend(hits.into_iter().map(|hit| Found { segment, hit }));
         }
         found.sort_by(|left, right| total_order(&left.hit, &right.hit));
         found.truncate(self.k);
         self.metrics.record_output(found.len());
         self.read(&found)
+    }
+
+    /// The k nearest rows of one segment.
+    fn search(&self, view: &SegmentView, query: Option<&[f32]>) -> DfResult<Vec<Hit>> {
+        let started = self.clock.monotonic_micros();
+        let admit = self.admitted(view)?;
+        let admitted = admit.count_set_bits();
+        if admitted == 0 {
+            return Ok(Vec::new());
+        }
+        let found = match query {
+            Some(query) => {
+                let index = self.index.as_ref();
+                segments::search::search(view, self.vector, self.metric, query, self.k, &admit, index)
+                    .map_err(|error| raise_classified(&error))?
+            }
+            None => SegmentHits {
+                hits: without_distance(view, &admit, self.k),
+                method: SearchMethod::Exact,
+                distances: 0,
+            },
+        };
+        self.candidates.add(found.distances);
+        self.reports.lock().push(SegmentReport {
+            segment: view.id(),
+            sealed: view.is_sealed(),
+            method: found.method,
+            admitted,
+            rows: view.rows(),
+            distances: found.distances,
+            micros: self.clock.monotonic_micros().saturating_sub(started),
+        });
+        Ok(found.hits)
     }
 
     /// The query vector; none when it is NULL, which makes every distance NULL.
@@ -334,6 +383,10 @@ impl ExecutionPlan for KnnScanExec {
             query: Arc::clone(&self.query),
             k: self.k,
             schema: Arc::clone(&self.schema),
+            index: index_for(&self.table, self.vector, self.metric)
+                .and_then(|index| index_use(index, &statement.search)),
+            reports: Arc::clone(&self.reports),
+            clock: Arc::clone(&statement.session.clock),
             cancel: statement.cancel.clone(),
             metrics: BaselineMetrics::new(&self.metrics, partition),
             candidates: MetricBuilder::new(&self.metrics).counter("candidates", partition),

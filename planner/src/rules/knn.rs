@@ -31,13 +31,8 @@ impl OptimizerRule for PlantKnnScan {
         Some(ApplyOrder::TopDown)
     }
 
-    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> DfResult<Transformed<LogicalPlan>> {
+    fn rewrite(&self, plan: LogicalPlan, _: &dyn OptimizerConfig) -> DfResult<Transformed<LogicalPlan>> {
         let LogicalPlan::Sort(sort) = &plan else { return Ok(Transformed::no(plan)) };
-        // Without a statement (tests of plans) the rule is on.
-        let disabled = exec::statement::of_config(&config.options()).is_ok_and(|context| !context.enable_knn);
-        if disabled {
-            return Ok(Transformed::no(plan));
-        }
         match planted(sort)? {
             Some(input) => {
                 let sort = Sort { input: Arc::new(input), ..sort.clone() };

@@ -37,9 +37,7 @@ const LATER: [(&str, &str); 24] = [
 ];
 
 /// Objects whose CREATE, ALTER and DROP are later capabilities and that sqlparser may not know.
-const LATER_OBJECTS: [&str; 22] = [
-    "index",
-    "unique",
+const LATER_OBJECTS: [&str; 20] = [
     "view",
     "materialized",
     "sequence",
@@ -101,7 +99,6 @@ fn object(verb: &str, mut cursor: Cursor<'_>) -> Result<Option<Statement>, SqlEr
         return extension(verb, cursor).map(Some);
     }
     if LATER_OBJECTS.contains(&kind.as_str()) || verb == "alter" && kind != "table" {
-        let kind = if kind == "unique" { "index" } else { &kind };
         let name = format!("{} {}", verb.to_ascii_uppercase(), kind.to_ascii_uppercase());
         return Ok(Some(Statement::Unsupported(name)));
     }

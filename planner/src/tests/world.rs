@@ -74,7 +74,6 @@ pub(super) struct World {
     engine: Engine,
     counters: Arc<Counters>,
     next_oid: u32,
-    pub enable_knn: bool,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -97,7 +96,6 @@ impl World {
             engine: Engine::new(settings, crate::rules()).unwrap(),
             counters: Arc::default(),
             next_oid: 20_000,
-            enable_knn: true,
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
                 .thread_stack_size(16 << 20)
@@ -153,7 +151,7 @@ impl World {
             session: self.session(),
             sequences: Arc::<Counters>::clone(&self.counters) as Arc<dyn SequenceSource>,
             cancel: CancelFlag::new(),
-            enable_knn: self.enable_knn,
+            search: exec::statement::SearchSettings::default(),
         })
     }
 

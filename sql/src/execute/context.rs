@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use exec::statement::SearchSettings;
 use exec::{SessionValues, StatementContext};
 use proto::catalog::CatalogSnapshot;
 use proto::time::ReadPoint;
@@ -98,8 +99,18 @@ impl SessionExecutor {
             session,
             sequences: Arc::new(NodeSequences(Arc::clone(&self.shared.node))),
             cancel: self.cancel.execution().clone(),
-            enable_knn: self.settings.is_on("enable_indexscan"),
+            search: self.search_settings(),
         }))
+    }
+
+    fn search_settings(&self) -> SearchSettings {
+        let positive = |name| usize::try_from(self.settings.integer(name)).unwrap_or(1).max(1);
+        SearchSettings {
+            use_indexes: self.settings.is_on("enable_indexscan"),
+            scan_rows: self.settings.is_on("enable_seqscan"),
+            ef_search: positive("hnsw.ef_search"),
+            probes: positive("ivfflat.probes"),
+        }
     }
 
     async fn read_point(&self, transaction: &mut Transaction) -> Result<ReadPoint, SqlError> {

@@ -25,6 +25,16 @@ impl SessionExecutor {
                 }
                 ("DROP TABLE", self.drop_tables(tables))
             }
+            DdlCommand::CreateIndex(create) => {
+                self.create_index(create).await?;
+                ("CREATE INDEX", Vec::new())
+            }
+            DdlCommand::DropIndex { indexes, skipped } => {
+                for name in skipped {
+                    self.notices.push(Notice::notice(format!("index \"{name}\" does not exist, skipping")));
+                }
+                ("DROP INDEX", self.drop_indexes(indexes)?)
+            }
             DdlCommand::CreateExtension { name, if_not_exists } => {
                 ("CREATE EXTENSION", self.create_extension(name, *if_not_exists)?)
             }
@@ -39,7 +49,7 @@ impl SessionExecutor {
     }
 
     /// Commits catalog changes, or adds them to the running transaction.
-    async fn change_catalog(&mut self, tag: &str, changes: Vec<CatalogChange>) -> Result<(), SqlError> {
+    pub(super) async fn change_catalog(&mut self, tag: &str, changes: Vec<CatalogChange>) -> Result<(), SqlError> {
         let mut transaction = self.take_transaction();
         if transaction.read_only {
             self.keep(transaction);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use proto::catalog::{CatalogChange, CatalogSnapshot};
 use proto::record::TableChange;
 use proto::time::ReadPoint;
-use proto::{SqlError, TableId, TxnId};
+use proto::{Oid, SqlError, TableId, TxnId};
 use segments::TableOverlay;
 
 use super::storage_error;
@@ -57,6 +57,8 @@ pub(crate) struct Transaction {
     pub(crate) catalog_changes: Vec<CatalogChange>,
     /// The catalog this transaction sees once it has changed it.
     pub(crate) catalog: Option<Arc<CatalogSnapshot>>,
+    /// Indexes it creates; they are built once it is committed.
+    pub(crate) new_indexes: Vec<(TableId, Oid)>,
     /// Payload records already appended for this transaction.
     pub(crate) parts: u32,
 }
@@ -75,6 +77,7 @@ impl Transaction {
             writes: BTreeMap::new(),
             catalog_changes: Vec::new(),
             catalog: None,
+            new_indexes: Vec::new(),
             parts: 0,
         }
     }

@@ -211,6 +211,8 @@ impl SessionExecutor {
         let outcome = self.append(&mut transaction, changes).await;
         if outcome.is_err() {
             self.forget(&transaction).await;
+        } else {
+            self.build_new_indexes(&transaction).await;
         }
         outcome.map(Some)
     }

@@ -1,0 +1,124 @@
+//! CREATE INDEX and DROP INDEX of vector indexes.
+//!
+//! CREATE INDEX commits the catalog entry, then waits until every row that existed is indexed; a failure or a cancel takes
+//! the entry back. Inside a block the entry commits with the block and COMMIT waits; a build that fails then is
+//! reported by `elanus.index_status`, because the commit stands.
+
+use std::sync::Arc;
+
+use planner::plan::CreateIndex;
+use proto::catalog::{CatalogChange, IndexMeta, IndexMethod, TableMeta};
+use proto::{ErrorKind, Oid, SqlError, TableId};
+
+use super::transaction::{Extent, Transaction};
+use super::{SessionExecutor, node_error};
+use crate::session::Notice;
+
+impl SessionExecutor {
+    pub(super) async fn create_index(&mut self, create: &CreateIndex) -> Result<(), SqlError> {
+        let in_block = self.transaction.as_ref().is_some_and(|running| running.extent == Extent::Block);
+        if create.concurrently && in_block {
+            return Err(SqlError::new(
+                ErrorKind::ActiveSqlTransaction,
+                "CREATE INDEX CONCURRENTLY cannot run inside a transaction block",
+            ));
+        }
+        if create.exists {
+            self.notices.push(Notice {
+                code: "42P07",
+                ..Notice::notice(format!("relation \"{}\" already exists, skipping", create.name))
+            });
+            return Ok(());
+        }
+        let oid = self.shared.node.allocate_oids(1).await.map_err(|error| node_error(&error))?;
+        let table = create.table.id;
+        let change = self.with_indexes(table, |indexes| {
+            indexes.push(IndexMeta {
+                oid,
+                name: create.name.clone(),
+                column: create.column,
+                metric: create.metric,
+                method: create.method,
+                written_options: create.written_options.clone(),
+            });
+        })?;
+        let alone = self.transaction.is_none();
+        self.change_catalog("CREATE INDEX", vec![change]).await?;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.new_indexes.push((table, oid));
+        }
+        if alone && let Err(error) = self.index_built(table, oid).await {
+            let change = self.with_indexes(table, |indexes| indexes.retain(|index| index.oid != oid))?;
+            self.change_catalog("DROP INDEX", vec![change]).await?;
+            return Err(error);
+        }
+        if alone {
+            self.warn_of_little_data(oid, create);
+        }
+        Ok(())
+    }
+
+    pub(super) fn drop_indexes(
+        &self,
+        indexes: &[(Arc<TableMeta>, Oid)],
+    ) -> Result<Vec<CatalogChange>, SqlError> {
+        let mut changes: Vec<CatalogChange> = Vec::new();
+        for (table, _) in indexes {
+            let known = |change: &CatalogChange| {
+                matches!(change, CatalogChange::PutTable(changed) if changed.id == table.id)
+            };
+            if !changes.iter().any(known) {
+                changes.push(self.with_indexes(table.id, |kept| {
+                    kept.retain(|index| !indexes.iter().any(|(_, dropped)| *dropped == index.oid));
+                })?);
+            }
+        }
+        Ok(changes)
+    }
+
+    /// The change that gives a table another list of indexes.
+    fn with_indexes(
+        &self,
+        table: TableId,
+        change: impl FnOnce(&mut Vec<IndexMeta>),
+    ) -> Result<CatalogChange, SqlError> {
+        let catalog = self.catalog();
+        let known = catalog.tables.get(&table).ok_or_else(|| {
+            SqlError::new(ErrorKind::UndefinedTable, format!("relation with OID {table} does not exist"))
+        })?;
+        let mut changed = TableMeta::clone(known);
+        change(&mut changed.indexes);
+        changed.schema_version += 1;
+        Ok(CatalogChange::PutTable(Arc::new(changed)))
+    }
+
+    /// Returns when every row that exists now is indexed.
+    async fn index_built(&self, table: TableId, oid: Oid) -> Result<(), SqlError> {
+        tokio::select! {
+            built = self.shared.node.build_index(table, oid) => built.map_err(|error| node_error(&error)),
+            reason = self.cancel.cancelled() => Err(reason.error()),
+        }
+    }
+
+    /// Builds what a committed transaction created.
+    pub(super) async fn build_new_indexes(&self, transaction: &Transaction) {
+        for (table, oid) in &transaction.new_indexes {
+            if let Err(error) = self.index_built(*table, *oid).await {
+                tracing::warn!(index = %oid, %error, "an index was created and could not be built yet");
+            }
+        }
+    }
+
+    /// pgvector's notice about lists that were made from too few rows.
+    fn warn_of_little_data(&mut self, oid: Oid, create: &CreateIndex) {
+        let IndexMethod::IvfFlat { lists } = create.method else { return };
+        let status = self.shared.node.index_status().into_iter().find(|status| status.index == oid);
+        if status.is_none_or(|status| status.indexed_rows < u64::from(lists)) {
+            self.notices.push(Notice {
+                detail: Some("This will cause low recall.".to_owned()),
+                hint: Some("Drop the index until the table has more data.".to_owned()),
+                ..Notice::notice("ivfflat index created with little data")
+            });
+        }
+    }
+}
