@@ -63,7 +63,7 @@ fn knn_scan_answers_like_the_sort() {
         "SELECT x.id FROM (SELECT id, title FROM items ORDER BY embedding <-> '[1,0,0]' LIMIT 3) x WHERE x.title <> 'a'",
     ] {
         // The same order, in a form that is no plain distance.
-        let sorted = sql.replace(" LIMIT", " + 0 LIMIT");
+        let sorted = sql.replacen("ORDER BY ", "ORDER BY (", 1).replacen(" LIMIT", ") + 0 LIMIT", 1);
         assert!(world.optimized(sql).contains("KnnScan"), "{sql}");
         assert!(!world.optimized(&sorted).contains("KnnScan"), "{sorted}");
         assert_eq!(world.run(sql).unwrap().rows, world.run(&sorted).unwrap().rows, "{sql}");
@@ -150,7 +150,7 @@ fn unsupported_is_refused() {
         "CREATE SCHEMA app",
         "CREATE TABLE x (a int UNIQUE)",
         "CREATE TABLE x (a int CHECK (a > 0))",
-        "CREATE INDEX ON items USING hnsw (embedding vector_l2_ops)",
+        "CREATE INDEX ON items (category)",
         "VACUUM (ANALYZE) items",
         "CALL elanus.flush()",
         "SELECT B'101'",

@@ -43,6 +43,14 @@ fn vectors(rows: usize, odd: bool, random: &mut ChaCha8Rng) -> Vec<Option<Vec<f3
     vectors
 }
 
+/// A query that resembles the rows, as real ones do.
+fn near(vectors: &[Option<Vec<f32>>], random: &mut ChaCha8Rng) -> Vec<f32> {
+    let countable = |vector: &&Vec<f32>| vector.iter().any(|element| *element != 0.0);
+    let row = random.random_range(0..vectors.len() / 2);
+    let found = vectors[row..].iter().flatten().find(countable).expect("some row is not zero");
+    found.iter().map(|element| element + random.random_range(-0.2..0.2)).collect()
+}
+
 fn column(vectors: &[Option<Vec<f32>>]) -> ArrayRef {
     let item = Arc::new(Field::new("item", DataType::Float32, false));
     let mut lists = FixedSizeListBuilder::new(Float32Builder::new(), DIMENSIONS as i32).with_field(item);
@@ -117,7 +125,7 @@ fn an_index_finds_nearly_all_of_the_nearest_rows_and_only_admitted_ones() {
             for round in 0..40 {
                 let density = [1.0, 0.8, 0.5, 0.3][round % 4];
                 let admit: BooleanBuffer = (0..vectors.len()).map(|_| random.random_bool(density)).collect();
-                let query: Vec<f32> = (0..DIMENSIONS).map(|_| random.random_range(-1.0..1.0)).collect();
+                let query = near(&vectors, &mut random);
                 let exact = ask(&segment, metric, &query, 10, &admit, None);
                 let allowed = allowed(&meta, ef_search, probes);
                 let found = ask(&segment, metric, &query, 10, &admit, Some(&allowed));
