@@ -33,10 +33,12 @@ crash:
 model:
 	MODEL_SEEDS=$${MODEL_SEEDS:-1000} cargo test -p tests --features planted-bugs --test model -- --nocapture
 
+# Every client program of tests/clients, those of other languages included.
 test-clients:
-	@scripts/setup test
+	@scripts/setup clients
 	cargo build -p sql --bin elanus
-	cargo test -p tests --test it -- drivers clients
+	cargo test -p tests --test it -- drivers clients password
+	scripts/test-clients
 
 # PostgreSQL 16 with pgvector, to compare with.
 oracle:

@@ -68,6 +68,19 @@ pub trait SequenceSource: Send + Sync + fmt::Debug {
     async fn next_values(&self, sequence: SequenceId, count: usize) -> Result<Vec<i64>, SqlError>;
 }
 
+/// Where `set_config` puts what it changes of the session's settings.
+pub trait SettingSink: Send + Sync + fmt::Debug {
+    /// Changes a setting as SET does, or without a value as RESET does, once the statement is done; returns
+    /// what SHOW will print.
+    ///
+    /// # Errors
+    /// As SET: 42704, 42602, 22023, 55P02.
+    fn set(&self, name: &str, value: Option<&str>, local: bool) -> Result<String, SqlError>;
+
+    /// What the running statement has made of a setting, if it has changed it.
+    fn changed(&self, name: &str) -> Option<String>;
+}
+
 /// What functions may know of the session.
 #[derive(Clone, Debug)]
 pub struct SessionValues {
@@ -92,6 +105,8 @@ pub struct SessionValues {
     pub time_zone: TimeZone,
     /// Every setting in the form `SHOW` prints, by lower-case name.
     pub settings: Arc<BTreeMap<String, String>>,
+    /// For `set_config`.
+    pub setting_sink: Arc<dyn SettingSink>,
     pub backend_pid: i32,
     /// What exists at the statement's catalog revision (a transaction's own changes included).
     pub catalog: Arc<CatalogSnapshot>,

@@ -28,7 +28,7 @@ use proto::{
 use segments::{DeleteSet, GrowingRows, SegmentForm, SegmentView, TableSnapshot};
 
 use crate::functions::{self, CastContext, FunctionKind, cast, common_type};
-use crate::statement::SequenceValues;
+use crate::statement::{SequenceValues, SettingSink};
 use crate::text::{InputContext, TimeZone, parse_column, write_value};
 use crate::{
     CancelFlag, Engine, EngineSettings, SequenceSource, SessionValues, StatementContext, to_sql_error,
@@ -70,6 +70,21 @@ impl SequenceSource for Counting {
     }
 }
 
+/// A session in which nothing can be set.
+#[derive(Debug)]
+pub(crate) struct NoSettings;
+
+impl SettingSink for NoSettings {
+    fn set(&self, name: &str, _value: Option<&str>, _local: bool) -> Result<String, SqlError> {
+        let message = format!("unrecognized configuration parameter \"{name}\"");
+        Err(SqlError::new(ErrorKind::UndefinedObject, message))
+    }
+
+    fn changed(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
+
 /// Values of a session of user `elanus` in 2026.
 pub(crate) fn session() -> SessionValues {
     SessionValues {
@@ -84,6 +99,7 @@ pub(crate) fn session() -> SessionValues {
         search_path: vec!["public".to_owned()],
         time_zone: TimeZone::UTC,
         settings: Arc::new(BTreeMap::new()),
+        setting_sink: Arc::new(NoSettings),
         backend_pid: 7,
         catalog: Arc::new(CatalogSnapshot::default()),
         sequence_values: Arc::new(Mutex::new(SequenceValues::default())),

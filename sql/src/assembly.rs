@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use cluster::clock::{SystemClock, SystemDice};
 use cluster::log::FileLog;
-use cluster::meta::RedbMeta;
+use cluster::meta::{MetaStore, RedbMeta};
 use cluster::oracle::WindowOracle;
 use cluster::{Node, NodeParts};
 use exec::{Engine, EngineSettings};
@@ -21,6 +21,7 @@ use segments::file::{FileDoor, SystemDoor};
 use segments::store::LocalStore;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::authentication::Verifier;
 use crate::cli::Serve;
 use crate::execute::{NodeBackend, Shared};
 use crate::server::ServerSettings;
@@ -28,6 +29,7 @@ use crate::server::ServerSettings;
 mod directory;
 mod error;
 mod memory;
+mod password;
 mod sample;
 
 pub use error::StartError;
@@ -78,6 +80,8 @@ async fn run(options: &Serve) -> Result<(), StartError> {
     let door: Arc<dyn FileDoor> = Arc::new(SystemDoor);
     let meta =
         Arc::new(RedbMeta::open(Arc::clone(&door), options.data_dir.join("meta.redb"), clock.clone()).await?);
+    let shared_meta: Arc<dyn MetaStore> = meta.clone();
+    let verifier = password::load(options.password_file.as_deref(), &shared_meta, dice.as_ref()).await?;
     let oracle = Arc::new(WindowOracle::open(meta.clone(), clock.clone()).await?);
     let store = LocalStore::open(Arc::clone(&door), options.data_dir.join("objects"))?;
     let node = Node::start(NodeParts {
@@ -101,13 +105,17 @@ async fn run(options: &Serve) -> Result<(), StartError> {
     if options.sample {
         sample::load(&shared).await?;
     }
-    let served = serve_until_signal(options, shared).await;
+    let served = serve_until_signal(options, shared, verifier).await;
     node.stop().await?;
     tracing::info!("stopped");
     served
 }
 
-async fn serve_until_signal(options: &Serve, shared: Arc<Shared>) -> Result<(), StartError> {
+async fn serve_until_signal(
+    options: &Serve,
+    shared: Arc<Shared>,
+    verifier: Option<Arc<Verifier>>,
+) -> Result<(), StartError> {
     let failed = |source| StartError::Io { what: "wait for signals".to_owned(), source };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
@@ -120,6 +128,7 @@ async fn serve_until_signal(options: &Serve, shared: Arc<Shared>) -> Result<(), 
         NodeBackend::new(Arc::clone(&shared)),
         Arc::clone(&shared.sessions),
         Arc::clone(&shared.dice),
+        verifier,
         ServerSettings::default(),
     )
     .await

@@ -66,7 +66,7 @@ pub struct Serve {
     /// Memory for the whole process, bytes or with a unit (`2GB`); three quarters of the machine's by default.
     #[arg(long, value_parser = parse_bytes)]
     pub memory_limit: Option<u64>,
-    /// File with the password of user `elanus` (not available yet).
+    /// File whose first line is the password of user `elanus`; it stays in force for later starts.
     #[arg(long)]
     pub password_file: Option<PathBuf>,
     /// Roles of this process.
@@ -90,9 +90,6 @@ impl Serve {
         let refuse = |what: &str| Some(format!("{what} is not available in this version"));
         if self.config.is_some() {
             return refuse("--config");
-        }
-        if self.password_file.is_some() {
-            return refuse("--password-file");
         }
         for (option, value, only) in [
             ("--roles", &self.roles, "all"),
@@ -142,7 +139,7 @@ mod tests {
             serve(&["--meta", "etcd://h:1/p"]).unsupported().as_deref(),
             Some("--meta etcd://h:1/p (only --meta redb) is not available in this version")
         );
-        assert!(serve(&["--password-file", "f"]).unsupported().is_some());
+        assert!(serve(&["--config", "f"]).unsupported().is_some());
     }
 
     #[test]

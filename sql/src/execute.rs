@@ -38,6 +38,7 @@ mod prepare;
 mod query;
 mod rows;
 mod sequences;
+mod setting_changes;
 mod system;
 mod template;
 mod transaction;
@@ -49,6 +50,7 @@ use context::SettingsCache;
 use copy::CopyRun;
 pub(crate) use errors::{node_error, storage_error};
 use prepare::{PlanCache, PreparedStatement};
+use setting_changes::SettingChanges;
 use transaction::Transaction;
 
 /// The parts every session shares.
@@ -102,6 +104,7 @@ impl Backend for NodeBackend {
         for (name, value) in &request.settings {
             settings.set_start(name, value)?;
         }
+        let setting_changes = Arc::new(SettingChanges::new(settings.clone()));
         Ok(SessionExecutor {
             shared: Arc::clone(&self.shared),
             database: database.id,
@@ -109,6 +112,7 @@ impl Backend for NodeBackend {
             user: request.user,
             backend_pid: request.backend_pid,
             settings,
+            setting_changes,
             settings_cache: SettingsCache::default(),
             cancel: request.cancel,
             transaction: None,
@@ -129,6 +133,7 @@ pub struct SessionExecutor {
     user: String,
     backend_pid: i32,
     settings: SessionSettings,
+    setting_changes: Arc<SettingChanges>,
     settings_cache: SettingsCache,
     cancel: crate::session::CancelFlag,
     /// The implicit transaction or the block; a statement outside both has none.
@@ -202,7 +207,19 @@ impl Executor for SessionExecutor {
         self.end_implicit_transaction(commit).await
     }
 
+    fn statement_done(&mut self) -> Result<(), SqlError> {
+        if self.setting_changes.is_empty() {
+            return Ok(());
+        }
+        self.setting_changes.apply(&mut self.settings)?;
+        if self.transaction.is_none() {
+            self.settings.commit();
+        }
+        Ok(())
+    }
+
     fn statement_failed(&mut self, _error: &SqlError) {
+        self.setting_changes.discard();
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
         } else {

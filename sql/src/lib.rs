@@ -1,6 +1,7 @@
 //! The PostgreSQL face and the assembly: wire protocol, sessions, execution, catalogs, the binary.
 
 pub mod assembly;
+pub mod authentication;
 pub mod cli;
 pub mod copy;
 pub mod decode;

@@ -28,6 +28,7 @@ mod pg_class;
 mod pg_constraint;
 mod pg_database;
 mod pg_depend;
+mod pg_description;
 mod pg_extension;
 mod pg_index;
 mod pg_namespace;
@@ -150,6 +151,7 @@ fn computed() -> impl Iterator<Item = &'static Computed> {
         &pg_constraint::PG_CONSTRAINT,
         &pg_database::PG_DATABASE,
         &pg_depend::PG_DEPEND,
+        &pg_description::PG_DESCRIPTION,
         &pg_extension::PG_AVAILABLE_EXTENSIONS,
         &pg_extension::PG_EXTENSION,
         &pg_index::PG_INDEX,

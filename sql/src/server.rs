@@ -16,7 +16,9 @@ use proto::{ErrorKind, SqlError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::authentication::{Verifier, authenticate};
 use crate::error::ErrorSeverity;
+use crate::execute::SUPERUSER;
 use crate::session::cancel::Registration;
 use crate::session::{Backend, CancelRegistry, ConnectRequest, Executor, Session, SessionLimits};
 use crate::wire::frame::{Gate, GateError};
@@ -56,7 +58,7 @@ pub struct Server {
     sessions: Arc<TaskSet>,
 }
 
-/// Starts to accept connections.
+/// Starts to accept connections; with a verifier every client proves that it knows the password.
 ///
 /// # Errors
 /// The address cannot be listened on.
@@ -65,12 +67,13 @@ pub async fn start<B: Backend>(
     backend: B,
     registry: Arc<CancelRegistry>,
     dice: Arc<dyn Dice>,
+    verifier: Option<Arc<Verifier>>,
     settings: ServerSettings,
 ) -> io::Result<Server> {
     let socket = TcpListener::bind(listen).await?;
     let address = socket.local_addr()?;
     let sessions = Arc::new(TaskSet::new());
-    let front = Arc::new(Front { backend, registry: Arc::clone(&registry), dice, settings });
+    let front = Arc::new(Front { backend, registry: Arc::clone(&registry), dice, verifier, settings });
     let listener = TaskSet::new();
     let accepted = Arc::clone(&sessions);
     listener.spawn("postgresql listener", |stop| accept(socket, front, accepted, stop));
@@ -102,6 +105,8 @@ struct Front<B> {
     backend: B,
     registry: Arc<CancelRegistry>,
     dice: Arc<dyn Dice>,
+    /// Of the user's password; without one only this machine may connect.
+    verifier: Option<Arc<Verifier>>,
     settings: ServerSettings,
 }
 
@@ -186,6 +191,10 @@ impl<B: Backend> Front<B> {
             Opening::Session(startup) => startup,
         };
         self.admit(peer).map_err(GateError::Refused)?;
+        if let Some(verifier) = &self.verifier {
+            let known = startup.user == SUPERUSER;
+            authenticate(gate, replies, verifier, &startup.user, known).await?;
+        }
         let registration = self.registry.register(self.dice.as_ref());
         let key = registration.key();
         let mut executor = self.connect(startup, peer, &registration).await.map_err(GateError::Refused)?;
@@ -199,7 +208,7 @@ impl<B: Backend> Front<B> {
 
     /// Whether the client may have a session at all.
     fn admit(&self, peer: SocketAddr) -> Result<(), SqlError> {
-        if !peer.ip().to_canonical().is_loopback() {
+        if self.verifier.is_none() && !peer.ip().to_canonical().is_loopback() {
             return Err(SqlError::new(
                 ErrorKind::InvalidAuthorizationSpecification,
                 format!("connection from host \"{}\" refused: no password is set", peer.ip()),

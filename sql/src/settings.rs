@@ -44,6 +44,7 @@ pub struct SettingRow {
     pub unit: Option<&'static str>,
     pub category: &'static str,
     pub description: &'static str,
+    pub extra: Option<&'static str>,
     pub context: &'static str,
     pub vartype: &'static str,
     pub source: &'static str,
@@ -272,9 +273,11 @@ impl SessionSettings {
     /// Every value in force by its shown name, as SHOW prints it (`current_setting`).
     #[must_use]
     pub fn shown_values(&self) -> BTreeMap<String, String> {
-        self.rows()
-            .into_iter()
-            .filter_map(|row| self.show(&row.name).ok().map(|value| (row.name, value)))
+        let known = SETTINGS.iter().map(|setting| setting.name.to_owned());
+        let placeholders = self.placeholders().into_iter().map(|entry| entry.name.clone());
+        known
+            .chain(placeholders)
+            .filter_map(|name| self.show(&name).ok().map(|value| (name, value)))
             .collect()
     }
 
@@ -293,13 +296,14 @@ impl SessionSettings {
     /// The rows of `pg_settings`, by name.
     #[must_use]
     pub fn rows(&self) -> Vec<SettingRow> {
-        let known = SETTINGS.iter().map(|setting| self.known_row(setting));
+        let known = SETTINGS.iter().filter(|setting| setting.listed).map(|setting| self.known_row(setting));
         let placeholders = self.placeholders().into_iter().map(|entry| SettingRow {
             name: entry.name.clone(),
             setting: entry.value.clone(),
             unit: None,
             category: "Customized Options",
             description: "",
+            extra: None,
             context: "user",
             vartype: "string",
             source: "session",
@@ -318,7 +322,7 @@ impl SessionSettings {
         let key = setting.name.to_ascii_lowercase();
         let (min, max) = match setting.kind {
             Kind::Integer { min, max } => (Some(min.to_string()), Some(max.to_string())),
-            Kind::Real { min, max } => (Some(min.to_string()), Some(max.to_string())),
+            Kind::Real { min, max } => (Some(shown_bound(min)), Some(shown_bound(max))),
             _ => (None, None),
         };
         let source = if self.local.contains_key(&key) || self.session.contains_key(&key) {
@@ -334,6 +338,7 @@ impl SessionSettings {
             unit: setting.unit.name(),
             category: setting.category,
             description: setting.description,
+            extra: setting.extra,
             context: setting.context.name(),
             vartype: setting.kind.name(),
             source,
@@ -428,8 +433,25 @@ impl SessionSettings {
     }
 }
 
+/// A bound of a real setting as `pg_settings` shows it.
+fn shown_bound(bound: f64) -> String {
+    if bound == f64::MAX { "1.79769e+308".to_owned() } else { bound.to_string() }
+}
+
 fn unrecognized(name: &str) -> SqlError {
     SqlError::new(ErrorKind::UndefinedObject, format!("unrecognized configuration parameter \"{name}\""))
+}
+
+/// What SHOW prints once a session has set a value, or why it cannot.
+///
+/// # Errors
+/// As `SessionSettings::set`.
+pub fn checked_shown(name: &str, value: &str) -> Result<String, SqlError> {
+    let (_, entry) = checked(name, value)?;
+    Ok(match table::find(name) {
+        Some(setting) => value::shown(setting, &entry.value),
+        None => entry.value,
+    })
 }
 
 /// The key and canonical entry of a value that a session may set.
@@ -445,7 +467,8 @@ fn checked(name: &str, value: &str) -> Result<(String, Entry), SqlError> {
 
 fn changeable(setting: &Setting) -> Result<(), SqlError> {
     let ending = match setting.context {
-        Context::User => return Ok(()),
+        // Every session is a superuser's until roles exist.
+        Context::User | Context::Superuser => return Ok(()),
         Context::Internal => "cannot be changed",
         Context::Postmaster => "cannot be changed without restarting the server",
         Context::Sighup => "cannot be changed now",

@@ -51,20 +51,35 @@ fn current_setting(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let names = call.text(0)?;
     let lenient = if call.count() > 1 { Some(call.boolean(1)?) } else { None };
     let session = call.session()?;
-    let mut out: Vec<Option<&str>> = Vec::with_capacity(call.rows());
+    let mut out: Vec<Option<String>> = Vec::with_capacity(call.rows());
     for row in 0..call.rows() {
         if names.is_null(row) || lenient.as_ref().is_some_and(|lenient| lenient.is_null(row)) {
             out.push(None);
             continue;
         }
-        let value = session.settings.get(&names.value(row).to_ascii_lowercase());
+        let name = names.value(row).to_ascii_lowercase();
+        let value = session.setting_sink.changed(&name).or_else(|| session.settings.get(&name).cloned());
         if value.is_none() && !lenient.as_ref().is_some_and(|lenient| lenient.value(row)) {
             return Err(SqlError::new(
                 ErrorKind::UndefinedObject,
                 format!("unrecognized configuration parameter \"{}\"", names.value(row)),
             ));
         }
-        out.push(value.map(String::as_str));
+        out.push(value);
+    }
+    Ok(Arc::new(StringArray::from(out)))
+}
+
+fn set_config(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let (names, values, local) = (call.text(0)?, call.text(1)?, call.boolean(2)?);
+    let sink = &call.session()?.setting_sink;
+    let mut out = Vec::with_capacity(call.rows());
+    for row in 0..call.rows() {
+        if names.is_null(row) {
+            return Err(SqlError::new(ErrorKind::NullValueNotAllowed, "SET requires parameter name"));
+        }
+        let value = (!values.is_null(row)).then(|| values.value(row));
+        out.push(sink.set(names.value(row), value, !local.is_null(row) && local.value(row))?);
     }
     Ok(Arc::new(StringArray::from(out)))
 }
@@ -103,6 +118,7 @@ pub(super) fn functions() -> Vec<PgFunction> {
             "text",
             current_setting,
         ),
+        PgFunction::volatile("set_config").on("text,text,bool", "text", set_config),
         PgFunction::stable("pg_backend_pid").on("", "int4", backend_pid),
         PgFunction::stable("txid_current").on("", "int8", transaction_id),
         PgFunction::immutable("version").on("", "text", |call| Ok(same(call, VERSION))),

@@ -7,6 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{UInt32Type, UInt64Type};
 use datafusion::logical_expr::LogicalPlan;
+use exec::statement::SettingSink;
 use exec::text::{TimeZone, write_value};
 use exec::{CancelFlag, Engine, EngineSettings, SequenceSource, SessionValues, StatementContext};
 use futures::StreamExt;
@@ -29,6 +30,16 @@ const NOW: i64 = 1_778_051_289_000_000;
 
 #[derive(Debug)]
 struct Fixed;
+
+impl SettingSink for Fixed {
+    fn set(&self, name: &str, _value: Option<&str>, _local: bool) -> Result<String, SqlError> {
+        Err(SqlError::unsupported(format!("setting {name} in a test")))
+    }
+
+    fn changed(&self, _name: &str) -> Option<String> {
+        None
+    }
+}
 
 impl Clock for Fixed {
     fn now_millis(&self) -> u64 {
@@ -118,6 +129,7 @@ impl World {
             search_path: vec!["public".to_owned()],
             time_zone: TimeZone::default(),
             settings: Arc::default(),
+            setting_sink: Arc::new(Fixed),
             backend_pid: 1,
             catalog: Arc::clone(&self.catalog),
             sequence_values: Arc::default(),

@@ -13,6 +13,8 @@ pub enum StartError {
     InUse { path: PathBuf },
     #[error("could not {what}: {source}")]
     Io { what: String, source: std::io::Error },
+    #[error("password: {0}")]
+    Password(String),
     #[error("{0}")]
     Cluster(#[from] cluster::Error),
     #[error("{0}")]

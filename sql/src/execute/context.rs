@@ -13,6 +13,7 @@ use proto::{ErrorKind, SqlError, TableId};
 use segments::{SnapshotSource as _, TableSnapshot};
 
 use super::sequences::NodeSequences;
+use super::setting_changes::SettingChanges;
 use super::transaction::{Isolation, Transaction};
 use super::{SessionExecutor, node_error, storage_error};
 
@@ -71,6 +72,7 @@ impl SessionExecutor {
             settings: Arc::new(
                 shown.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect(),
             ),
+            setting_sink: Arc::<SettingChanges>::clone(&self.setting_changes),
             backend_pid: self.backend_pid,
             catalog: Arc::default(),
             sequence_values: Arc::clone(&self.sequence_values),

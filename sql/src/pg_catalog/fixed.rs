@@ -14,6 +14,7 @@ pub(super) fn rows(relation: &str) -> Vec<Row> {
 pub(super) fn file(relation: &str) -> Option<&'static str> {
     Some(match relation {
         "pg_am" => include_str!("rows/pg_am.tsv"),
+        "pg_auth_members" => include_str!("rows/pg_auth_members.tsv"),
         "pg_collation" => include_str!("rows/pg_collation.tsv"),
         "pg_language" => include_str!("rows/pg_language.tsv"),
         "pg_opclass" => include_str!("rows/pg_opclass.tsv"),

@@ -1,6 +1,6 @@
-//! The one role, under the four names that PostgreSQL shows roles by.
+//! The one user and PostgreSQL's predefined roles, under the four names that PostgreSQL shows roles by.
 
-use exec::functions::catalog::builtin::OWNER_OID;
+use exec::functions::catalog::builtin::{self, OWNER_OID};
 
 use super::{Computed, Facts, Row, Value, row};
 
@@ -87,27 +87,21 @@ pub(crate) const PG_USER: Computed = Computed {
 const HIDDEN: &str = "********";
 
 fn authid(facts: &Facts) -> Vec<Row> {
-    let name = &facts.user;
-    vec![row![OWNER_OID, name, true, true, true, true, true, true, true, -1, Value::Null, Value::Null]]
+    let of_role = |oid: u32, name: &str, can: bool| {
+        let name = Value::name(name);
+        row![oid, name, can, true, can, can, can, can, can, -1, Value::Null, Value::Null]
+    };
+    let predefined = builtin::roles().iter().map(|role| of_role(role.oid, role.name, false));
+    std::iter::once(of_role(OWNER_OID, &facts.user, true)).chain(predefined).collect()
 }
 
 fn roles(facts: &Facts) -> Vec<Row> {
-    let name = &facts.user;
-    vec![row![
-        name,
-        true,
-        true,
-        true,
-        true,
-        true,
-        true,
-        -1,
-        HIDDEN,
-        Value::Null,
-        true,
-        Value::Null,
-        OWNER_OID
-    ]]
+    let of_role = |oid: u32, name: &str, can: bool| {
+        let name = Value::name(name);
+        row![name, can, true, can, can, can, can, -1, HIDDEN, Value::Null, can, Value::Null, oid]
+    };
+    let predefined = builtin::roles().iter().map(|role| of_role(role.oid, role.name, false));
+    std::iter::once(of_role(OWNER_OID, &facts.user, true)).chain(predefined).collect()
 }
 
 fn shadow(facts: &Facts) -> Vec<Row> {

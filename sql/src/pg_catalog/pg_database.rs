@@ -43,7 +43,7 @@ pub(super) fn oid(database: &DatabaseMeta) -> u32 {
     u32::try_from(database.id.0).unwrap_or_default()
 }
 
-fn of_database(database: &DatabaseMeta) -> Row {
+fn of_database(database: &DatabaseMeta, user: &str) -> Row {
     let is_template = matches!(database.name.as_str(), "template0" | "template1");
     row![
         oid(database),
@@ -62,10 +62,11 @@ fn of_database(database: &DatabaseMeta) -> Row {
         Value::Null,
         Value::Null,
         Value::Null,
-        Value::Null,
+        // Everybody may connect to a template, nobody else may change it.
+        is_template.then(|| vec![format!("=c/{user}"), format!("{user}=CTc/{user}")]),
     ]
 }
 
 fn rows(facts: &Facts) -> Vec<Row> {
-    facts.catalog.databases.values().map(|database| of_database(database)).collect()
+    facts.catalog.databases.values().map(|database| of_database(database, &facts.user)).collect()
 }

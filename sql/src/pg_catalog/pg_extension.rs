@@ -31,7 +31,7 @@ pub(crate) const PG_AVAILABLE_EXTENSIONS: Computed = Computed {
 };
 
 /// The extension that carries type `vector`.
-const VECTOR_OID: u32 = 16_384;
+pub(super) const VECTOR_OID: u32 = 16_384;
 /// OID of `plpgsql`, which clients expect to be listed; functions cannot be created in it yet.
 const PLPGSQL_OID: u32 = 12_756;
 /// The version of pgvector whose behaviour is followed.

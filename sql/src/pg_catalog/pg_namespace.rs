@@ -1,8 +1,8 @@
 //! The schemas.
 
-use exec::functions::catalog::builtin::{NAMESPACES, OWNER_OID};
+use exec::functions::catalog::builtin::{DATABASE_OWNER_OID, NAMESPACES, Namespace, OWNER_OID};
 
-use super::{Computed, Facts, Row, Value, row};
+use super::{Computed, Facts, Row, row};
 
 /// `pg_catalog.pg_namespace`.
 pub(crate) const PG_NAMESPACE: Computed = Computed {
@@ -12,6 +12,17 @@ pub(crate) const PG_NAMESPACE: Computed = Computed {
     rows: rows,
 };
 
-fn rows(_facts: &Facts) -> Vec<Row> {
-    NAMESPACES.iter().map(|namespace| row![namespace.oid, namespace.name, OWNER_OID, Value::Null]).collect()
+fn rows(facts: &Facts) -> Vec<Row> {
+    NAMESPACES.iter().map(|namespace| of_namespace(*namespace, &facts.user)).collect()
+}
+
+/// Who owns a schema and who else may use it, as in a new database of PostgreSQL.
+fn of_namespace(namespace: Namespace, user: &str) -> Row {
+    let granted = |owner: &str| vec![format!("{owner}=UC/{owner}"), format!("=U/{owner}")];
+    let (owner, privileges) = match namespace.name {
+        "public" => (DATABASE_OWNER_OID, Some(granted("pg_database_owner"))),
+        "pg_catalog" | "information_schema" => (OWNER_OID, Some(granted(user))),
+        _ => (OWNER_OID, None),
+    };
+    row![namespace.oid, namespace.name, owner, privileges]
 }

@@ -87,6 +87,11 @@ fn of_procedure(procedure: &Procedure) -> Row {
     ]
 }
 
-fn rows(_facts: &Facts) -> Vec<Row> {
-    builtin::procedures().iter().map(of_procedure).collect()
+fn rows(facts: &Facts) -> Vec<Row> {
+    let has_vector = facts.has_extension("vector");
+    builtin::procedures()
+        .iter()
+        .filter(|procedure| procedure.namespace == "pg_catalog" || has_vector)
+        .map(of_procedure)
+        .collect()
 }

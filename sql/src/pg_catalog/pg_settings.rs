@@ -42,7 +42,7 @@ fn rows(facts: &Facts) -> Vec<Row> {
                 setting.unit,
                 setting.category,
                 setting.description,
-                Value::Null,
+                setting.extra,
                 setting.context,
                 setting.vartype,
                 setting.source,

@@ -120,7 +120,7 @@ fn fixed_columns_are_postgresqls() {
         let header: Vec<&str> = text.lines().next().unwrap().split('\t').collect();
         assert_eq!(header, columns, "{}", relation.name);
     }
-    assert_eq!(files, 8);
+    assert_eq!(files, 9);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn server(settings: ServerSettings) -> (Server, Log) {
     let registry = Arc::new(CancelRegistry::default());
     let backend = ScriptBackend(log.clone());
     let server =
-        start(([127, 0, 0, 1], 0).into(), backend, registry, Arc::new(SystemDice), settings).await.unwrap();
+        start(([127, 0, 0, 1], 0).into(), backend, registry, Arc::new(SystemDice), None, settings).await.unwrap();
     (server, log)
 }
 
@@ -105,6 +105,40 @@ async fn refusals_are_told() {
     let (_, messages) = connect(&server, &[("user", "elanus")]).await;
     assert!(said(&messages).contains("C53300 Msorry, too many clients already"));
     server.drain().await;
+}
+
+/// The first message to a client of another machine.
+async fn greeting_of_a_stranger(verifier: Option<Arc<Verifier>>) -> (u8, Vec<u8>) {
+    let front = Front {
+        backend: ScriptBackend(Log::default()),
+        registry: Arc::new(CancelRegistry::default()),
+        dice: Arc::new(SystemDice),
+        verifier,
+        settings: ServerSettings::default(),
+    };
+    let (mut client, server) = tokio::io::duplex(64 << 10);
+    let (reader, writer) = tokio::io::split(server);
+    client.write_all(&packet(&[("user", "elanus")])).await.unwrap();
+    let serving = front.serve(reader, writer, ([192, 0, 2, 1], 5000).into());
+    let reading = async {
+        let mut head = [0; 5];
+        client.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes(head[1..].try_into().unwrap()) as usize;
+        let mut body = vec![0; length - 4];
+        client.read_exact(&mut body).await.unwrap();
+        drop(client);
+        (head[0], body)
+    };
+    tokio::join!(serving, reading).1
+}
+
+#[tokio::test]
+async fn other_machines_need_a_password() {
+    let told = greeting_of_a_stranger(None).await;
+    assert!(said(&[told]).contains("C28000 Mconnection from host \"192.0.2.1\" refused: no password is set"));
+    let verifier = Arc::new(Verifier::of_password("secret", &SystemDice));
+    let (tag, body) = greeting_of_a_stranger(Some(verifier)).await;
+    assert_eq!((tag, body.as_slice()), (b'R', &b"\0\0\0\x0aSCRAM-SHA-256\0\0"[..]));
 }
 
 #[tokio::test]

@@ -328,6 +328,15 @@ pub trait Executor: Send + 'static {
     /// Commit errors.
     async fn end_implicit(&mut self, commit: bool) -> Result<(), SqlError>;
 
+    /// Told when a statement has run and all its rows are read, before its completion is told: what its
+    /// functions changed of the session takes effect.
+    ///
+    /// # Errors
+    /// None in practice: changes are checked when they are made.
+    fn statement_done(&mut self) -> Result<(), SqlError> {
+        Ok(())
+    }
+
     /// Told once about every error the client gets: an explicit transaction moves to `Failed`, settings and
     /// buffered writes of an autocommit statement are undone.
     fn statement_failed(&mut self, error: &SqlError);

@@ -37,6 +37,12 @@ where
     }
 
     async fn deliver_plain(&mut self, outcome: Outcome<E::Statement>) -> Result<Option<String>, Failure> {
+        let tag = self.deliver_parts(outcome).await?;
+        self.executor.statement_done()?;
+        Ok(tag)
+    }
+
+    async fn deliver_parts(&mut self, outcome: Outcome<E::Statement>) -> Result<Option<String>, Failure> {
         match outcome {
             Outcome::Rows { columns, rows, tag } => {
                 self.replies.row_description(&columns, |_| Format::Text.code());

@@ -207,6 +207,7 @@ where
                 };
                 let tag = cursor.tag;
                 portal.state = PortalState::Drained(tag);
+                self.executor.statement_done()?;
                 self.replies.command_complete(&tag.complete(counted));
                 Ok(())
             }

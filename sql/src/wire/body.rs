@@ -59,6 +59,11 @@ impl Body {
         Ok(self.bytes.split_to(length))
     }
 
+    /// Everything that is left.
+    pub fn rest(&mut self) -> Bytes {
+        std::mem::take(&mut self.bytes)
+    }
+
     /// A string up to its NUL.
     ///
     /// # Errors

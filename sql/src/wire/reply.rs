@@ -81,7 +81,15 @@ impl<W: AsyncWrite + Unpin> Replies<W> {
     }
 
     pub fn authentication_ok(&mut self) {
-        self.message(b'R', |out| out.extend_from_slice(&0_i32.to_be_bytes()));
+        self.authentication(0, &[]);
+    }
+
+    /// A request of authentication: its kind, and what the method says.
+    pub fn authentication(&mut self, kind: i32, data: &[u8]) {
+        self.message(b'R', |out| {
+            out.extend_from_slice(&kind.to_be_bytes());
+            out.extend_from_slice(data);
+        });
     }
 
     pub fn parameter_status(&mut self, name: &str, value: &str) {

@@ -1,4 +1,5 @@
-//! Clients of other languages: psql and psycopg 3. `scripts/setup test` installs what they need.
+//! The clients of `tests/clients` against what they print on PostgreSQL (`scripts/record-clients`), and psql.
+//! `scripts/setup test` installs what they need, `scripts/setup clients` what those of other languages need.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -51,24 +52,44 @@ fn psql_stops_at_an_error() {
     assert!(told.contains("LINE 1: SELECT nosuch"), "{told}");
 }
 
-#[test]
-fn psycopg_works() {
+/// Runs a client and gives what it prints.
+fn client(name: &str, url: &str) -> String {
+    let runner = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients/run");
+    let output = Command::new(runner).args([name, url]).output().expect("the client's runner");
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Compares a client's output with the recorded one and says where they part.
+fn as_recorded(name: &str) {
     let server = Server::start();
-    let cache = std::env::var("XDG_CACHE_HOME")
-        .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cache")));
-    let venv = std::env::var_os("ELANUS_VENV")
-        .map(PathBuf::from)
-        .or_else(|| cache.ok().map(|cache| PathBuf::from(cache).join("elanus-venv")))
-        .expect("a home folder");
-    let suite = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients/psycopg_suite.py");
-    let output = Command::new(venv.join("bin/python"))
-        .arg(suite)
-        .arg(server.address().url())
-        .output()
-        .expect("psycopg's Python is missing: run scripts/setup test");
-    let told =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    println!("{told}");
-    assert!(output.status.success(), "{told}");
-    assert!(told.lines().filter(|line| line.starts_with("ok ")).count() >= 7, "{told}");
+    let got = client(name, &server.address().url());
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("clients/recorded/{name}.txt"));
+    let wanted = std::fs::read_to_string(path).expect("a recording");
+    assert!(wanted.lines().count() > 5, "{name} recorded too little");
+    let differing = got
+        .lines()
+        .map(Some)
+        .chain(std::iter::repeat(None))
+        .zip(wanted.lines().map(Some).chain(std::iter::repeat(None)))
+        .take(got.lines().count().max(wanted.lines().count()))
+        .enumerate()
+        .filter(|(_, (got, wanted))| got != wanted)
+        .map(|(line, (got, wanted))| format!("{}: wanted {wanted:?}\n{}: got    {got:?}", line + 1, line + 1))
+        .collect::<Vec<_>>();
+    assert!(differing.is_empty(), "{name} prints something else:\n{}", differing.join("\n"));
+}
+
+#[test]
+fn psql_15_describes_as_recorded() {
+    as_recorded("psql15");
+}
+
+#[test]
+fn psql_16_describes_as_recorded() {
+    as_recorded("psql16");
+}
+
+#[test]
+fn psycopg_3_works_as_recorded() {
+    as_recorded("psycopg3");
 }

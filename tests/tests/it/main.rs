@@ -8,6 +8,7 @@ mod crash;
 mod drivers;
 mod lifecycle;
 mod passages;
+mod password;
 mod readme;
 mod tidy;
 mod trace;

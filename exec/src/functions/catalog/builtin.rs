@@ -2,7 +2,8 @@
 //! and the functions behind them, plus what Elanus adds (type `vector`, schema `elanus`).
 //!
 //! The facts stand in tab-separated files beside this one, written by `scripts/catalog-data` from a real
-//! PostgreSQL; what Elanus adds stands in `own_*.tsv`, written by hand with OIDs from 16200 to 16399.
+//! PostgreSQL; what Elanus adds stands in `own_*.tsv`, written by hand with OIDs from 16200 to 16399, and
+//! pgvector's functions in `vector_procedures.tsv`, with OIDs from 14000.
 //! Whether a type can be used is not said here (`proto::TypeKind` says that); catalogs show the columns of
 //! PostgreSQL's own relations, so all of its types have a row.
 //!
@@ -23,6 +24,8 @@ pub const INFORMATION_SCHEMA_OID: u32 = 12404;
 pub const ELANUS_OID: u32 = 16_380;
 /// The user that owns everything.
 pub const OWNER_OID: u32 = 10;
+/// Role `pg_database_owner`, which schema `public` belongs to.
+pub const DATABASE_OWNER_OID: u32 = 6171;
 /// Access method `heap`.
 pub const HEAP_OID: u32 = 2;
 /// Access method `btree`.
@@ -133,6 +136,22 @@ pub struct Procedure {
     pub arguments: Vec<u32>,
 }
 
+/// A role that PostgreSQL predefines; nobody logs in as one.
+#[derive(Clone, Copy, Debug)]
+pub struct Role {
+    pub oid: u32,
+    pub name: &'static str,
+}
+
+/// What PostgreSQL says of an object of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Description {
+    pub object: u32,
+    /// The catalog that the object stands in.
+    pub catalog: u32,
+    pub text: &'static str,
+}
+
 /// The lines of a tab-separated file behind its header.
 fn lines(text: &'static str) -> impl Iterator<Item = Fields> {
     text.lines().skip(1).map(|line| Fields(line.split('\t')))
@@ -226,21 +245,43 @@ fn load_types() -> Vec<BuiltinType> {
 
 fn load_procedures() -> Vec<Procedure> {
     let own = lines(include_str!("builtin/own_procedures.tsv")).map(|fields| (fields, "public"));
-    lines(include_str!("builtin/procedures.tsv"))
+    let mut all: Vec<Procedure> = lines(include_str!("builtin/procedures.tsv"))
         .map(|fields| (fields, "pg_catalog"))
         .chain(own)
-        .map(|(mut fields, namespace)| Procedure {
-            namespace,
-            oid: fields.number(),
-            name: fields.text(),
-            kind: fields.text(),
-            volatility: fields.text(),
-            is_strict: fields.flag(),
-            returns_set: fields.flag(),
-            result: fields.number(),
-            arguments: fields.text().split_whitespace().filter_map(|oid| oid.parse().ok()).collect(),
-        })
-        .collect()
+        .filter_map(|(fields, namespace)| procedure(fields, namespace, |oid| oid.parse().ok()))
+        .collect();
+    // Functions on types that do not exist here, and those that stand above already, are left out.
+    for fields in lines(include_str!("builtin/vector_procedures.tsv")) {
+        let Some(found) = procedure(fields, "public", type_oid_of_name) else { continue };
+        if !all.iter().any(|known| known.name == found.name && known.arguments == found.arguments) {
+            all.push(found);
+        }
+    }
+    all
+}
+
+/// The OID of a type of pgvector or PostgreSQL by its bare name.
+fn type_oid_of_name(name: &str) -> Option<u32> {
+    type_of_name("pg_catalog", name).or_else(|| type_of_name("public", name)).map(|ty| ty.oid)
+}
+
+/// A line of a file of functions; `ty` reads its types.
+fn procedure(
+    mut fields: Fields,
+    namespace: &'static str,
+    ty: impl Fn(&str) -> Option<u32>,
+) -> Option<Procedure> {
+    Some(Procedure {
+        namespace,
+        oid: fields.number(),
+        name: fields.text(),
+        kind: fields.text(),
+        volatility: fields.text(),
+        is_strict: fields.flag(),
+        returns_set: fields.flag(),
+        result: ty(fields.text())?,
+        arguments: fields.text().split_whitespace().map(ty).collect::<Option<_>>()?,
+    })
 }
 
 static RELATIONS: LazyLock<Vec<SystemRelation>> = LazyLock::new(load_relations);
@@ -248,6 +289,34 @@ static TYPES: LazyLock<Vec<BuiltinType>> = LazyLock::new(load_types);
 static TYPE_POSITIONS: LazyLock<HashMap<u32, usize>> =
     LazyLock::new(|| TYPES.iter().enumerate().map(|(position, ty)| (ty.oid, position)).collect());
 static PROCEDURES: LazyLock<Vec<Procedure>> = LazyLock::new(load_procedures);
+
+static ROLES: LazyLock<Vec<Role>> = LazyLock::new(|| {
+    lines(include_str!("builtin/roles.tsv"))
+        .map(|mut fields| Role { oid: fields.number(), name: fields.text() })
+        .collect()
+});
+static DESCRIPTIONS: LazyLock<Vec<Description>> = LazyLock::new(|| {
+    lines(include_str!("builtin/descriptions.tsv"))
+        .chain(lines(include_str!("builtin/own_descriptions.tsv")))
+        .map(|mut fields| Description {
+            object: fields.number(),
+            catalog: fields.number(),
+            text: fields.text(),
+        })
+        .collect()
+});
+
+/// The predefined roles, in OID order.
+#[must_use]
+pub fn roles() -> &'static [Role] {
+    &ROLES
+}
+
+/// The comments on built-in objects.
+#[must_use]
+pub fn descriptions() -> &'static [Description] {
+    &DESCRIPTIONS
+}
 
 /// Every system relation.
 #[must_use]

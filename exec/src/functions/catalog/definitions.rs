@@ -4,6 +4,7 @@
 
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 
+use super::builtin;
 use super::names::{quote_identifier, quote_qualified};
 use super::relations;
 use super::row::{Answer, Row, Value, evaluate, strict};
@@ -117,14 +118,35 @@ pub(super) fn functions() -> Vec<PgFunction> {
         "pg_get_statisticsobjdef",
         "pg_get_statisticsobjdef_columns",
         "pg_get_functiondef",
-        "pg_get_function_arguments",
-        "pg_get_function_identity_arguments",
-        "pg_get_function_result",
     ] {
         functions
             .push(PgFunction::stable(name).on("oid", "text", |call| strict(call, TypeKind::Text, nothing)));
     }
+    for name in ["pg_get_function_arguments", "pg_get_function_identity_arguments"] {
+        functions.push(
+            PgFunction::stable(name)
+                .on("oid", "text", |call| strict(call, TypeKind::Text, function_arguments)),
+        );
+    }
+    functions.push(
+        PgFunction::stable("pg_get_function_result")
+            .on("oid", "text", |call| strict(call, TypeKind::Text, function_result)),
+    );
     functions
+}
+
+/// The argument types: the functions that are listed have neither names nor defaults.
+fn function_arguments(row: &Row<'_>) -> Answer {
+    let Some(procedure) = builtin::procedure_of_oid(row.oid(0)?) else { return Ok(None) };
+    let types = procedure.arguments.iter().map(|&ty| types::format_type(row.scope, ty, None));
+    Ok(Some(Value::Text(types.collect::<Vec<_>>().join(", "))))
+}
+
+fn function_result(row: &Row<'_>) -> Answer {
+    let Some(procedure) = builtin::procedure_of_oid(row.oid(0)?) else { return Ok(None) };
+    let set = if procedure.returns_set { "SETOF " } else { "" };
+    let result = types::format_type(row.scope, procedure.result, None);
+    Ok(Some(Value::Text(format!("{set}{result}"))))
 }
 
 fn format_type(row: &Row<'_>) -> Answer {

@@ -70,14 +70,16 @@ pub(super) fn functions() -> Vec<PgFunction> {
             .on("int4", "name", |call| strict(call, TypeKind::Name, encoding_name)),
         PgFunction::stable("pg_char_to_encoding")
             .on("name", "int4", |call| strict(call, TypeKind::Int4, encoding_number)),
-        // There are no comments yet.
+        // Only PostgreSQL's own objects have comments yet.
         PgFunction::stable("obj_description")
-            .on("oid", "text", |call| strict(call, TypeKind::Text, nothing))
-            .on("oid,name", "text", |call| strict(call, TypeKind::Text, nothing)),
+            .on("oid", "text", |call| strict(call, TypeKind::Text, description))
+            .on("oid,name", "text", |call| strict(call, TypeKind::Text, description)),
         PgFunction::stable("shobj_description")
             .on("oid,name", "text", |call| strict(call, TypeKind::Text, nothing)),
         PgFunction::stable("col_description")
             .on("oid,int4", "text", |call| strict(call, TypeKind::Text, nothing)),
+        PgFunction::stable("getdatabaseencoding")
+            .on("", "name", |call| strict(call, TypeKind::Name, database_encoding)),
         PgFunction::stable("pg_relation_is_publishable")
             .on("regclass", "bool", |call| strict(call, TypeKind::Bool, is_user_table)),
         PgFunction::stable("row_security_active")
@@ -214,11 +216,22 @@ fn is_user_table(row: &Row<'_>) -> Answer {
 
 fn user_by_id(row: &Row<'_>) -> Answer {
     let oid = row.oid(0)?;
-    Ok(Some(Value::Text(if oid == builtin::OWNER_OID {
-        row.scope.owner.to_owned()
-    } else {
-        format!("unknown (OID={oid})")
-    })))
+    let name = relations::role_name(row.scope, oid).map(str::to_owned);
+    Ok(Some(Value::Text(name.unwrap_or_else(|| format!("unknown (OID={oid})")))))
+}
+
+fn database_encoding(_row: &Row<'_>) -> Answer {
+    Ok(Some(Value::Text("UTF8".to_owned())))
+}
+
+/// The comment on an object of the catalog that the second argument names, if there is one.
+fn description(row: &Row<'_>) -> Answer {
+    let object = row.oid(0)?;
+    let catalog = row.given_text(1).map(|name| builtin::relation("pg_catalog", name).map_or(0, |found| found.oid));
+    let mut found = builtin::descriptions().iter().filter(|described| {
+        described.object == object && catalog.is_none_or(|catalog| described.catalog == catalog)
+    });
+    Ok(found.next().map(|described| Value::Text(described.text.to_owned())))
 }
 
 fn encoding_name(row: &Row<'_>) -> Answer {

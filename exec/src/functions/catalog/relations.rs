@@ -25,7 +25,7 @@ pub fn resolve_reg_name(kind: TypeKind, oid: u32, scope: Scope<'_>) -> String {
             format!("{}({})", quote_identifier(procedure.name), arguments.join(","))
         }),
         TypeKind::Regnamespace => builtin::namespace_name(oid).map(quote_identifier),
-        TypeKind::Regrole => (oid == builtin::OWNER_OID).then(|| quote_identifier(scope.owner)),
+        TypeKind::Regrole => role_name(scope, oid).map(quote_identifier),
         _ => None,
     };
     name.unwrap_or_else(|| oid.to_string())
@@ -48,14 +48,27 @@ pub fn resolve_reg_oid(kind: TypeKind, text: &str, scope: Scope<'_>) -> Result<u
         }
         TypeKind::Regrole => {
             let name = single_name(text)?;
-            if name == scope.owner {
-                Ok(builtin::OWNER_OID)
-            } else {
-                Err(SqlError::new(ErrorKind::UndefinedObject, format!("role \"{name}\" does not exist")))
-            }
+            role_oid(scope, &name).ok_or_else(|| {
+                SqlError::new(ErrorKind::UndefinedObject, format!("role \"{name}\" does not exist"))
+            })
         }
         _ => Err(SqlError::unsupported(format!("input of type {}", kind.name()))),
     }
+}
+
+/// The name of a role.
+pub(super) fn role_name<'a>(scope: Scope<'a>, oid: u32) -> Option<&'a str> {
+    if oid == builtin::OWNER_OID {
+        return Some(scope.owner);
+    }
+    builtin::roles().iter().find(|role| role.oid == oid).map(|role| role.name)
+}
+
+fn role_oid(scope: Scope<'_>, name: &str) -> Option<u32> {
+    if name == scope.owner {
+        return Some(builtin::OWNER_OID);
+    }
+    builtin::roles().iter().find(|role| role.name == name).map(|role| role.oid)
 }
 
 /// An OID in digits.

@@ -1,6 +1,6 @@
 """psycopg 3 against a server: vectors in text and binary, COPY, pipelines, server-side binding, types.
 
-usage: psycopg_suite.py URL        prints one line per check; the exit code says whether all passed
+usage: psycopg3_client.py URL        prints one line per check; the exit code says whether all passed
 """
 
 import datetime
