@@ -288,7 +288,18 @@ static RELATIONS: LazyLock<Vec<SystemRelation>> = LazyLock::new(load_relations);
 static TYPES: LazyLock<Vec<BuiltinType>> = LazyLock::new(load_types);
 static TYPE_POSITIONS: LazyLock<HashMap<u32, usize>> =
     LazyLock::new(|| TYPES.iter().enumerate().map(|(position, ty)| (ty.oid, position)).collect());
+static TYPE_NAMES: LazyLock<HashMap<(&str, &str), usize>> = LazyLock::new(|| {
+    TYPES.iter().enumerate().map(|(position, ty)| ((ty.namespace, ty.name), position)).collect()
+});
+static RELATION_NAMES: LazyLock<HashMap<(&str, &str), usize>> = LazyLock::new(|| {
+    let names = RELATIONS.iter().enumerate();
+    names.map(|(position, relation)| ((relation.namespace, relation.name), position)).collect()
+});
+static RELATION_POSITIONS: LazyLock<HashMap<u32, usize>> =
+    LazyLock::new(|| RELATIONS.iter().enumerate().map(|(position, one)| (one.oid, position)).collect());
 static PROCEDURES: LazyLock<Vec<Procedure>> = LazyLock::new(load_procedures);
+static PROCEDURE_POSITIONS: LazyLock<HashMap<u32, usize>> =
+    LazyLock::new(|| PROCEDURES.iter().enumerate().map(|(position, one)| (one.oid, position)).collect());
 
 static ROLES: LazyLock<Vec<Role>> = LazyLock::new(|| {
     lines(include_str!("builtin/roles.tsv"))
@@ -339,13 +350,13 @@ pub fn procedures() -> &'static [Procedure] {
 /// The system relation of a schema and name.
 #[must_use]
 pub fn relation(namespace: &str, name: &str) -> Option<&'static SystemRelation> {
-    RELATIONS.iter().find(|relation| relation.name == name && relation.namespace == namespace)
+    RELATION_NAMES.get(&(namespace, name)).and_then(|&position| RELATIONS.get(position))
 }
 
 /// The system relation of an OID.
 #[must_use]
 pub fn relation_of_oid(oid: u32) -> Option<&'static SystemRelation> {
-    RELATIONS.iter().find(|relation| relation.oid == oid)
+    RELATION_POSITIONS.get(&oid).and_then(|&position| RELATIONS.get(position))
 }
 
 /// The built-in type of an OID.
@@ -357,13 +368,13 @@ pub fn type_of_oid(oid: u32) -> Option<&'static BuiltinType> {
 /// The built-in type of a schema and `pg_type` name.
 #[must_use]
 pub fn type_of_name(namespace: &str, name: &str) -> Option<&'static BuiltinType> {
-    TYPES.iter().find(|ty| ty.name == name && ty.namespace == namespace)
+    TYPE_NAMES.get(&(namespace, name)).and_then(|&position| TYPES.get(position))
 }
 
 /// The function of an OID.
 #[must_use]
 pub fn procedure_of_oid(oid: u32) -> Option<&'static Procedure> {
-    PROCEDURES.iter().find(|procedure| procedure.oid == oid)
+    PROCEDURE_POSITIONS.get(&oid).and_then(|&position| PROCEDURES.get(position))
 }
 
 #[cfg(test)]

@@ -128,23 +128,31 @@ impl<'a> Scope<'a> {
 
     /// User relations, then the system's.
     pub fn relations(self) -> impl Iterator<Item = Relation<'a>> {
+        self.own_relations().chain(builtin::relations().iter().map(Relation::System))
+    }
+
+    fn own_relations(self) -> impl Iterator<Item = Relation<'a>> {
         self.tables()
             .map(Relation::Table)
             .chain(self.indexes().map(Relation::Index))
             .chain(self.sequences().map(Relation::Sequence))
-            .chain(builtin::relations().iter().map(Relation::System))
     }
 
     /// The relation of an OID.
     #[must_use]
     pub fn relation_of_oid(self, oid: u32) -> Option<Relation<'a>> {
-        self.relations().find(|relation| relation.oid() == oid)
+        let system = builtin::relation_of_oid(oid).map(Relation::System);
+        system.or_else(|| self.own_relations().find(|relation| relation.oid() == oid))
     }
 
     /// The relation of a name in one schema.
     #[must_use]
     pub fn relation_in(self, namespace: &str, name: &str) -> Option<Relation<'a>> {
-        self.relations().find(|relation| relation.name() == name && relation.namespace() == namespace)
+        let system = builtin::relation(namespace, name).map(Relation::System);
+        system.or_else(|| {
+            let mut own = self.own_relations();
+            own.find(|relation| relation.name() == name && relation.namespace() == namespace)
+        })
     }
 
     /// The relation that a bare name means.
