@@ -21,8 +21,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use proto::catalog::{
-    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, FormError, decode_database, decode_sequence,
-    decode_table, encode_database, encode_sequence, encode_table,
+    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, FormError, TableMeta, decode_database,
+    decode_sequence, decode_table, encode_database, encode_sequence, encode_table,
 };
 use proto::{ChannelId, DatabaseId, Oid, SegmentId, TableId, TxnId};
 
@@ -115,12 +115,12 @@ impl Catalog {
         loop {
             let changes = expand(&base, changes);
             check(&base, &changes, planned_at)?;
-            let mut next = base.with_changes(&changes);
+            let mut next = apply_expanded(&base, &changes);
             next.revision = base.revision + 1;
             let mut all_guards = vec![Guard::Equals { key: REVISION.into(), value: number(base.revision) }];
             all_guards.extend(guards.iter().cloned());
             let mut all_writes = vec![Write::put(REVISION, number(next.revision))];
-            all_writes.extend(changes.iter().map(change_write));
+            all_writes.extend(changes.iter().filter_map(change_write));
             all_writes.extend(writes.iter().cloned());
             match self.meta.commit(all_guards, all_writes).await? {
                 Outcome::Committed(_) => return Ok(Changed { snapshot: Arc::new(next) }),
@@ -183,10 +183,13 @@ impl Catalog {
 }
 
 /// A dropped database takes its tables and sequences along; a new one without a channel gets its own, and a
-/// table without one gets its database's home channel.
+/// table without one gets its database's home channel. Changes of indexes become changes of their tables as those are
+/// by now.
 fn expand(base: &CatalogSnapshot, changes: &[CatalogChange]) -> Vec<CatalogChange> {
     let mut expanded = Vec::with_capacity(changes.len());
+    let mut view = base.clone();
     for change in changes {
+        change.apply(&mut view);
         match change {
             CatalogChange::DropDatabase(id) => {
                 let tables = base.tables.values().filter(|table| table.database == *id);
@@ -200,16 +203,31 @@ fn expand(base: &CatalogSnapshot, changes: &[CatalogChange]) -> Vec<CatalogChang
                 database.home_channel = ChannelId(database.id.0);
                 expanded.push(CatalogChange::PutDatabase(Arc::new(database)));
             }
-            CatalogChange::PutTable(table) if table.channel == ChannelId(0) => {
-                let mut table = table.as_ref().clone();
-                let home = base.databases.get(&table.database).map(|database| database.home_channel);
-                table.channel = home.unwrap_or_default();
-                expanded.push(CatalogChange::PutTable(Arc::new(table)));
+            CatalogChange::PutTable(table) => expanded.push(put_table(&view, table.id)),
+            CatalogChange::PutIndex(id, _) | CatalogChange::DropIndex(id, _)
+                if view.tables.contains_key(id) =>
+            {
+                expanded.push(put_table(&view, *id));
             }
             other => expanded.push(other.clone()),
         }
     }
     expanded
+}
+
+/// The change that makes a table what it is in `view`, on its database's home channel unless it has one.
+fn put_table(view: &CatalogSnapshot, id: TableId) -> CatalogChange {
+    let mut table = Arc::clone(&view.tables[&id]);
+    if table.channel == ChannelId(0) {
+        let home = view.databases.get(&table.database).map(|database| database.home_channel);
+        Arc::make_mut(&mut table).channel = home.unwrap_or_default();
+    }
+    CatalogChange::PutTable(table)
+}
+
+/// Whether two forms of a table differ in their indexes at most.
+fn same_but_indexes(left: &TableMeta, right: &TableMeta) -> bool {
+    TableMeta { indexes: right.indexes.clone(), ..left.clone() } == *right
 }
 
 /// Refuses changes that do not fit what exists by now.
@@ -223,7 +241,11 @@ fn check(base: &CatalogSnapshot, changes: &[CatalogChange], planned_at: u64) -> 
                     None if !view.databases.contains_key(&table.database) => {
                         return Err(Error::SchemaChanged);
                     }
-                    Some(known) if moved && known.schema_version + 1 != table.schema_version => {
+                    Some(known)
+                        if moved
+                            && known.schema_version + 1 != table.schema_version
+                            && !same_but_indexes(known, table) =>
+                    {
                         return Err(Error::SchemaChanged);
                     }
                     _ => {}
@@ -257,10 +279,14 @@ fn check(base: &CatalogSnapshot, changes: &[CatalogChange], planned_at: u64) -> 
             CatalogChange::DropDatabase(id) if !view.databases.contains_key(id) => {
                 return Err(Error::UndefinedObject { what: format!("database with OID {id}") });
             }
+            // Without their table; with it `expand` has made them changes of the table.
+            CatalogChange::PutIndex(id, _) | CatalogChange::DropIndex(id, _) => {
+                return Err(Error::UndefinedTable(*id));
+            }
             CatalogChange::DropTable(_) | CatalogChange::DropSequence(_) | CatalogChange::DropDatabase(_) => {
             }
         }
-        change.apply(&mut view);
+        apply_one(change, &mut view);
     }
     Ok(())
 }
@@ -269,9 +295,10 @@ fn object_key(kind: &str, id: u64) -> String {
     format!("catalog/{kind}/{id:020}")
 }
 
-fn change_write(change: &CatalogChange) -> Write {
+/// What a change that `expand` gave writes.
+fn change_write(change: &CatalogChange) -> Option<Write> {
     let delete = |kind, id| Write::Delete { key: object_key(kind, id) };
-    match change {
+    Some(match change {
         CatalogChange::PutDatabase(database) => {
             Write::put(object_key("database", database.id.0), encode_database(database))
         }
@@ -282,6 +309,23 @@ fn change_write(change: &CatalogChange) -> Write {
             Write::put(object_key("sequence", sequence.id.0), encode_sequence(sequence))
         }
         CatalogChange::DropSequence(id) => delete("sequence", id.0),
+        CatalogChange::PutIndex(..) | CatalogChange::DropIndex(..) => return None,
+    })
+}
+
+/// The catalog after expanded changes, whose tables are whole: their indexes are not taken from what is known.
+fn apply_expanded(base: &CatalogSnapshot, changes: &[CatalogChange]) -> CatalogSnapshot {
+    let mut next = base.clone();
+    changes.iter().for_each(|change| apply_one(change, &mut next));
+    next
+}
+
+fn apply_one(change: &CatalogChange, snapshot: &mut CatalogSnapshot) {
+    match change {
+        CatalogChange::PutTable(table) => {
+            snapshot.tables.insert(table.id, Arc::clone(table));
+        }
+        other => other.apply(snapshot),
     }
 }
 
@@ -314,7 +358,7 @@ async fn load(meta: &dyn MetaStore) -> Result<CatalogSnapshot> {
 async fn bootstrap(meta: &dyn MetaStore) -> Result<()> {
     let databases = [(1, "template1"), (5, "postgres"), (16_384, DEFAULT_DATABASE)];
     let mut writes = vec![Write::put(REVISION, number(1))];
-    writes.extend(databases.map(|(id, name)| {
+    writes.extend(databases.into_iter().filter_map(|(id, name)| {
         change_write(&CatalogChange::PutDatabase(Arc::new(DatabaseMeta {
             id: DatabaseId(id),
             name: name.into(),

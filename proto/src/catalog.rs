@@ -97,6 +97,12 @@ impl TableMeta {
         self.columns.iter().position(|column| column.name == name)
     }
 
+    /// This table with another's indexes, as far as their columns are there.
+    fn with_indexes_of(&self, other: &Self) -> Self {
+        let has = |index: &&IndexMeta| self.columns.iter().any(|column| column.id == index.column);
+        Self { indexes: other.indexes.iter().filter(has).cloned().collect(), ..self.clone() }
+    }
+
     /// The index of an OID.
     #[must_use]
     pub fn index(&self, oid: Oid) -> Option<&IndexMeta> {
@@ -222,8 +228,12 @@ impl CatalogSnapshot {
 pub enum CatalogChange {
     PutDatabase(Arc<DatabaseMeta>),
     DropDatabase(DatabaseId),
+    /// A new table, or another form of a known one, whose indexes stay as they are (those of dropped columns go).
     PutTable(Arc<TableMeta>),
     DropTable(TableId),
+    /// A vector index more, on whatever the table is by then.
+    PutIndex(TableId, IndexMeta),
+    DropIndex(TableId, Oid),
     PutSequence(Arc<SequenceMeta>),
     DropSequence(SequenceId),
 }
@@ -239,7 +249,21 @@ impl CatalogChange {
                 snapshot.databases.remove(id);
             }
             Self::PutTable(table) => {
-                snapshot.tables.insert(table.id, Arc::clone(table));
+                let table = match snapshot.tables.get(&table.id) {
+                    Some(known) if known.indexes != table.indexes => Arc::new(table.with_indexes_of(known)),
+                    _ => Arc::clone(table),
+                };
+                snapshot.tables.insert(table.id, table);
+            }
+            Self::PutIndex(id, index) => {
+                if let Some(table) = snapshot.tables.get_mut(id) {
+                    Arc::make_mut(table).indexes.push(index.clone());
+                }
+            }
+            Self::DropIndex(id, oid) => {
+                if let Some(table) = snapshot.tables.get_mut(id) {
+                    Arc::make_mut(table).indexes.retain(|index| index.oid != *oid);
+                }
             }
             Self::DropTable(id) => {
                 snapshot.tables.remove(id);

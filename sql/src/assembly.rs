@@ -53,6 +53,11 @@ pub fn serve(options: &Serve) -> Result<(), StartError> {
     if let Some(refusal) = options.unsupported() {
         return Err(StartError::Unsupported(refusal));
     }
+    let missing = segments::faiss::missing_instructions();
+    if !missing.is_empty() {
+        let what = missing.join(", ");
+        return Err(StartError::Unsupported(format!("this build needs a CPU with {what}")));
+    }
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(
@@ -160,6 +165,7 @@ pub fn print_version(libraries: bool) {
     if libraries {
         let _ = writeln!(out, "datafusion {}", datafusion::DATAFUSION_VERSION);
         let _ = writeln!(out, "arrow {}", arrow::ARROW_VERSION);
+        let _ = writeln!(out, "faiss {}", segments::faiss::library());
         let _ = writeln!(out, "distance kernels {}", segments::distance::instruction_level());
     }
 }

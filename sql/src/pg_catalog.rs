@@ -17,7 +17,7 @@ use proto::DatabaseId;
 use proto::catalog::CatalogSnapshot;
 
 use crate::settings::SettingRow;
-use crate::views::SegmentRow;
+use crate::views::{IndexBuildRow, IndexStatusRow, SegmentRow};
 
 mod fixed;
 mod pg_am;
@@ -43,6 +43,7 @@ mod table;
 pub(crate) mod value;
 
 pub(crate) use pg_attrdef::text as column_default;
+pub(crate) use pg_database::oid as pg_database_oid;
 pub use pg_stat_activity::ActivityRow;
 use table::SystemTable;
 pub(crate) use value::{Row, Value, row};
@@ -87,6 +88,8 @@ pub struct Facts {
     pub settings: Source<SettingRow>,
     pub activity: Source<ActivityRow>,
     pub segments: Source<SegmentRow>,
+    pub indexes: Source<IndexStatusRow>,
+    pub builds: Source<IndexBuildRow>,
 }
 
 impl Facts {
@@ -101,6 +104,8 @@ impl Facts {
             settings: Source::default(),
             activity: Source::default(),
             segments: Source::default(),
+            indexes: Source::default(),
+            builds: Source::default(),
         }
     }
 

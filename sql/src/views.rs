@@ -5,9 +5,17 @@
 use crate::pg_catalog::Computed;
 
 mod channels;
+mod indexes;
 mod segments;
 
+pub use indexes::{IndexBuildRow, IndexStatusRow};
 pub use segments::SegmentRow;
 
 /// The relations with rows.
-pub(crate) const RELATIONS: &[&Computed] = &[&channels::CHANNELS, &segments::SEGMENTS];
+pub(crate) const RELATIONS: &[&Computed] = &[
+    &channels::CHANNELS,
+    &indexes::INDEX_BUILDS,
+    &indexes::INDEX_STATUS,
+    &indexes::PG_STAT_PROGRESS_CREATE_INDEX,
+    &segments::SEGMENTS,
+];

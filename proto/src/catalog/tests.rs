@@ -95,3 +95,22 @@ fn changes_leave_the_shared_snapshot_alone() {
     assert!(after.relation_exists(DatabaseId(1), "public", "items_pkey"));
     assert!(after.with_changes(&[CatalogChange::DropTable(TableId(16_401))]).tables.is_empty());
 }
+
+#[test]
+fn indexes_survive_another_form_of_their_table() {
+    let index = table().indexes[0].clone();
+    let plain = TableMeta { indexes: Vec::new(), ..table() };
+    let put = |table: &TableMeta| CatalogChange::PutTable(Arc::new(table.clone()));
+    let of = |snapshot: &CatalogSnapshot| {
+        let table = snapshot.tables.values().next().expect("the table");
+        table.indexes.iter().map(|index| index.oid).collect::<Vec<_>>()
+    };
+    let indexed = CatalogSnapshot::default()
+        .with_changes(&[put(&plain), CatalogChange::PutIndex(plain.id, index.clone())]);
+    assert_eq!(of(&indexed), [index.oid]);
+    let renamed = TableMeta { name: "other".into(), ..plain.clone() };
+    assert_eq!(of(&indexed.with_changes(&[put(&renamed)])), [index.oid]);
+    let narrow = TableMeta { columns: plain.columns[..1].to_vec(), ..plain.clone() };
+    assert!(of(&indexed.with_changes(&[put(&narrow)])).is_empty());
+    assert!(of(&indexed.with_changes(&[CatalogChange::DropIndex(plain.id, index.oid)])).is_empty());
+}

@@ -33,7 +33,8 @@ impl SessionExecutor {
                 for name in skipped {
                     self.notices.push(Notice::notice(format!("index \"{name}\" does not exist, skipping")));
                 }
-                ("DROP INDEX", self.drop_indexes(indexes)?)
+                let dropped = indexes.iter().map(|(table, oid)| CatalogChange::DropIndex(table.id, *oid));
+                ("DROP INDEX", dropped.collect())
             }
             DdlCommand::CreateExtension { name, if_not_exists } => {
                 ("CREATE EXTENSION", self.create_extension(name, *if_not_exists)?)

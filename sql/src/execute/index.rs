@@ -4,10 +4,8 @@
 //! the entry back. Inside a block the entry commits with the block and COMMIT waits; a build that fails then is
 //! reported by `elanus.index_status`, because the commit stands.
 
-use std::sync::Arc;
-
 use planner::plan::CreateIndex;
-use proto::catalog::{CatalogChange, IndexMeta, IndexMethod, TableMeta};
+use proto::catalog::{CatalogChange, IndexMeta, IndexMethod};
 use proto::{ErrorKind, Oid, SqlError, TableId};
 
 use super::transaction::{Extent, Transaction};
@@ -32,64 +30,31 @@ impl SessionExecutor {
         }
         let oid = self.shared.node.allocate_oids(1).await.map_err(|error| node_error(&error))?;
         let table = create.table.id;
-        let change = self.with_indexes(table, |indexes| {
-            indexes.push(IndexMeta {
-                oid,
-                name: create.name.clone(),
-                column: create.column,
-                metric: create.metric,
-                method: create.method,
-                written_options: create.written_options.clone(),
-            });
-        })?;
+        let index = IndexMeta {
+            oid,
+            name: create.name.clone(),
+            column: create.column,
+            metric: create.metric,
+            method: create.method,
+            written_options: create.written_options.clone(),
+        };
+        let change = CatalogChange::PutIndex(table, index);
         let alone = self.transaction.is_none();
         self.change_catalog("CREATE INDEX", vec![change]).await?;
         if let Some(transaction) = &mut self.transaction {
             transaction.new_indexes.push((table, oid));
         }
         if alone && let Err(error) = self.index_built(table, oid).await {
-            let change = self.with_indexes(table, |indexes| indexes.retain(|index| index.oid != oid))?;
-            self.change_catalog("DROP INDEX", vec![change]).await?;
+            // A table that is gone has taken its indexes along.
+            if self.catalog().tables.contains_key(&table) {
+                self.change_catalog("DROP INDEX", vec![CatalogChange::DropIndex(table, oid)]).await?;
+            }
             return Err(error);
         }
         if alone {
             self.warn_of_little_data(oid, create);
         }
         Ok(())
-    }
-
-    pub(super) fn drop_indexes(
-        &self,
-        indexes: &[(Arc<TableMeta>, Oid)],
-    ) -> Result<Vec<CatalogChange>, SqlError> {
-        let mut changes: Vec<CatalogChange> = Vec::new();
-        for (table, _) in indexes {
-            let known = |change: &CatalogChange| {
-                matches!(change, CatalogChange::PutTable(changed) if changed.id == table.id)
-            };
-            if !changes.iter().any(known) {
-                changes.push(self.with_indexes(table.id, |kept| {
-                    kept.retain(|index| !indexes.iter().any(|(_, dropped)| *dropped == index.oid));
-                })?);
-            }
-        }
-        Ok(changes)
-    }
-
-    /// The change that gives a table another list of indexes.
-    fn with_indexes(
-        &self,
-        table: TableId,
-        change: impl FnOnce(&mut Vec<IndexMeta>),
-    ) -> Result<CatalogChange, SqlError> {
-        let catalog = self.catalog();
-        let known = catalog.tables.get(&table).ok_or_else(|| {
-            SqlError::new(ErrorKind::UndefinedTable, format!("relation with OID {table} does not exist"))
-        })?;
-        let mut changed = TableMeta::clone(known);
-        change(&mut changed.indexes);
-        changed.schema_version += 1;
-        Ok(CatalogChange::PutTable(Arc::new(changed)))
     }
 
     /// Returns when every row that exists now is indexed.

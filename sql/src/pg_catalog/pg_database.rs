@@ -39,7 +39,7 @@ const DEFAULT_TABLESPACE: u32 = 1663;
 const LOCALE: &str = "C.UTF-8";
 
 /// A database's OID.
-pub(super) fn oid(database: &DatabaseMeta) -> u32 {
+pub(crate) fn oid(database: &DatabaseMeta) -> u32 {
     u32::try_from(database.id.0).unwrap_or_default()
 }
 
