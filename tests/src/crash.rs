@@ -75,6 +75,8 @@ pub struct Report {
     pub in_doubt: u64,
     pub happened: u64,
     pub rows: usize,
+    /// Rows that indexes held after a restart, at most.
+    pub most_indexed_rows: u64,
     /// What is not as it must be, with the round it was found in.
     pub violations: Vec<String>,
 }
@@ -84,7 +86,7 @@ impl fmt::Display for Report {
         write!(
             formatter,
             "{} kills ({} in CHECKPOINT, {} in COPY, {} in BEGIN…COMMIT), {} acknowledged, {} in doubt of which {} \
-             happened, {} rows, {} violations",
+             happened, {} rows, up to {} indexed, {} violations",
             self.kills,
             self.killed_in_checkpoint,
             self.killed_in_copy,
@@ -93,6 +95,7 @@ impl fmt::Display for Report {
             self.in_doubt,
             self.happened,
             self.rows,
+            self.most_indexed_rows,
             self.violations.len()
         )
     }

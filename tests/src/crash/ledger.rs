@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 /// The tables; they share the database's channel. `version` and `tag` say which operation wrote a row, `v` is
-/// computed from key and version so that a row put together from two versions shows.
-pub(super) const SCHEMA: [&str; 2] = [
+/// computed from key and version so that a row put together from two versions shows. Both have a vector index.
+pub(super) const SCHEMA: [&str; 4] = [
     "CREATE TABLE left_rows (id int8 PRIMARY KEY, version int4 NOT NULL, tag text NOT NULL, v vector(4))",
     "CREATE TABLE right_rows (id int8 PRIMARY KEY, version int4 NOT NULL, tag text NOT NULL, v vector(4))",
+    "CREATE INDEX left_index ON left_rows USING hnsw (v vector_l2_ops) WITH (m = 6, ef_construction = 24)",
+    "CREATE INDEX right_index ON right_rows USING ivfflat (v vector_l2_ops) WITH (lists = 4)",
 ];
 
 /// The tables' names, by the number in a `Key`.

@@ -17,6 +17,10 @@ pub(super) fn verify(
     violations.extend(judge(&actual, ledgers, report));
     let expected = expected(ledgers);
     violations.extend(look_up(connection, &expected));
+    violations.extend(search_indexes(connection, &expected));
+    let indexed = connection.value("SELECT coalesce(sum(indexed_rows), 0) FROM elanus.index_status");
+    let indexed = indexed.unwrap_or_else(|failure| panic!("index_status: {failure}"));
+    report.most_indexed_rows = report.most_indexed_rows.max(indexed.parse().expect("a number"));
     violations.truncate(20);
     violations
 }
@@ -116,6 +120,36 @@ fn look_up(connection: &mut Connection, expected: &BTreeMap<Key, &Row>) -> Vec<S
             violations.push(format!("{name}: {} nearest neighbours of {} rows", found.len(), held.len()));
         }
     }
+    violations
+}
+
+/// Rows asked for in one search of an index.
+const NEAREST: usize = 5;
+
+/// What the indexes find, where they must be used: never fewer rows than there are, and only rows that a ledger has,
+/// as it has them.
+fn search_indexes(connection: &mut Connection, expected: &BTreeMap<Key, &Row>) -> Vec<String> {
+    let mut violations = Vec::new();
+    connection.run("SET enable_seqscan = off").expect("set");
+    for (table, name) in TABLES.iter().enumerate() {
+        let held = expected.keys().filter(|key| key.0 == table).count();
+        for query in ["[1,1,1,1]", "[500,3,400,1]", "[1000,1,900,1]"] {
+            let sql = format!("SELECT id, v FROM {name} ORDER BY v <-> '{query}' LIMIT {NEAREST}");
+            let found = connection.run(&sql).unwrap_or_else(|failure| panic!("{sql}: {failure}"));
+            if found.rows.len() != held.min(NEAREST) {
+                violations.push(format!("{name}: an index gave {} of {held} rows", found.rows.len()));
+            }
+            for row in found.rows {
+                let text = |position: usize| row[position].clone().unwrap_or_default();
+                let id: i64 = text(0).parse().expect("an id");
+                let known = expected.get(&(table, id)).map(|row| vector_text(id, row.version));
+                if known.as_ref() != Some(&text(1)) {
+                    violations.push(format!("{name}: an index gave {id} {}, known as {known:?}", text(1)));
+                }
+            }
+        }
+    }
+    connection.run("RESET enable_seqscan").expect("reset");
     violations
 }
 

@@ -6,6 +6,7 @@ mod clients;
 mod copy;
 mod crash;
 mod drivers;
+mod index;
 mod lifecycle;
 mod passages;
 mod password;
