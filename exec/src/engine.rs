@@ -35,6 +35,7 @@ mod explain;
 mod fast;
 mod parameters;
 mod template;
+mod value;
 
 pub use explain::ExplainOptions;
 pub(crate) use explain::expressions::text as expression_text;

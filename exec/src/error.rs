@@ -235,6 +235,9 @@ fn from_execution(message: String) -> SqlError {
             "more than one row returned by a subquery used as an expression",
         );
     }
+    if message.contains("step can't be 0") {
+        return SqlError::new(ErrorKind::InvalidParameterValue, "step size cannot equal zero");
+    }
     SqlError::new(ErrorKind::Internal, message)
 }
 

@@ -1,5 +1,6 @@
 //! Parameter values into plans.
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan};
@@ -133,6 +134,12 @@ pub fn bind_plan(plan: Plan, parameters: &[ParameterValue]) -> Result<Plan> {
             delete.returning = bind_returning(delete.returning, parameters)?;
             Plan::Delete(delete)
         }
+        Plan::Execute(mut execute) => {
+            if let Some(query) = &mut execute.values {
+                query.logical = bind(query.logical.clone(), parameters)?;
+            }
+            Plan::Execute(execute)
+        }
         Plan::Explain(mut explain) => {
             *explain.plan = bind_plan(*explain.plan, parameters)?;
             Plan::Explain(explain)
@@ -163,26 +170,24 @@ fn check_row_counts(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = plan
         .transform_up_with_subqueries(|node| {
             let LogicalPlan::Limit(mut limit) = node else { return Ok(Transformed::no(node)) };
-            let negative = |count: &Option<Box<Expr>>| {
-                matches!(count.as_deref().map(unaliased),
-                    Some(Expr::Literal(ScalarValue::Int64(Some(number)), _)) if *number < 0)
+            let (fetch, skip) = (value_of(limit.fetch.as_deref()), value_of(limit.skip.as_deref()));
+            let negative = |count: &Option<ScalarValue>| {
+                matches!(count, Some(ScalarValue::Int64(Some(number))) if *number < 0)
             };
-            if negative(&limit.fetch) {
+            if negative(&fetch) {
                 refused = Some(negative_limit());
-            } else if negative(&limit.skip) {
+            } else if negative(&skip) {
                 refused = Some(negative_offset());
             }
             if refused.is_some() {
                 return Ok(Transformed::new(LogicalPlan::Limit(limit), false, TreeNodeRecursion::Stop));
             }
-            let null = |count: &Option<Box<Expr>>| {
-                matches!(count.as_deref().map(unaliased), Some(Expr::Literal(value, _)) if value.is_null())
-            };
-            let changed = null(&limit.fetch) || null(&limit.skip);
-            if null(&limit.fetch) {
+            let null = |count: &Option<ScalarValue>| count.as_ref().is_some_and(ScalarValue::is_null);
+            let changed = null(&fetch) || null(&skip);
+            if null(&fetch) {
                 limit.fetch = None;
             }
-            if null(&limit.skip) {
+            if null(&skip) {
                 limit.skip = None;
             }
             let node = LogicalPlan::Limit(limit);
@@ -192,6 +197,20 @@ fn check_row_counts(plan: LogicalPlan) -> Result<LogicalPlan> {
     match refused {
         Some(error) => Err(error),
         None => Ok(plan.data),
+    }
+}
+
+/// The value of a row count: a constant, or an integer constant cast to int8.
+fn value_of(count: Option<&Expr>) -> Option<ScalarValue> {
+    match unaliased(count?) {
+        Expr::Literal(value, _) => Some(value.clone()),
+        Expr::ScalarFunction(call) => match call.args.as_slice() {
+            [Expr::Literal(value, _)] if value.data_type().is_integer() => {
+                value.cast_to(&DataType::Int64).ok()
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -7,6 +7,8 @@
 //! Invariants: whatever the planner does not understand is an error (0A000, 42601, …), never left out; no statement
 //! overflows the stack; DataFusion's SQL planner is not used, so that every type, name and message is PostgreSQL's.
 
+use std::sync::Arc;
+
 use proto::SqlError;
 use sqlparser::ast;
 
@@ -33,8 +35,8 @@ pub use error::Error;
 pub use exec::ParameterValue;
 pub use plan::{
     ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions, CopyPlan,
-    CreateTable, DdlCommand, DeletePlan, DiscardTarget, ExplainFormat, ExplainOptions, ExplainPlan,
-    InsertPlan, Isolation, NewColumn, NewKey, NewSequence, OutputColumn, Plan, QueryPlan, Returning,
+    CreateTable, DdlCommand, DeletePlan, DiscardTarget, ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan,
+    InsertPlan, Isolation, NewColumn, NewKey, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan, Returning,
     SessionCommand, SetValue, TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
 };
 pub use rules::rules;
@@ -57,6 +59,7 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
             let plan = plan(inner, context)?;
             match plan {
                 Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {}
+                Plan::Execute(_) => return Err(unsupported("EXPLAIN EXECUTE")),
                 _ => return Err(error::syntax("EXPLAIN works for queries, INSERT, UPDATE and DELETE only")),
             }
             Ok(Plan::Explain(ExplainPlan { options: options.clone(), plan: Box::new(plan) }))
@@ -64,6 +67,22 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
         Statement::Session(command) => Ok(Plan::Session(command.clone())),
         Statement::Transaction(command) => Ok(Plan::Transaction(command.clone())),
         Statement::Checkpoint => Ok(Plan::Checkpoint),
+        Statement::Prepare { name, types, statement } => {
+            let unknown = |ty: &ast::DataType| ty.to_string().eq_ignore_ascii_case("unknown");
+            let parameter_types = types
+                .iter()
+                .map(|ty| if unknown(ty) { Ok(None) } else { types::column_type(ty).map(Some) })
+                .collect::<Result<_>>()?;
+            let statement = Arc::clone(statement);
+            Ok(Plan::Prepare(PreparePlan { name: name.clone(), parameter_types, statement }))
+        }
+        Statement::Execute { name, values } => {
+            let values = match values.as_deref() {
+                Some(ast::Statement::Query(query)) => Some(query::plan_query(query, context)?),
+                _ => None,
+            };
+            Ok(Plan::Execute(ExecutePlan { name: name.clone(), values }))
+        }
         Statement::CreateExtension { name, if_not_exists } => {
             ddl::create_extension(name, *if_not_exists, context).map(Plan::Ddl)
         }

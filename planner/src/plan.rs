@@ -13,6 +13,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use proto::catalog::{Identity, IndexMethod, TableMeta};
 use proto::{ColumnType, DistanceMetric, Oid, TableId};
 
+use crate::syntax::Parsed;
+
 /// A planned statement.
 #[derive(Clone, Debug)]
 pub enum Plan {
@@ -26,6 +28,8 @@ pub enum Plan {
     Transaction(TransactionCommand),
     Copy(Box<CopyPlan>),
     Explain(ExplainPlan),
+    Prepare(PreparePlan),
+    Execute(ExecutePlan),
     Checkpoint,
 }
 
@@ -39,6 +43,7 @@ impl Plan {
             Self::Update(plan) => &plan.parameters,
             Self::Delete(plan) => &plan.parameters,
             Self::Explain(plan) => plan.plan.parameters(),
+            Self::Execute(plan) => plan.values.as_ref().map_or(&[], |query| query.parameters.as_slice()),
             Self::Copy(plan) => match plan.as_ref() {
                 CopyPlan::To { query, .. } => &query.parameters,
                 CopyPlan::From(_) => &[],
@@ -178,6 +183,22 @@ pub struct DeletePlan {
 pub struct TruncatePlan {
     pub tables: Vec<Arc<TableMeta>>,
     pub restart_identity: bool,
+}
+
+/// `PREPARE`: the statement is planned when it is prepared.
+#[derive(Clone, Debug)]
+pub struct PreparePlan {
+    pub name: String,
+    /// `None` for types left to inference.
+    pub parameter_types: Vec<Option<ColumnType>>,
+    pub statement: Arc<Parsed>,
+}
+
+/// `EXECUTE`: the values are the columns of a query of one row.
+#[derive(Clone, Debug)]
+pub struct ExecutePlan {
+    pub name: String,
+    pub values: Option<QueryPlan>,
 }
 
 /// `EXPLAIN`.

@@ -8,6 +8,7 @@
 //! column of its span; no text, however deep or long, overflows the stack, neither when parsed nor when dropped.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use proto::{ErrorKind, SqlError};
 use sqlparser::ast;
@@ -22,6 +23,7 @@ mod cursor;
 mod depth;
 mod dialect;
 mod errors;
+mod prepare;
 mod session;
 mod tokens;
 mod transaction;
@@ -56,6 +58,16 @@ pub enum Statement {
     Session(SessionCommand),
     Transaction(TransactionCommand),
     Checkpoint,
+    Prepare {
+        name: String,
+        types: Vec<ast::DataType>,
+        statement: Arc<Parsed>,
+    },
+    Execute {
+        name: String,
+        /// The values as the select list of a query; none when there are none.
+        values: Option<Ast>,
+    },
     CreateExtension {
         name: String,
         if_not_exists: bool,

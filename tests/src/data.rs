@@ -205,7 +205,8 @@ fn read_queries(folder: &Path) -> Queries {
 }
 
 /// Passages made of dice: unit vectors around a few centres, sources with very different shares.
-fn generate(rows: usize, seed: u64) -> Passages {
+#[must_use]
+pub fn generate(rows: usize, seed: u64) -> Passages {
     let mut dice = StdRng::seed_from_u64(seed);
     let centres: Vec<Vec<f32>> = (0..32).map(|_| random_vector(&mut dice)).collect();
     let mut passages = Passages::default();

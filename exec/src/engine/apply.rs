@@ -82,13 +82,18 @@ fn as_function(expression: Expr, in_filter: bool, state: &SessionState) -> DfRes
         Kind::Scalar => Arc::clone(&subquery.subquery.schema().fields()[0]),
         _ => proto::ColumnType::BOOL.arrow_field("exists", true),
     };
+    let signature = if arguments.is_empty() {
+        Signature::nullary(Volatility::Volatile)
+    } else {
+        Signature::variadic_any(Volatility::Volatile)
+    };
     let function = ApplyFunction {
         plan: Arc::clone(&subquery.subquery),
         outer: outer.into_iter().map(|(_, column)| column).collect(),
         kind,
         result,
         state: Arc::new(state.clone()),
-        signature: Signature::variadic_any(Volatility::Volatile),
+        signature,
     };
     let function = ScalarUDF::new_from_impl(AsyncScalarUDF::new(Arc::new(function)));
     Ok(Transformed::yes(function.call(arguments)))

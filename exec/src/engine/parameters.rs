@@ -19,10 +19,10 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
-use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use proto::ColumnType;
 
+use super::value::ParameterExpr;
 use crate::error::internal;
 
 /// The value of a parameter, of the type that the plan gives it.
@@ -36,11 +36,7 @@ impl ParameterValue {
     /// The value with the metadata that names its type.
     #[must_use]
     pub fn with_metadata(&self) -> ScalarAndMetadata {
-        ScalarAndMetadata::new(self.value.clone(), self.metadata())
-    }
-
-    fn metadata(&self) -> Option<FieldMetadata> {
-        Some(FieldMetadata::from(self.ty.metadata()))
+        ScalarAndMetadata::new(self.value.clone(), Some(FieldMetadata::from(self.ty.metadata())))
     }
 }
 
@@ -189,7 +185,11 @@ impl Values<'_> {
                         .parameters
                         .get(parameter.index)
                         .ok_or_else(|| internal(format!("parameter {} is missing", parameter.id)))?;
-                    Arc::new(Literal::new_with_metadata(given.value.clone(), given.metadata()))
+                    Arc::new(ParameterExpr {
+                        id: parameter.id.clone(),
+                        value: given.value.clone(),
+                        field: Arc::clone(&parameter.field),
+                    })
                 }
                 None => Arc::new(ScalarFunctionExpr::new(
                     call.name(),

@@ -103,7 +103,8 @@ impl KnnScanExec {
         })
     }
 
-    /// The same search with a run's values in its expressions.
+    /// The same search with a run's values in its expressions. What planning needs to know of its order is left
+    /// out: an operator above would work it out anew at every run.
     pub(crate) fn with_values(&self, values: &Values<'_>) -> DfResult<Self> {
         Ok(Self {
             table: Arc::clone(&self.table),
@@ -115,7 +116,12 @@ impl KnnScanExec {
             query: values.values_in(&self.query)?,
             k: self.k,
             schema: Arc::clone(&self.schema),
-            properties: Arc::clone(&self.properties),
+            properties: Arc::new(PlanProperties::new(
+                EquivalenceProperties::new(Arc::clone(&self.schema)),
+                self.properties.partitioning.clone(),
+                self.properties.emission_type,
+                self.properties.boundedness,
+            )),
             metrics: ExecutionPlanMetricsSet::new(),
             settings: self.settings,
             reports: Reports::default(),

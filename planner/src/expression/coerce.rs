@@ -10,6 +10,7 @@ use exec::text::InputContext;
 use proto::{ColumnType, TypeKind};
 use std::sync::Arc;
 
+use super::literal;
 use crate::binder::{Binder, Bound};
 use crate::error::{Result, cannot_cast, datatype_mismatch, from_datafusion};
 
@@ -88,6 +89,11 @@ impl Binder<'_> {
         }
         if let Some(expr) = widened(&bound.expr, ty) {
             return Ok(Bound::new(expr, ty));
+        }
+        if let Some(digits) = literal::wide_number(&bound.expr)
+            && matches!(ty.kind, TypeKind::Float4 | TypeKind::Float8)
+        {
+            return self.convert_unknown(Bound::unknown_text(digits.to_owned()), ty, context);
         }
         Ok(Bound::new(cast(bound.expr, ty, context), ty))
     }

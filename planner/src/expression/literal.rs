@@ -1,8 +1,8 @@
 //! Literals: integers are int4, else int8, else numeric; strings and NULL are unknown until something asks.
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Expr, lit};
-use exec::functions::cast::cast;
+use datafusion::logical_expr::{Expr, ScalarUDF, lit};
+use exec::functions::cast::{CastFunction, cast};
 use exec::functions::resolve::CastContext;
 use proto::types::NUMERIC_PRECISION;
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
@@ -101,6 +101,22 @@ fn numeric(text: &str) -> Result<Bound> {
     };
     let value = ScalarValue::Decimal128(Some(unscaled), NUMERIC_PRECISION, scale);
     Ok(Bound::new(Expr::Literal(value, None), ty))
+}
+
+/// The digits of a number that numeric cannot carry: a float may, when it is asked for directly.
+pub(super) fn wide_number(expression: &Expr) -> Option<&str> {
+    let Expr::ScalarFunction(call) = expression else { return None };
+    match call.args.as_slice() {
+        [Expr::Literal(ScalarValue::Utf8(Some(digits)), _)] if is_cast_to_numeric(&call.func) => Some(digits),
+        _ => None,
+    }
+}
+
+fn is_cast_to_numeric(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<CastFunction>().is_some_and(|cast| {
+        let target = cast.target();
+        target.kind == TypeKind::Numeric && !target.array && target.typmod == -1
+    })
 }
 
 /// Digits without point and the number of them behind the point; `None` when they are too many or it is no number.

@@ -38,7 +38,7 @@ fn name(expression: &Expr) -> Option<(String, Strength)> {
         Expr::Array(_) => strong("array"),
         Expr::Subquery(query) => subquery_name(query),
         Expr::Extract { .. } => strong("extract"),
-        Expr::Substring { .. } => strong("substring"),
+        Expr::Substring { shorthand, .. } => strong(if *shorthand { "substr" } else { "substring" }),
         Expr::Position { .. } => strong("position"),
         Expr::Overlay { .. } => strong("overlay"),
         Expr::AtTimeZone { .. } => strong("timezone"),

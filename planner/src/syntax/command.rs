@@ -5,11 +5,11 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::cursor::Cursor;
 use super::errors::Source;
-use super::{Statement, copy, session, transaction};
+use super::{Statement, copy, prepare, session, transaction};
 use crate::plan::{ExplainFormat, ExplainOptions};
 
 /// Commands that are a later capability, with the words that start them.
-const LATER: [(&str, &str); 24] = [
+const LATER: [(&str, &str); 22] = [
     ("vacuum", "VACUUM"),
     ("analyze", "ANALYZE"),
     ("reindex", "REINDEX"),
@@ -24,8 +24,6 @@ const LATER: [(&str, &str); 24] = [
     ("fetch", "FETCH"),
     ("move", "MOVE"),
     ("close", "CLOSE CURSOR"),
-    ("prepare", "PREPARE"),
-    ("execute", "EXECUTE"),
     ("comment", "COMMENT"),
     ("grant", "GRANT"),
     ("revoke", "REVOKE"),
@@ -77,6 +75,8 @@ pub(super) fn parse(source: &Source<'_>, tokens: &[TokenWithSpan]) -> Result<Opt
         "show" => session::show(cursor)?,
         "discard" => session::discard(cursor)?,
         "deallocate" => session::deallocate(cursor)?,
+        "prepare" => prepare::prepare(source, cursor)?,
+        "execute" => prepare::execute(source, cursor)?,
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" => transaction::parse(&first, cursor)?,
         "create" | "drop" | "alter" => return object(&first, cursor),
         other => match LATER.iter().find(|(word, _)| *word == other) {

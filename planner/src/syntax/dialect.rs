@@ -7,9 +7,11 @@
 
 use std::any::TypeId;
 
+use sqlparser::ast::{Expr, TypedString};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 
 /// PostgreSQL's SQL as Elanus reads it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,6 +42,21 @@ impl Dialect for ElanusDialect {
 
     fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
         BASE.identifier_quote_style(identifier)
+    }
+
+    /// `vector '[1,2]'`: any type name in front of a string, where sqlparser knows only its own.
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let [first, second] = parser.peek_tokens_ref();
+        let (Token::Word(word), Token::SingleQuotedString(_)) = (&first.token, &second.token) else {
+            return None;
+        };
+        if word.keyword != Keyword::NoKeyword {
+            return None;
+        }
+        Some(parser.parse_data_type().and_then(|data_type| {
+            let value = parser.parse_value()?;
+            Ok(Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax: false }))
+        }))
     }
 
     fn is_reserved_for_identifier(&self, keyword: Keyword) -> bool {

@@ -81,6 +81,16 @@ impl PlanCache {
     }
 }
 
+/// Whether results look the same: names and types, whatever table they come from.
+fn same_columns(left: Option<&[ResultColumn]>, right: Option<&[ResultColumn]>) -> bool {
+    let seen = |column: &ResultColumn| (column.name.clone(), column.ty);
+    match (left, right) {
+        (Some(left), Some(right)) => left.iter().map(seen).eq(right.iter().map(seen)),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
 /// The wire's view of planned columns.
 pub(super) fn result_columns(columns: &[OutputColumn]) -> Vec<ResultColumn> {
     columns
@@ -149,7 +159,7 @@ impl SessionExecutor {
             return Ok(newest);
         }
         let (planned, description) = self.plan_now(&prepared.statement, &prepared.parameter_types)?;
-        if description.columns != prepared.description.columns {
+        if !same_columns(description.columns.as_deref(), prepared.description.columns.as_deref()) {
             return Err(SqlError::new(
                 ErrorKind::FeatureNotSupported,
                 "cached plan must not change result type",

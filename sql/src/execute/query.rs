@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
 use datafusion::physical_plan::SendableRecordBatchStream;
 use exec::{ParameterValue, StatementContext};
 use futures::StreamExt as _;
-use planner::plan::{ExplainFormat, ExplainPlan, Plan, QueryPlan};
+use planner::plan::{ExplainFormat, ExplainPlan, OutputColumn, Plan, QueryPlan};
 use planner::syntax::Parsed;
 use proto::{ColumnType, ErrorKind, SqlError, TableId};
 
@@ -13,7 +14,7 @@ use super::SessionExecutor;
 use super::names;
 use super::prepare::{Planned, PreparedStatement};
 use super::transaction::{Extent, Transaction};
-use crate::session::{Outcome, Parameter, ResultColumn, RowStream, RowsTag};
+use crate::session::{Outcome, Parameter, ResultColumn, RowStream, RowsTag, SessionRequest};
 
 impl SessionExecutor {
     /// Runs a statement by its kind.
@@ -34,11 +35,23 @@ impl SessionExecutor {
                 let rows = self.prepared_rows(&planned, query, &values_of(&parameters)).await?;
                 Ok(Outcome::Rows { columns: Arc::clone(&planned.columns), rows, tag: RowsTag::Select })
             }
-            Plan::Explain(_) | Plan::Copy(_) | Plan::Ddl(_) => {
+            Plan::Prepare(prepare) => Ok(Outcome::Session(SessionRequest::Prepare {
+                name: prepare.name.clone(),
+                statement: Arc::clone(&prepare.statement),
+                parameter_types: prepare.parameter_types.clone(),
+            })),
+            Plan::Explain(_) | Plan::Copy(_) | Plan::Ddl(_) | Plan::Execute(_) => {
                 match bound(&self.current_plan(prepared)?.plan, &parameters)? {
                     Plan::Explain(explain) => self.explain(&explain).await,
                     Plan::Copy(copy) => self.copy_statement(&copy).await,
                     Plan::Ddl(command) => self.ddl(&command).await,
+                    Plan::Execute(execute) => {
+                        let parameters = match &execute.values {
+                            Some(values) => self.evaluated(values).await?,
+                            None => Vec::new(),
+                        };
+                        Ok(Outcome::Session(SessionRequest::Execute { name: execute.name, parameters }))
+                    }
                     _ => Err(changed_kind()),
                 }
             }
@@ -75,6 +88,18 @@ impl SessionExecutor {
         let logical = planner::bind(query.logical.clone(), values)?;
         let stream = self.shared.engine.execute(logical, Arc::clone(&context)).await?;
         Ok(delivered(stream, query, &context))
+    }
+
+    /// The columns of a query of one row, as values.
+    async fn evaluated(&mut self, query: &QueryPlan) -> Result<Vec<Parameter>, SqlError> {
+        let mut rows = self.query_rows(query).await?;
+        let row = rows.next().await.transpose()?.filter(|row| row.num_rows() == 1);
+        let row = row.ok_or_else(|| SqlError::new(ErrorKind::Internal, "values that are not one row"))?;
+        let value = |(column, array): (&OutputColumn, &arrow::array::ArrayRef)| {
+            let value = ScalarValue::try_from_array(array, 0).map_err(exec::to_sql_error)?;
+            Ok(Parameter { value, ty: column.ty })
+        };
+        query.columns.iter().zip(row.columns()).map(value).collect()
     }
 
     /// What a statement that only reads is run against.

@@ -8,6 +8,7 @@ mod crash;
 mod drivers;
 mod index;
 mod lifecycle;
+mod memory;
 mod passages;
 mod password;
 mod readme;
