@@ -127,7 +127,11 @@ impl SegmentScanExec {
         Ok(Self {
             table: Arc::clone(&self.table),
             columns: self.columns.clone(),
-            filter: self.filter.as_ref().map(|filter| filter.with_values(values).map(Arc::new)).transpose()?,
+            filter: self
+                .filter
+                .as_ref()
+                .map(|filter| filter.with_values(values).map(Arc::new))
+                .transpose()?,
             key: self.key.as_ref().map(|key| key.with_values(values)).transpose()?,
             limit: self.limit,
             partitions: self.partitions,

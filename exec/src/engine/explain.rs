@@ -13,6 +13,8 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::StreamExt;
 
+use crate::scan::SegmentScanExec;
+
 pub(crate) mod expressions;
 
 /// What EXPLAIN shows.
@@ -141,16 +143,8 @@ fn shown(plan: &Arc<dyn ExecutionPlan>) -> Option<Shown> {
         };
         return Some(Shown { title, details: vec![format!("Hash Cond: {}", on.join(" AND "))] });
     }
-    if let Some(scan) = plan.downcast_ref::<crate::scan::SegmentScanExec>() {
-        let filter = scan.filter_text().map(|filter| format!("Filter: {filter}"));
-        let (title, condition) = match scan.key_text() {
-            Some((index, condition)) => (
-                format!("Index Scan using {index} on {}", scan.table().name),
-                Some(format!("Index Cond: {condition}")),
-            ),
-            None => (format!("Seq Scan on {}", scan.table().name), None),
-        };
-        return Some(Shown { title, details: condition.into_iter().chain(filter).collect() });
+    if let Some(scan) = plan.downcast_ref::<SegmentScanExec>() {
+        return Some(scanned(scan));
     }
     if let Some(scan) = plan.downcast_ref::<crate::knn::KnnScanExec>() {
         return Some(Shown { title: scan.title(), details: scan.details() });
@@ -183,6 +177,18 @@ fn shown(plan: &Arc<dyn ExecutionPlan>) -> Option<Shown> {
         | "LocalLimitExec" => None,
         other => plain(other.trim_end_matches("Exec")),
     }
+}
+
+fn scanned(scan: &SegmentScanExec) -> Shown {
+    let filter = scan.filter_text().map(|filter| format!("Filter: {filter}"));
+    let (title, condition) = match scan.key_text() {
+        Some((index, condition)) => (
+            format!("Index Scan using {index} on {}", scan.table().name),
+            Some(format!("Index Cond: {condition}")),
+        ),
+        None => (format!("Seq Scan on {}", scan.table().name), None),
+    };
+    Shown { title, details: condition.into_iter().chain(filter).collect() }
 }
 
 fn aggregated(aggregate: &AggregateExec) -> Option<Shown> {

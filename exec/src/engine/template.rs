@@ -44,7 +44,8 @@ pub(super) fn qualifies(plan: &LogicalPlan) -> DfResult<bool> {
         let mut refused = false;
         node.apply_expressions(|expression| {
             refused = !is_lasting(expression)?
-                || matches!(node, LogicalPlan::Limit(_)) && expression.exists(|part| Ok(is_parameter(part)))?;
+                || matches!(node, LogicalPlan::Limit(_))
+                    && expression.exists(|part| Ok(is_parameter(part)))?;
             Ok(if refused { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
         Ok(refused)
@@ -92,9 +93,8 @@ impl Template {
         let mut qualifies = true;
         let mut session = false;
         physical.apply(|node| {
-            let fills = node.is::<KnnScanExec>()
-                || node.is::<SegmentScanExec>()
-                || node.is::<ProjectionExec>();
+            let fills =
+                node.is::<KnnScanExec>() || node.is::<SegmentScanExec>() || node.is::<ProjectionExec>();
             let plain = node.is::<FilterExec>()
                 || node.is::<SortExec>()
                 || node.is::<GlobalLimitExec>()
@@ -138,7 +138,10 @@ impl Template {
 }
 
 /// A plan of its own for one run.
-pub(super) fn for_run(plan: &Arc<dyn ExecutionPlan>, values: &Values<'_>) -> DfResult<Arc<dyn ExecutionPlan>> {
+pub(super) fn for_run(
+    plan: &Arc<dyn ExecutionPlan>,
+    values: &Values<'_>,
+) -> DfResult<Arc<dyn ExecutionPlan>> {
     if let Some(scan) = plan.downcast_ref::<KnnScanExec>() {
         return Ok(Arc::new(scan.with_values(values)?));
     }

@@ -110,7 +110,11 @@ impl KnnScanExec {
             table: Arc::clone(&self.table),
             segments: self.segments,
             columns: self.columns.clone(),
-            filter: self.filter.as_ref().map(|filter| filter.with_values(values).map(Arc::new)).transpose()?,
+            filter: self
+                .filter
+                .as_ref()
+                .map(|filter| filter.with_values(values).map(Arc::new))
+                .transpose()?,
             vector: self.vector,
             metric: self.metric,
             query: values.values_in(&self.query)?,

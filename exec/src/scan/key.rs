@@ -102,7 +102,8 @@ impl KeyProbe {
             }
             columns.push(column);
         }
-        let fields: Vec<Field> = columns.iter().map(|c| Field::new("", c.data_type().clone(), false)).collect();
+        let fields: Vec<Field> =
+            columns.iter().map(|c| Field::new("", c.data_type().clone(), false)).collect();
         let positions: Vec<usize> = (0..columns.len()).collect();
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
         Ok(proto::key::encode_keys(&batch, &positions).map_err(raise)?.pop())

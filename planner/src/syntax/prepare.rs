@@ -77,7 +77,8 @@ fn all_of<T>(
     one: fn(&mut Parser<'static>) -> Result<T, sqlparser::parser::ParserError>,
 ) -> Result<Vec<T>, SqlError> {
     let mut parser = parser(tokens);
-    let found = parser.parse_comma_separated(|parser| one(parser)).map_err(|error| source.parser_error(&error))?;
+    let found =
+        parser.parse_comma_separated(|parser| one(parser)).map_err(|error| source.parser_error(&error))?;
     let next = parser.peek_token();
     if next.token == Token::EOF { Ok(found) } else { Err(source.near(next.span)) }
 }

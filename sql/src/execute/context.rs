@@ -50,8 +50,7 @@ impl SessionExecutor {
         let version = self.settings.version();
         let known = self.settings_cache.values.take().filter(|_| self.settings_cache.version == version);
         let known = known.unwrap_or_else(|| self.fresh_session_values());
-        let values =
-            SessionValues { transaction_micros, statement_micros, catalog, ..known.clone() };
+        let values = SessionValues { transaction_micros, statement_micros, catalog, ..known.clone() };
         self.settings_cache = SettingsCache { version, values: Some(known) };
         Arc::new(values)
     }
@@ -69,9 +68,7 @@ impl SessionExecutor {
             database_id: self.database,
             search_path: self.search_path(),
             time_zone: self.settings.time_zone(),
-            settings: Arc::new(
-                shown.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect(),
-            ),
+            settings: Arc::new(shown.into_iter().map(|(name, value)| (name.to_lowercase(), value)).collect()),
             setting_sink: Arc::<SettingChanges>::clone(&self.setting_changes),
             backend_pid: self.backend_pid,
             catalog: Arc::default(),

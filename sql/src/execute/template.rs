@@ -57,10 +57,9 @@ impl SessionExecutor {
         let open = planner::bind_row_counts(query.logical.clone(), values)?;
         let template = self.shared.engine.template(open, context).await.map(Arc::new);
         *slot.0.lock() = match &template {
-            Some(template) => State::Ready {
-                row_counts: row_counts_of(query, values),
-                template: Arc::clone(template),
-            },
+            Some(template) => {
+                State::Ready { row_counts: row_counts_of(query, values), template: Arc::clone(template) }
+            }
             None => State::Refused,
         };
         Ok(template)
@@ -70,5 +69,9 @@ impl SessionExecutor {
 /// The values that the number of rows depends on.
 fn row_counts_of(query: &QueryPlan, values: &[ParameterValue]) -> Vec<ScalarValue> {
     let positions = planner::row_count_parameters(&query.logical);
-    positions.into_iter().filter_map(|position| values.get(position)).map(|given| given.value.clone()).collect()
+    positions
+        .into_iter()
+        .filter_map(|position| values.get(position))
+        .map(|given| given.value.clone())
+        .collect()
 }

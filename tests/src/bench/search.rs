@@ -41,7 +41,13 @@ fn statement(set: &VectorSet, case: &Case) -> String {
 }
 
 /// The same work on both sides, as a ratio of queries per second.
-fn beside(bench: &Bench, sides: &Sides, what: &str, work: &Work<'_>, connections: usize) -> Result<(), Failure> {
+fn beside(
+    bench: &Bench,
+    sides: &Sides,
+    what: &str,
+    work: &Work<'_>,
+    connections: usize,
+) -> Result<(), Failure> {
     let bounds = Bounds { connections, time: MEASURED, warm_up: 5 };
     let (theirs, own) = (generate(&sides.oracle, work, bounds)?, generate(&sides.own, work, bounds)?);
     let plural = if connections == 1 { "connection" } else { "connections" };
@@ -58,7 +64,8 @@ fn load(connection: &mut Connection, set: &VectorSet) -> Result<(), Failure> {
     connection.run("CREATE EXTENSION IF NOT EXISTS vector")?;
     connection.run(&format!("DROP TABLE IF EXISTS {}", set.name))?;
     connection.run(&set.create)?;
-    let reply = connection.copy_in(&format!("COPY {} FROM STDIN (FORMAT binary)", set.name), &set.rows_binary)?;
+    let reply =
+        connection.copy_in(&format!("COPY {} FROM STDIN (FORMAT binary)", set.name), &set.rows_binary)?;
     reply.error.map_or(Ok(()), |error| Err(Failure::Server(error)))
 }
 
@@ -164,8 +171,7 @@ pub(super) fn run(bench: &mut Bench, set: &VectorSet) -> Result<(), Failure> {
     let server = Server::start_with(Options::default());
     load(&mut bench.oracle_session()?, set)?;
     load(&mut server.connect(), set)?;
-    let sides =
-        Sides { own: server.address().clone(), oracle: bench.oracle.with_database("elanus_bench") };
+    let sides = Sides { own: server.address().clone(), oracle: bench.oracle.with_database("elanus_bench") };
     Connection::open(&sides.oracle)?.run(&format!("VACUUM ANALYZE {}", set.name))?;
     server.connect().run("CHECKPOINT")?;
     let queries: Vec<Vec<u8>> = (0..set.query_count()).map(|query| binary(set.query(query))).collect();

@@ -205,7 +205,9 @@ pub fn of_file(folder: &Path, name: &'static str) -> Option<VectorSet> {
     }
     let mut set = VectorSet {
         name,
-        create: format!("CREATE TABLE {name} (id int8 PRIMARY KEY, label int2, embedding vector({dimensions}))"),
+        create: format!(
+            "CREATE TABLE {name} (id int8 PRIMARY KEY, label int2, embedding vector({dimensions}))"
+        ),
         rows_binary: labelled_binary(&labels, &vectors, dimensions),
         dimensions,
         nearness: Nearness::L2,
@@ -223,11 +225,11 @@ pub fn of_file(folder: &Path, name: &'static str) -> Option<VectorSet> {
 
 /// The nearest rows of one label, by brute force.
 fn nearest_labelled(set: &VectorSet, labels: &[i16]) -> Vec<Vec<i64>> {
-    let ids: Vec<i64> = (1_i64..).zip(labels).filter(|(_, label)| **label == LABEL).map(|(id, _)| id).collect();
+    let ids: Vec<i64> =
+        (1_i64..).zip(labels).filter(|(_, label)| **label == LABEL).map(|(id, _)| id).collect();
     let of_query = |query: usize| {
-        let square = |row: &[f32]| -> f32 {
-            row.iter().zip(set.query(query)).map(|(a, b)| (a - b) * (a - b)).sum()
-        };
+        let square =
+            |row: &[f32]| -> f32 { row.iter().zip(set.query(query)).map(|(a, b)| (a - b) * (a - b)).sum() };
         let mut all: Vec<(f32, i64)> =
             ids.iter().filter_map(|id| Some((square(set.vector(*id)?), *id))).collect();
         all.sort_by(|left, right| left.0.total_cmp(&right.0));

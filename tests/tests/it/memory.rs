@@ -32,7 +32,8 @@ fn a_sort_beyond_the_limit_ends_and_other_sessions_go_on() {
         });
         for round in 0..2 {
             let before = answers.load(Ordering::Relaxed);
-            let sql = "SELECT a.text, b.text FROM passages a CROSS JOIN passages b ORDER BY b.text, a.text DESC";
+            let sql =
+                "SELECT a.text, b.text FROM passages a CROSS JOIN passages b ORDER BY b.text, a.text DESC";
             let refusal = server.connect().refusal(sql);
             assert_eq!(refusal.code, "53200", "{refusal}");
             assert!(answers.load(Ordering::Relaxed) > before, "round {round}: nobody was answered meanwhile");

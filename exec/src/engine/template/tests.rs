@@ -39,7 +39,9 @@ async fn ids(stream: SendableRecordBatchStream) -> Vec<String> {
     let batches: Vec<_> = stream.map(|batch| batch.expect("a batch")).collect().await;
     let text = |batch: &arrow::array::RecordBatch| {
         let ids = batch.column(0);
-        (0..ids.len()).map(|row| ScalarValue::try_from_array(ids, row).expect("a value").to_string()).collect()
+        (0..ids.len())
+            .map(|row| ScalarValue::try_from_array(ids, row).expect("a value").to_string())
+            .collect()
     };
     batches.iter().flat_map(|batch| -> Vec<String> { text(batch) }).collect()
 }
@@ -95,7 +97,8 @@ async fn a_search_takes_its_vector_at_the_run() {
     let template = engine.template(plan, &statement).await.expect("a template");
     for (near, expected) in [("[5,0]", ["5", "6", "3"]), ("[19,0]", ["19", "18", "17"])] {
         let text = arrow::array::StringArray::from(vec![near]);
-        let vector = crate::text::parse_column(&text, ColumnType::vector(2), &crate::text::InputContext::default());
+        let vector =
+            crate::text::parse_column(&text, ColumnType::vector(2), &crate::text::InputContext::default());
         let value = ScalarValue::try_from_array(&vector.expect("a vector"), 0).expect("a value");
         let given = [ParameterValue { value, ty: ColumnType::vector(2) }];
         let stream = engine.run(&template, &given, &statement).expect("a run").expect("it fits");
@@ -134,7 +137,8 @@ async fn values_of_one_statement_are_never_kept() {
     let plan = |expression: Expr| {
         items().project([expression.alias("x")]).and_then(LogicalPlanBuilder::build).expect("a plan")
     };
-    for constant in [scalar("now").call(vec![]), scalar("current_user").call(vec![]), scalar("random").call(vec![])]
+    for constant in
+        [scalar("now").call(vec![]), scalar("current_user").call(vec![]), scalar("random").call(vec![])]
     {
         assert!(engine.template(plan(constant), &statement).await.is_none());
     }
@@ -147,10 +151,8 @@ async fn values_of_one_statement_are_never_kept() {
 #[tokio::test]
 async fn shapes_with_aggregates_have_no_template() {
     let count = datafusion::functions_aggregate::expr_fn::count(lit(1));
-    let plan = items()
-        .aggregate(Vec::<Expr>::new(), [count])
-        .and_then(LogicalPlanBuilder::build)
-        .expect("a plan");
+    let plan =
+        items().aggregate(Vec::<Expr>::new(), [count]).and_then(LogicalPlanBuilder::build).expect("a plan");
     assert!(engine().template(plan.clone(), &statement(0..3)).await.is_none());
     assert_eq!(run(plan, statement(0..3)).await.expect("rows"), ["3"]);
 }
