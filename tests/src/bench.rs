@@ -11,6 +11,7 @@ use crate::server::{Options, Server};
 use crate::wire::{Address, Connection, Failure};
 
 mod exact;
+mod faiss;
 mod idle;
 mod latency;
 mod load;
@@ -19,13 +20,14 @@ mod scan;
 mod search;
 
 /// The parts, and whether a run without `BENCH` has them: mnist and sift need minutes each.
-pub const PARTS: [(&str, bool); 8] = [
+pub const PARTS: [(&str, bool); 9] = [
     ("latency", true),
     ("load", true),
     ("exact", true),
     ("idle", true),
     ("scan", true),
     ("passages", true),
+    ("faiss", true),
     ("mnist", false),
     ("sift", false),
 ];
@@ -120,6 +122,10 @@ pub fn run(oracle: Address) -> Result<Vec<String>, Failure> {
     if has("passages") {
         let set = vectors::of_passages(&bench.passages, &bench.queries);
         search::run(&mut bench, &set)?;
+    }
+    if has("faiss") {
+        let set = vectors::of_passages(&bench.passages, &bench.queries);
+        faiss::run(&mut bench, &set)?;
     }
     for name in ["mnist", "sift"].into_iter().filter(|name| has(name)) {
         match data::folder().and_then(|folder| vectors::of_file(&folder, name)) {

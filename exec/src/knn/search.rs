@@ -28,6 +28,7 @@ use datafusion::physical_plan::{
 use proto::DistanceMetric;
 use proto::catalog::TableMeta;
 use proto::time::Clock;
+use rayon::prelude::*;
 use segments::{Hit, IndexUse, ScanColumn, SearchMethod, SegmentHits, SegmentView, TableSnapshot};
 
 use super::report::{Reports, SegmentReport, index_for, index_use, unused_reason};
@@ -159,10 +160,16 @@ impl KnnScanExec {
         let reason = unused_reason(&self.table, self.vector, self.metric, &self.settings);
         let method = reason.map_or_else(|| "index".to_owned(), |reason| format!("exact ({reason})"));
         lines.push(format!("Rows: {}  Segments: {}  Method: {method}", self.k, self.segments));
-        lines.extend(self.reports.lock().iter().map(SegmentReport::line));
+        // Segments searched at once report in any order.
+        let mut reports = self.reports.lock().clone();
+        reports.sort_by_key(|report| report.segment);
+        lines.extend(reports.iter().map(SegmentReport::line));
         lines
     }
 }
+
+/// Tables of fewer rows are searched on the statement's own thread: handing over costs more than it saves.
+const SHARED_ROWS: usize = 20_000;
 
 /// A hit and the segment it is in.
 struct Found {
@@ -216,17 +223,29 @@ impl Search {
         let elapsed = self.metrics.elapsed_compute().clone();
         let _timed = elapsed.timer();
         let query = self.query_vector()?;
-        let mut found: Vec<Found> = Vec::new();
         self.reports.lock().clear();
-        for (segment, view) in self.snapshot.segments.iter().enumerate() {
-            self.cancel.check()?;
-            let hits = self.search(view, query.as_deref())?;
-            found.extend(hits.into_iter().map(|hit| Found { segment, hit }));
-        }
+        let mut found = self.search_all(query.as_deref())?;
         found.sort_by(|left, right| total_order(&left.hit, &right.hit));
         found.truncate(self.k);
         self.metrics.record_output(found.len());
         self.read(&found)
+    }
+
+    /// The k nearest rows of every segment; several segments are searched at once.
+    fn search_all(&self, query: Option<&[f32]>) -> DfResult<Vec<Found>> {
+        let search = |(segment, view): (usize, &Arc<SegmentView>)| {
+            self.cancel.check()?;
+            let hits = self.search(view, query)?;
+            Ok(hits.into_iter().map(|hit| Found { segment, hit }).collect())
+        };
+        let views = &self.snapshot.segments;
+        let rows: usize = views.iter().map(|view| view.rows()).sum();
+        let found: DfResult<Vec<Vec<Found>>> = if views.len() > 1 && rows >= SHARED_ROWS {
+            views.par_iter().enumerate().map(search).collect()
+        } else {
+            views.iter().enumerate().map(search).collect()
+        };
+        Ok(found?.into_iter().flatten().collect())
     }
 
     /// The k nearest rows of one segment.

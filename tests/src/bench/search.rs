@@ -25,7 +25,7 @@ struct Sides {
 }
 
 /// A vector in the binary form of the wire.
-fn binary(vector: &[f32]) -> Vec<u8> {
+pub(super) fn binary(vector: &[f32]) -> Vec<u8> {
     let mut out = Vec::with_capacity(4 + vector.len() * 4);
     out.extend_from_slice(&(vector.len() as i16).to_be_bytes());
     out.extend_from_slice(&[0, 0]);
@@ -33,7 +33,7 @@ fn binary(vector: &[f32]) -> Vec<u8> {
     out
 }
 
-fn statement(set: &VectorSet, case: &Case) -> String {
+pub(super) fn statement(set: &VectorSet, case: &Case) -> String {
     let condition =
         if case.condition.is_empty() { String::new() } else { format!("WHERE {} ", case.condition) };
     let operator = set.nearness.operator();
@@ -60,7 +60,7 @@ fn print_beside(bench: &Bench, what: &str, own: &Figures, theirs: &Figures) {
     bench.figure(what, &format!("{} beside {}: {ratio:.2} ×", own.show(), theirs.show()));
 }
 
-fn load(connection: &mut Connection, set: &VectorSet) -> Result<(), Failure> {
+pub(super) fn load(connection: &mut Connection, set: &VectorSet) -> Result<(), Failure> {
     connection.run("CREATE EXTENSION IF NOT EXISTS vector")?;
     connection.run(&format!("DROP TABLE IF EXISTS {}", set.name))?;
     connection.run(&set.create)?;
