@@ -19,8 +19,10 @@ fmt:
 	cargo fmt --all
 
 lint:
+	@scripts/setup lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo deny check
 	cargo test -p tests --test it tidy
 
 # The kill loop, as long as it is worth waiting for.

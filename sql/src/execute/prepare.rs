@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use planner::plan::{CopyPlan, OutputColumn, Plan, SessionCommand, TransactionCommand};
 use planner::syntax::Parsed;
 use planner::{PlanContext, PlanSettings};
-use proto::{ColumnType, ErrorKind, SqlError};
+use proto::{ColumnType, ErrorKind, SqlError, TxnId};
 
 use super::SessionExecutor;
 use super::template::TemplateSlot;
@@ -29,8 +29,8 @@ const CACHED_TEXT_BYTES: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Validity {
     revision: u64,
-    /// Catalog changes of the running transaction, by count: each adds to its private catalog.
-    own_changes: usize,
+    /// The running transaction and its catalog changes, by count: each adds to its private catalog.
+    own_changes: Option<(TxnId, usize)>,
     settings: u64,
 }
 
@@ -172,7 +172,10 @@ impl SessionExecutor {
     fn validity(&self) -> Validity {
         Validity {
             revision: self.shared.node.catalog().revision,
-            own_changes: self.transaction.as_ref().map_or(0, |transaction| transaction.catalog_changes.len()),
+            own_changes: self.transaction.as_ref().and_then(|transaction| {
+                let changes = transaction.catalog_changes.len();
+                (changes > 0).then_some((transaction.id, changes))
+            }),
             settings: self.settings.version(),
         }
     }
