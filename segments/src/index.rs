@@ -71,6 +71,8 @@ pub trait VectorIndex: Send + Sync + fmt::Debug {
     fn is_exact(&self) -> bool;
     /// About how many distances a search computes when `admitted` rows are set in the bitmap.
     fn expected_distances(&self, k: usize, params: &SearchParams, admitted: usize) -> f64;
+    /// What one of its distances costs beside one in a scan that reads rows one after the other.
+    fn distance_cost(&self) -> f64;
     /// Rows among those set in `admit` that have a vector, with their exact distances, nearest first: `k` of them, or
     /// more where the index met more. An exact index returns exactly `k` whenever that many qualify.
     ///

@@ -11,8 +11,6 @@ use crate::error::{Error, Result};
 use crate::index::{FlatIndex, SearchParams, SegmentIndex, VectorIndex};
 use crate::view::{SegmentForm, SegmentView};
 
-/// What a distance costs in a walk from row to row, beside one in a scan that reads rows one after the other.
-const WALK_COST: f64 = 2.5;
 /// An index gives up after this many times the distances it was expected to need.
 const PATIENCE: f64 = 4.0;
 
@@ -131,12 +129,12 @@ fn by_index(
     let Some(index) = attached.usable() else { return Ok(None) };
     let admitted = admit.count_set_bits();
     let expected = index.expected_distances(k, &allowed.params, admitted);
-    let scan_cost = admitted as f64;
-    if !allowed.forced && expected * WALK_COST >= scan_cost {
+    let (scan_cost, distance_cost) = (admitted as f64, index.distance_cost());
+    if !allowed.forced && expected * distance_cost >= scan_cost {
         return Ok(None);
     }
     // Beyond either bound a scan would have been cheaper, or is by now.
-    let bound = if allowed.forced { f64::INFINITY } else { (expected * PATIENCE).max(scan_cost / WALK_COST) };
+    let bound = if allowed.forced { f64::INFINITY } else { (expected * PATIENCE).max(scan_cost / distance_cost) };
     let params = SearchParams {
         most_distances: (bound as usize).min(allowed.params.most_distances),
         ..allowed.params.clone()

@@ -72,6 +72,10 @@ impl VectorIndex for FlatIndex {
         admitted as f64
     }
 
+    fn distance_cost(&self) -> f64 {
+        1.0
+    }
+
     fn search(
         &self,
         query: &[f32],

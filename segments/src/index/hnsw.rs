@@ -21,6 +21,10 @@ use crate::format::graph_file::GraphFile;
 /// Share of a node's neighbours that a walk has not met before, as measured on real embeddings.
 const NEW_NEIGHBOURS: f64 = 0.55;
 
+/// A step to a row that nobody could foresee waits for memory: 0.27 µs per distance beside 0.06 µs in a scan, measured
+/// on 50 000 vectors of 384 dimensions.
+const DISTANCE_COST: f64 = 4.5;
+
 /// A graph and the vectors it links.
 #[derive(Clone, Debug)]
 pub(crate) struct HnswIndex {
@@ -57,6 +61,10 @@ impl VectorIndex for HnswIndex {
         let selectivity = (admitted as f64 / nodes).clamp(1.0 / nodes, 1.0);
         let steps = params.ef_search.max(k) as f64 / selectivity;
         (steps * 2.0 * self.graph.m() as f64 * NEW_NEIGHBOURS).min(nodes)
+    }
+
+    fn distance_cost(&self) -> f64 {
+        DISTANCE_COST
     }
 
     fn search(

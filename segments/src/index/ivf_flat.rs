@@ -14,6 +14,9 @@ use crate::error::Result;
 use crate::format::list_file::ListFile;
 use crate::index::flat::ByDistance;
 
+/// The rows of a list lie apart, but they are known beforehand.
+const DISTANCE_COST: f64 = 1.5;
+
 /// Lists and the vectors they group.
 #[derive(Clone, Debug)]
 pub(crate) struct IvfFlatIndex {
@@ -67,6 +70,10 @@ impl VectorIndex for IvfFlatIndex {
         let per_list = admitted as f64 / lists;
         let probes = (params.probes.max(1) as f64).max(k as f64 / per_list.max(1e-9)).min(lists);
         lists + probes * per_list
+    }
+
+    fn distance_cost(&self) -> f64 {
+        DISTANCE_COST
     }
 
     fn search(
