@@ -31,6 +31,7 @@ mod window;
 pub(crate) use coerce::{constant, typed_null};
 pub(crate) use function::function_name;
 pub(crate) use naming::output_name;
+pub(crate) use subquery::as_subquery;
 
 /// Grow the stack when less than this is left …
 const RED_ZONE: usize = 256 * 1024;

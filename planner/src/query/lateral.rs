@@ -1,26 +1,22 @@
 //! LATERAL subqueries as joins.
 //!
-//! DataFusion cannot decorrelate a lateral subquery with a limit, so the subquery is applied here: its relations are
-//! crossed with the rows to the left (each with a number of its own), its outer references become columns, and a
-//! limit becomes `row_number() OVER (PARTITION BY the left row ORDER BY …)`.
-
-use std::sync::Arc;
+//! A subquery of projections, filters and aliases is applied here: its relations are joined with the rows to the left,
+//! its outer references become columns. Every other one (with a limit: the k nearest of each row) is asked once per left
+//! row, through `exec`'s apply: its rows come as one list of structs, which is unfolded again.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, ScalarValue, TableReference};
-use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionParams};
-use datafusion::logical_expr::{
-    Case, Expr, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, WindowFrame, WindowFunctionDefinition,
-    binary_expr, lit,
-};
+use datafusion::common::{Column, NullHandling, TableReference};
+use datafusion::functions::core::expr_fn::{get_field, named_struct};
+use datafusion::logical_expr::{Case, Expr, JoinType, LogicalPlan, LogicalPlanBuilder, lit};
 use exec::functions::{FunctionKind, find};
 use sqlparser::ast;
 
 use super::from::{FromItem, check_aliases};
-use super::project;
+use super::{Planned, QueryColumn, project};
 use crate::binder::Binder;
 use crate::environment::Outside;
 use crate::error::{Result, from_datafusion, unsupported};
+use crate::expression::as_subquery;
 use crate::names::fold;
 use crate::scope::{Relation, Relations, Scope, ScopeColumn};
 
@@ -40,21 +36,27 @@ impl Binder<'_> {
         if !has_outer_reference(&planned.plan) {
             return self.derived_as(planned, name, alias);
         }
-        let number = self.column_name("lateral");
-        let numbered = numbered(left.plan.clone(), &number)?;
-        let mut kept: Vec<Column> = numbered.schema().columns();
         let marker = outer_join.then(|| self.column_name("match"));
+        let mut kept: Vec<Column> = left.plan.schema().columns();
         kept.extend(marker.iter().map(Column::new_unqualified));
-        let apply = Apply { left: &numbered, kept: &kept, number: &number, marker: marker.as_deref() };
-        let applied = apply.apply(&planned.plan)?;
+        let apply = Apply { left: &left.plan, kept: &kept, marker: marker.as_deref() };
+        let (applied, values) = match apply.apply(&planned.plan) {
+            Ok(joined) => {
+                let value = |column: &QueryColumn| {
+                    matched(Expr::Column(column.column.clone()), marker.as_deref())
+                };
+                (joined, planned.columns.iter().map(value).collect())
+            }
+            // Not of a form that is a join.
+            Err(_) => self.row_by_row(left, &planned, outer_join)?,
+        };
         let qualifier = self.qualifier(if name.is_empty() { "unnamed_subquery" } else { &name });
         let reference = TableReference::bare(qualifier);
         let mut outputs: Vec<Expr> = left.plan.schema().columns().into_iter().map(Expr::Column).collect();
         let mut unique = super::UniqueNames::default();
         let mut columns = Vec::with_capacity(planned.columns.len());
-        for column in planned.columns {
+        for (column, value) in planned.columns.into_iter().zip(values) {
             let internal = unique.pick(&column.column.name);
-            let value = matched(Expr::Column(column.column), marker.as_deref());
             outputs.push(value.alias_qualified(Some(reference.clone()), internal.clone()));
             columns.push(ScopeColumn {
                 name: column.name,
@@ -72,6 +74,38 @@ impl Binder<'_> {
         relations.relations.extend(own.relations);
         Ok(FromItem { plan: project(applied, outputs)?, relations, joined: true })
     }
+
+    /// The left rows, each as often as the subquery has rows for it, and how to read the subquery's columns there.
+    fn row_by_row(
+        &self,
+        left: &FromItem,
+        planned: &Planned,
+        outer_join: bool,
+    ) -> Result<(LogicalPlan, Vec<Expr>)> {
+        let Some(FunctionKind::Aggregate(collect)) = find("array_agg").map(|function| &function.kind) else {
+            return Err(unsupported("a LATERAL subquery of this form"));
+        };
+        let field = |position: usize| format!("column{position}");
+        let mut parts = vec![lit("row"), lit(true)];
+        for (position, column) in planned.columns.iter().enumerate() {
+            parts.extend([lit(field(position)), Expr::Column(column.column.clone())]);
+        }
+        let rows = self.column_name("rows");
+        let collected = collect.call(vec![named_struct(parts)]).alias(&rows);
+        let list = LogicalPlanBuilder::from(planned.plan.clone())
+            .aggregate(Vec::<Expr>::new(), [collected])
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)?;
+        let mut outputs: Vec<Expr> = left.plan.schema().columns().into_iter().map(Expr::Column).collect();
+        outputs.push(Expr::ScalarSubquery(as_subquery(list)).alias(&rows));
+        let handling = if outer_join { NullHandling::Preserve } else { NullHandling::Drop };
+        let column = Column::new_unqualified(&rows);
+        let plan = super::rows::unnest(project(left.plan.clone(), outputs)?, vec![column.clone()], handling)?;
+        let values = (0..planned.columns.len())
+            .map(|position| get_field(Expr::Column(column.clone()), field(position)))
+            .collect();
+        Ok((plan, values))
+    }
 }
 
 /// The value, NULL for left rows that the subquery had no row for.
@@ -81,36 +115,6 @@ fn matched(value: Expr, marker: Option<&str>) -> Expr {
     Expr::Case(Case::new(None, vec![(Box::new(found), Box::new(value))], None))
 }
 
-/// The plan with a column that numbers its rows.
-fn numbered(plan: LogicalPlan, name: &str) -> Result<LogicalPlan> {
-    let window = row_number(Vec::new(), Vec::new())?;
-    let column = Column::new_unqualified(window.schema_name().to_string());
-    let mut outputs: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    let plan = LogicalPlanBuilder::window_plan(plan, [window]).map_err(from_datafusion)?;
-    outputs.push(Expr::Column(column).alias(name));
-    project(plan, outputs)
-}
-
-/// `row_number()` over a window.
-pub(super) fn row_number(partition_by: Vec<Expr>, order_by: Vec<Sort>) -> Result<Expr> {
-    let Some(FunctionKind::Window(function)) = find("row_number").map(|function| &function.kind) else {
-        return Err(unsupported("row_number"));
-    };
-    let window_frame = WindowFrame::new((!order_by.is_empty()).then_some(true));
-    Ok(Expr::WindowFunction(Box::new(WindowFunction {
-        fun: WindowFunctionDefinition::WindowUDF(Arc::clone(function)),
-        params: WindowFunctionParams {
-            args: Vec::new(),
-            partition_by,
-            order_by,
-            window_frame,
-            filter: None,
-            null_treatment: None,
-            distinct: false,
-        },
-    })))
-}
-
 fn has_outer_reference(plan: &LogicalPlan) -> bool {
     !plan.all_out_ref_exprs().is_empty()
 }
@@ -118,9 +122,8 @@ fn has_outer_reference(plan: &LogicalPlan) -> bool {
 /// Rewrites a subquery's plan over the rows to its left.
 struct Apply<'a> {
     left: &'a LogicalPlan,
-    /// The columns that every step keeps: the left row's, its number, and the marker of a LEFT JOIN.
+    /// The columns that every step keeps: the left row's, and the marker of a LEFT JOIN.
     kept: &'a [Column],
-    number: &'a str,
     /// LEFT JOIN: the name of a column that is NULL where the subquery has no row.
     marker: Option<&'a str>,
 }
@@ -177,16 +180,6 @@ impl Apply<'_> {
                     .collect();
                 self.keep(input, outputs)
             }
-            LogicalPlan::Sort(node) => self.apply(&node.input),
-            LogicalPlan::Limit(node) => {
-                let count = |count: &Option<Box<Expr>>| match count.as_deref() {
-                    None => Ok(None),
-                    Some(Expr::Literal(ScalarValue::Int64(Some(number)), _)) => Ok(Some(*number)),
-                    Some(_) => Err(unsupported("LATERAL with a limit that is no constant")),
-                };
-                let (skip, fetch) = (count(&node.skip)?.unwrap_or(0), count(&node.fetch)?);
-                self.limit(&node.input, skip, fetch)
-            }
             _ => Err(unsupported("a LATERAL subquery of this form")),
         }
     }
@@ -194,33 +187,6 @@ impl Apply<'_> {
     /// The left row's columns and some more.
     fn keep(&self, input: LogicalPlan, more: Vec<Expr>) -> Result<LogicalPlan> {
         project(input, self.kept.iter().cloned().map(Expr::Column).chain(more).collect())
-    }
-
-    fn limit(&self, input: &LogicalPlan, skip: i64, fetch: Option<i64>) -> Result<LogicalPlan> {
-        if self.marker.is_some() && (skip > 0 || fetch == Some(0)) {
-            return Err(unsupported("LEFT JOIN LATERAL with OFFSET"));
-        }
-        let sorts = match input {
-            LogicalPlan::Sort(sort) => sort
-                .expr
-                .iter()
-                .map(|key| Ok(Sort::new(inward(key.expr.clone())?, key.asc, key.nulls_first)))
-                .collect::<Result<Vec<_>>>()?,
-            _ => Vec::new(),
-        };
-        let outputs = input.schema().columns().into_iter().map(Expr::Column).collect();
-        let applied = self.apply(input)?;
-        let window = row_number(vec![Expr::Column(Column::new_unqualified(self.number))], sorts)?;
-        let rank = Expr::Column(Column::new_unqualified(window.schema_name().to_string()));
-        let mut plan = LogicalPlanBuilder::window_plan(applied, [window]).map_err(from_datafusion)?;
-        if skip > 0 {
-            plan = super::filter(plan, binary_expr(rank.clone(), Operator::Gt, lit(skip.unsigned_abs())))?;
-        }
-        if let Some(fetch) = fetch {
-            let last = skip.saturating_add(fetch).unsigned_abs();
-            plan = super::filter(plan, binary_expr(rank, Operator::LtEq, lit(last)))?;
-        }
-        self.keep(plan, outputs)
     }
 }
 

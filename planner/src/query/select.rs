@@ -1,12 +1,16 @@
 //! SELECT: the clauses in the order they mean something, from FROM to the select list and its sort.
 
+use std::sync::Arc;
+
 use datafusion::common::Column;
-use datafusion::logical_expr::expr::Sort;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr, lit};
+use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, Operator, WindowFrame, WindowFunctionDefinition, binary_expr, lit,
+};
+use exec::functions::{FunctionKind, find};
 use proto::{ErrorKind, SqlError, TableId};
 use sqlparser::ast::{self, Distinct, SelectItem, SelectItemQualifiedWildcardKind, Spanned};
 
-use super::lateral::row_number;
 use super::order::{directions, ordinal, output_named};
 use super::{Columns, Planned, QueryColumn, UniqueNames, Unknowns, project};
 use crate::binder::{Binder, Bound};
@@ -346,4 +350,24 @@ fn refuse_foreign_clauses(select: &ast::Select) -> Result<()> {
         || select.qualify.is_some()
         || select.value_table_mode.is_some();
     if foreign { Err(syntax("syntax error in SELECT").at(select.span())) } else { Ok(()) }
+}
+
+/// `row_number()` over a window.
+fn row_number(partition_by: Vec<Expr>, order_by: Vec<Sort>) -> Result<Expr> {
+    let Some(FunctionKind::Window(function)) = find("row_number").map(|function| &function.kind) else {
+        return Err(unsupported("row_number"));
+    };
+    let window_frame = WindowFrame::new((!order_by.is_empty()).then_some(true));
+    Ok(Expr::WindowFunction(Box::new(WindowFunction {
+        fun: WindowFunctionDefinition::WindowUDF(Arc::clone(function)),
+        params: WindowFunctionParams {
+            args: Vec::new(),
+            partition_by,
+            order_by,
+            window_frame,
+            filter: None,
+            null_treatment: None,
+            distinct: false,
+        },
+    })))
 }
