@@ -5,6 +5,8 @@
 //! catalog/database/<id>               proto::catalog stored forms; ids as 20 digits, so that listings are in order
 //! catalog/table/<id>
 //! catalog/sequence/<id>
+//! catalog/namespace/<oid>
+//! catalog/comment/<catalog>-<object>-<column>
 //! counter/oid | counter/segment       u64 LE, the next number to give out
 //! channel/<id>/epoch                  u64 LE, the epoch of the owner
 //! channel/<id>/checkpoint             `channel::Checkpoint`
@@ -21,8 +23,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use proto::catalog::{
-    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, FormError, TableMeta, decode_database,
-    decode_sequence, decode_table, encode_database, encode_sequence, encode_table,
+    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, FormError, ObjectAddress, TableMeta, decode_comment,
+    decode_database, decode_namespace, decode_sequence, decode_table, encode_comment, encode_database,
+    encode_namespace, encode_sequence, encode_table,
 };
 use proto::{ChannelId, DatabaseId, Oid, SegmentId, TableId, TxnId};
 
@@ -100,12 +103,11 @@ impl Catalog {
         self.current.load_full()
     }
 
-    /// Writes changes together with other keys. They are not shown before `publish`. `planned_at` is the
-    /// revision the changes were made under: what changed since must not touch the same objects.
+    /// Writes changes together with other keys. They are not shown before `publish`. A changed table must be the
+    /// next version of the one that exists.
     pub(crate) async fn change(
         &self,
         changes: &[CatalogChange],
-        planned_at: u64,
         guards: Vec<Guard>,
         writes: Vec<Write>,
     ) -> Result<Changed> {
@@ -114,7 +116,7 @@ impl Catalog {
         // Another node may have changed the catalog: look again, at most as often as it wins.
         loop {
             let changes = expand(&base, changes);
-            check(&base, &changes, planned_at)?;
+            check(&base, &changes)?;
             let mut next = apply_expanded(&base, &changes);
             next.revision = base.revision + 1;
             let mut all_guards = vec![Guard::Equals { key: REVISION.into(), value: number(base.revision) }];
@@ -196,12 +198,27 @@ fn expand(base: &CatalogSnapshot, changes: &[CatalogChange]) -> Vec<CatalogChang
                 expanded.extend(tables.map(|table| CatalogChange::DropTable(table.id)));
                 let sequences = base.sequences.values().filter(|sequence| sequence.database == *id);
                 expanded.extend(sequences.map(|sequence| CatalogChange::DropSequence(sequence.id)));
+                let namespaces = base.namespaces.values().filter(|namespace| namespace.database == *id);
+                expanded.extend(namespaces.map(|namespace| CatalogChange::DropNamespace(namespace.oid)));
+                expanded.extend(comments_of(base, id.0 as u32));
                 expanded.push(change.clone());
             }
             CatalogChange::PutDatabase(database) if database.home_channel == ChannelId(0) => {
                 let mut database = database.as_ref().clone();
                 database.home_channel = ChannelId(database.id.0);
                 expanded.push(CatalogChange::PutDatabase(Arc::new(database)));
+            }
+            CatalogChange::DropTable(id) => {
+                expanded.extend(comments_of(base, id.oid().0));
+                expanded.push(change.clone());
+            }
+            CatalogChange::DropSequence(id) => {
+                expanded.extend(comments_of(base, id.oid().0));
+                expanded.push(change.clone());
+            }
+            CatalogChange::DropNamespace(oid) => {
+                expanded.extend(comments_of(base, oid.0));
+                expanded.push(change.clone());
             }
             CatalogChange::PutTable(table) => expanded.push(put_table(&view, table.id)),
             CatalogChange::PutIndex(id, _) | CatalogChange::DropIndex(id, _)
@@ -230,9 +247,14 @@ fn same_but_indexes(left: &TableMeta, right: &TableMeta) -> bool {
     TableMeta { indexes: right.indexes.clone(), ..left.clone() } == *right
 }
 
+/// The comments on a dropped object and its columns.
+fn comments_of(base: &CatalogSnapshot, object: u32) -> impl Iterator<Item = CatalogChange> {
+    let about = base.comments.keys().filter(move |about| about.object == object);
+    about.map(|about| CatalogChange::PutComment(*about, None))
+}
+
 /// Refuses changes that do not fit what exists by now.
-fn check(base: &CatalogSnapshot, changes: &[CatalogChange], planned_at: u64) -> Result<()> {
-    let moved = base.revision != planned_at;
+fn check(base: &CatalogSnapshot, changes: &[CatalogChange]) -> Result<()> {
     let mut view = base.clone();
     for change in changes {
         match change {
@@ -241,10 +263,9 @@ fn check(base: &CatalogSnapshot, changes: &[CatalogChange], planned_at: u64) -> 
                     None if !view.databases.contains_key(&table.database) => {
                         return Err(Error::SchemaChanged);
                     }
+                    None if table.schema_version > 1 => return Err(Error::UndefinedTable(table.id)),
                     Some(known)
-                        if moved
-                            && known.schema_version + 1 != table.schema_version
-                            && !same_but_indexes(known, table) =>
+                        if known.schema_version + 1 != table.schema_version && !same_but_indexes(known, table) =>
                     {
                         return Err(Error::SchemaChanged);
                     }
@@ -283,8 +304,20 @@ fn check(base: &CatalogSnapshot, changes: &[CatalogChange], planned_at: u64) -> 
             CatalogChange::PutIndex(id, _) | CatalogChange::DropIndex(id, _) => {
                 return Err(Error::UndefinedTable(*id));
             }
-            CatalogChange::DropTable(_) | CatalogChange::DropSequence(_) | CatalogChange::DropDatabase(_) => {
+            CatalogChange::PutNamespace(namespace) => {
+                let known = view.namespace(namespace.database, &namespace.name);
+                if known.is_some_and(|known| known.oid != namespace.oid) {
+                    return Err(Error::DuplicateSchema(namespace.name.clone()));
+                }
             }
+            CatalogChange::DropNamespace(oid) if !view.namespaces.contains_key(oid) => {
+                return Err(Error::UndefinedObject { what: format!("schema with OID {oid}") });
+            }
+            CatalogChange::DropTable(_)
+            | CatalogChange::DropSequence(_)
+            | CatalogChange::DropDatabase(_)
+            | CatalogChange::DropNamespace(_)
+            | CatalogChange::PutComment(..) => {}
         }
         apply_one(change, &mut view);
     }
@@ -293,6 +326,10 @@ fn check(base: &CatalogSnapshot, changes: &[CatalogChange], planned_at: u64) -> 
 
 fn object_key(kind: &str, id: u64) -> String {
     format!("catalog/{kind}/{id:020}")
+}
+
+fn comment_key(about: ObjectAddress) -> String {
+    format!("catalog/comment/{}-{}-{}", about.class, about.object, about.column)
 }
 
 /// What a change that `expand` gave writes.
@@ -309,6 +346,14 @@ fn change_write(change: &CatalogChange) -> Option<Write> {
             Write::put(object_key("sequence", sequence.id.0), encode_sequence(sequence))
         }
         CatalogChange::DropSequence(id) => delete("sequence", id.0),
+        CatalogChange::PutNamespace(namespace) => {
+            Write::put(object_key("namespace", namespace.oid.0.into()), encode_namespace(namespace))
+        }
+        CatalogChange::DropNamespace(oid) => delete("namespace", oid.0.into()),
+        CatalogChange::PutComment(about, Some(text)) => {
+            Write::put(comment_key(*about), encode_comment(*about, text))
+        }
+        CatalogChange::PutComment(about, None) => Write::Delete { key: comment_key(*about) },
         CatalogChange::PutIndex(..) | CatalogChange::DropIndex(..) => return None,
     })
 }
@@ -347,6 +392,14 @@ async fn load(meta: &dyn MetaStore) -> Result<CatalogSnapshot> {
             Some("sequence") => {
                 let sequence = decode_sequence(&entry.value).map_err(damaged)?;
                 snapshot.sequences.insert(sequence.id, sequence);
+            }
+            Some("namespace") => {
+                let namespace = decode_namespace(&entry.value).map_err(damaged)?;
+                snapshot.namespaces.insert(namespace.oid, namespace);
+            }
+            Some("comment") => {
+                let (about, text) = decode_comment(&entry.value).map_err(damaged)?;
+                snapshot.comments.insert(about, text);
             }
             _ => return Err(Error::corrupted(&entry.key, "not a key of this version")),
         }

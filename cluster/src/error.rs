@@ -36,6 +36,8 @@ pub enum Error {
     DuplicateRelation(String),
     #[error("database \"{0}\" already exists")]
     DuplicateDatabase(String),
+    #[error("schema \"{0}\" already exists")]
+    DuplicateSchema(String),
     #[error("nextval: reached {end} value of sequence \"{name}\" ({limit})")]
     SequenceExhausted { name: String, end: &'static str, limit: i64 },
     /// The commit may or may not survive (08007); the caller must not send it again.
@@ -124,7 +126,8 @@ impl Classify for Error {
             Self::UndefinedObject { .. } => ErrorKind::UndefinedObject,
             Self::DuplicateRelation(_) => ErrorKind::DuplicateTable,
             Self::DuplicateDatabase(_) => ErrorKind::DuplicateDatabase,
-            Self::SequenceExhausted { .. } => ErrorKind::ObjectNotInPrerequisiteState,
+            Self::DuplicateSchema(_) => ErrorKind::DuplicateSchema,
+            Self::SequenceExhausted { .. } => ErrorKind::SequenceGeneratorLimitExceeded,
             Self::Unknown { .. } => ErrorKind::TransactionResolutionUnknown,
             Self::NotWritten { source, .. } | Self::Io { source, .. } => io_kind(source),
             Self::DataDirectoryInUse { .. } => ErrorKind::ObjectInUse,

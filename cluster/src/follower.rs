@@ -67,7 +67,7 @@ impl Published {
         }
         let state = self.state.load();
         Ok(Arc::new(match state.tables.get(&table.id) {
-            Some(known) => known.at(Arc::clone(table), point.read_ts),
+            Some(known) => known.at(Arc::clone(table), point.read_ts)?,
             None => TableSnapshot { table: Arc::clone(table), read_ts: point.read_ts, segments: Vec::new() },
         }))
     }

@@ -367,17 +367,23 @@ const fn stage_name(stage: Stage) -> &'static str {
 #[async_trait]
 impl SnapshotSource for Node {
     async fn snapshot(&self, table: TableId, point: ReadPoint) -> segments::Result<Arc<TableSnapshot>> {
-        let catalog = self.catalog();
-        let meta = catalog.tables.get(&table).ok_or_else(|| {
-            let message = format!("relation with OID {table} does not exist");
-            SqlError::new(ErrorKind::UndefinedTable, message)
-        })?;
-        let runtime = self.channels.read().get(&meta.channel).cloned();
-        let snapshot = match runtime {
-            Some(runtime) => runtime.owner.published.snapshot(meta, point).await,
-            None => Err(Error::Stopped),
-        };
-        snapshot.map_err(Error::into_segments)
+        loop {
+            let catalog = self.catalog();
+            let meta = catalog.tables.get(&table).ok_or_else(|| {
+                let message = format!("relation with OID {table} does not exist");
+                SqlError::new(ErrorKind::UndefinedTable, message)
+            })?;
+            let runtime = self.channels.read().get(&meta.channel).cloned();
+            let snapshot = match runtime {
+                Some(runtime) => runtime.owner.published.snapshot(meta, point).await,
+                None => Err(Error::Stopped),
+            };
+            match snapshot {
+                // The owner shows rows of a changed table a moment before it shows the catalog.
+                Err(Error::SchemaChanged) => tokio::task::yield_now().await,
+                other => return other.map_err(Error::into_segments),
+            }
+        }
     }
 }
 

@@ -47,12 +47,12 @@ pub struct CommitRequest {
     pub txn: TxnId,
     /// What the transaction has read; rows it deletes must not have ended since.
     pub read_ts: Timestamp,
-    /// The revision of the catalog it was planned under.
-    pub catalog_revision: u64,
     pub changes: Vec<TableChange>,
     /// How many payloads were appended before.
     pub payload_parts: u32,
     pub catalog: Vec<CatalogChange>,
+    /// Tables whose rows the catalog changes rest on: none may have begun or ended since the timestamp.
+    pub unchanged: Vec<(TableId, Timestamp)>,
 }
 
 /// What a decided transaction got.

@@ -176,6 +176,7 @@ pub fn table_meta(database: DatabaseId, id: u32, name: &str) -> Arc<TableMeta> {
         nullable,
         default: None,
         identity: None,
+        missing: None,
     };
     Arc::new(TableMeta {
         id: TableId(u64::from(id)),
@@ -193,6 +194,9 @@ pub fn table_meta(database: DatabaseId, id: u32, name: &str) -> Arc<TableMeta> {
             columns: vec![1],
         }),
         indexes: Vec::new(),
+        checks: Vec::new(),
+        former: Vec::new(),
+        rewritten: 0,
         channel: ChannelId(0),
     })
 }
@@ -252,6 +256,7 @@ impl Tested {
             increment,
             minimum: 1,
             maximum,
+            first: 1,
             owned_by: None,
         };
         self.ddl(vec![CatalogChange::PutSequence(Arc::new(sequence))]).await?;
@@ -277,7 +282,7 @@ impl Tested {
             database: self.database,
             txn: self.node.draw_txn(),
             read_ts: self.node.barrier(self.database).await?.read_ts,
-            catalog_revision: self.node.catalog().revision,
+            unchanged: Vec::new(),
             changes,
             payload_parts: 0,
             catalog: Vec::new(),

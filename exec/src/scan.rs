@@ -82,7 +82,11 @@ impl SegmentScanExec {
         options: &ConfigOptions,
     ) -> DfResult<Self> {
         use datafusion::catalog::TableProvider as _;
-        let planned = of_config(options)?.snapshots.get(&table.meta().id);
+        let context = of_config(options)?;
+        let planned = match context.snapshots.contains_key(&table.meta().id) {
+            true => Some(context.snapshot(table.meta())?),
+            false => None,
+        };
         let all: Vec<usize> = (0..table.columns().len()).collect();
         let shown = projection.unwrap_or(&all);
         let schema = Arc::new(table.schema().project(shown)?);
@@ -144,7 +148,7 @@ impl SegmentScanExec {
 
     /// Whether one partition is enough for what the table holds now.
     pub(crate) fn is_worth_one_partition(&self, context: &StatementContext, most: usize) -> DfResult<bool> {
-        Ok(self.key.is_some() || worthwhile_partitions(rows_in(context.snapshot(self.table.id)?), most) == 1)
+        Ok(self.key.is_some() || worthwhile_partitions(rows_in(context.snapshot(&self.table)?), most) == 1)
     }
 
     /// The predicate, for EXPLAIN: all of it, or what the key does not decide.
@@ -348,7 +352,7 @@ impl ExecutionPlan for SegmentScanExec {
             return Err(internal("no such partition"));
         }
         let statement = of_task(&context)?;
-        let snapshot = Arc::clone(statement.snapshot(self.table.id)?);
+        let snapshot = Arc::clone(statement.snapshot(&self.table)?);
         let pieces = match &self.key {
             Some(_) => Vec::new(),
             None => pieces_of(&snapshot, partition, self.partitions),

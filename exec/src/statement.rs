@@ -16,9 +16,9 @@ use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionO
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use parking_lot::Mutex;
-use proto::catalog::CatalogSnapshot;
+use proto::catalog::{CatalogSnapshot, TableMeta};
 use proto::time::{Clock, Dice};
-use proto::{DatabaseId, SequenceId, SqlError, TableId};
+use proto::{DatabaseId, ErrorKind, SequenceId, SqlError, TableId};
 use segments::TableSnapshot;
 
 use crate::error::{canceled, internal, raise};
@@ -66,6 +66,12 @@ pub trait SequenceSource: Send + Sync + fmt::Debug {
     /// # Errors
     /// 55000 at the sequence's limit, and whatever the owner of the sequence reports.
     async fn next_values(&self, sequence: SequenceId, count: usize) -> Result<Vec<i64>, SqlError>;
+
+    /// Makes `next` the next value.
+    ///
+    /// # Errors
+    /// Whatever the owner of the sequence reports.
+    async fn set_next(&self, sequence: SequenceId, next: i64) -> Result<(), SqlError>;
 }
 
 /// Where `set_config` puts what it changes of the session's settings.
@@ -157,10 +163,31 @@ impl StatementContext {
     /// The snapshot of a table of the plan.
     ///
     /// # Errors
-    /// XX000 when the statement was started without it.
-    pub fn snapshot(&self, table: TableId) -> Result<&Arc<TableSnapshot>, DataFusionError> {
-        self.snapshots.get(&table).ok_or_else(|| internal(format!("no snapshot of table {table}")))
+    /// `stale_plan` when the table is no longer what it was planned as, XX000 when the statement was started
+    /// without a snapshot of it.
+    pub fn snapshot(&self, table: &TableMeta) -> Result<&Arc<TableSnapshot>, DataFusionError> {
+        let snapshot = self.snapshots.get(&table.id);
+        let snapshot = snapshot.ok_or_else(|| internal(format!("no snapshot of table {}", table.id)))?;
+        if snapshot.table.schema_version == table.schema_version {
+            Ok(snapshot)
+        } else {
+            Err(raise(stale_plan()))
+        }
     }
+}
+
+const STALE_PLAN: &str = "could not serialize access due to a concurrent change of the schema";
+
+/// A table changed after the statement was planned; nothing has run, and planning again helps.
+#[must_use]
+pub fn stale_plan() -> SqlError {
+    SqlError::new(ErrorKind::SerializationFailure, STALE_PLAN)
+}
+
+/// Whether an error is `stale_plan`.
+#[must_use]
+pub fn is_stale_plan(error: &SqlError) -> bool {
+    error.kind == ErrorKind::SerializationFailure && error.message == STALE_PLAN
 }
 
 /// The carrier of a `StatementContext` inside DataFusion's configuration.

@@ -68,6 +68,11 @@ impl SequenceSource for Counting {
         let first = self.0.fetch_add(count as u64, Ordering::Relaxed);
         Ok((first + 1..=first + count as u64).map(|value| value as i64).collect())
     }
+
+    async fn set_next(&self, _sequence: SequenceId, next: i64) -> Result<(), SqlError> {
+        self.0.store((next - 1) as u64, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 /// A session in which nothing can be set.
@@ -222,6 +227,7 @@ pub(crate) fn table_meta() -> Arc<TableMeta> {
         nullable,
         default: None,
         identity: None,
+        missing: None,
     };
     Arc::new(TableMeta {
         id: TableId(16_500),
@@ -238,6 +244,9 @@ pub(crate) fn table_meta() -> Arc<TableMeta> {
         ],
         primary_key: None,
         indexes: Vec::new(),
+        checks: Vec::new(),
+        former: Vec::new(),
+        rewritten: 0,
         channel: ChannelId(1),
     })
 }

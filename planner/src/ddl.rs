@@ -1,4 +1,4 @@
-//! CREATE and DROP of tables, indexes, databases and extensions, checked and turned into values.
+//! CREATE, ALTER and DROP of objects, checked and turned into values.
 //!
 //! What it is not: nothing is created here; OIDs, sequences and the catalog change are made when `sql` carries the
 //! command out.
@@ -9,15 +9,28 @@ use proto::{ErrorKind, SqlError};
 use sqlparser::ast::{self, ObjectType};
 
 use crate::context::PlanContext;
-use crate::error::{At, Result, syntax, unsupported};
-use crate::names::{NamedRelation, fold, qualified, relation};
-use crate::plan::DdlCommand;
+use crate::error::{At, Result, unsupported};
+use crate::names::{NamedRelation, qualified, relation};
+use crate::plan::{DdlCommand, DdlNotice};
 
+mod alter;
+mod checks;
 mod columns;
+mod comment;
+mod create_as;
 mod index;
+mod rows;
+mod schema;
+mod sequence;
 mod table;
 
+pub(crate) use alter::alter_table;
+pub(crate) use checks::row_checks;
+pub(crate) use comment::comment;
+pub(crate) use create_as::{create_table_as, select_into};
 pub(crate) use index::create_index;
+pub(crate) use schema::create_schema;
+pub(crate) use sequence::{alter_sequence, create_sequence, rename_sequence};
 pub(crate) use table::create_table;
 
 /// The one extension we have.
@@ -56,28 +69,42 @@ fn has_extension(name: &str, context: &PlanContext) -> bool {
 }
 
 pub(crate) fn create_database(
-    name: &ast::ObjectName,
-    if_not_exists: bool,
+    name: &str,
+    options: &[(String, String)],
     context: &PlanContext,
 ) -> Result<DdlCommand> {
-    if if_not_exists {
-        return Err(syntax("syntax error at or near \"NOT\""));
+    for (option, value) in options {
+        let lower = value.to_lowercase();
+        let known = match option.as_str() {
+            "owner" => lower == context.session.user || lower == "default",
+            "template" => matches!(lower.as_str(), "template0" | "template1" | "default"),
+            "encoding" => matches!(lower.as_str(), "utf8" | "utf-8" | "unicode" | "default"),
+            "lc_collate" | "lc_ctype" | "locale" => {
+                matches!(lower.as_str(), "c" | "c.utf-8" | "c.utf8" | "en_us.utf-8" | "en_us.utf8" | "default")
+            }
+            "allow_connections" => lower == "true",
+            "connection limit" => lower == "-1",
+            "strategy" | "locale_provider" | "tablespace" | "is_template" | "oid" => {
+                return Err(unsupported(format!("CREATE DATABASE ... {}", option.to_uppercase())));
+            }
+            _ => {
+                return Err(SqlError::new(
+                    ErrorKind::SyntaxError,
+                    format!("option \"{option}\" not recognized"),
+                ));
+            }
+        };
+        if !known {
+            return Err(unsupported(format!("CREATE DATABASE ... {} {value}", option.to_uppercase())));
+        }
     }
-    let name = database_name(name)?;
-    if context.catalog.database(&name).is_some() {
+    if context.catalog.database(name).is_some() {
         return Err(SqlError::new(
             ErrorKind::DuplicateDatabase,
             format!("database \"{name}\" already exists"),
         ));
     }
-    Ok(DdlCommand::CreateDatabase { name })
-}
-
-fn database_name(name: &ast::ObjectName) -> Result<String> {
-    match name.0.as_slice() {
-        [ast::ObjectNamePart::Identifier(name)] => Ok(fold(name)),
-        _ => Err(syntax("improper database name")),
-    }
+    Ok(DdlCommand::CreateDatabase { name: name.to_owned() })
 }
 
 /// What a DROP statement names.
@@ -91,8 +118,9 @@ pub(crate) struct Dropped<'a> {
 pub(crate) fn drop_objects(dropped: &Dropped<'_>, context: &PlanContext) -> Result<DdlCommand> {
     match dropped.kind {
         ObjectType::Table => drop_tables(dropped, context),
-        ObjectType::Database => drop_database(dropped, context),
         ObjectType::Index => index::drop_indexes(dropped, context),
+        ObjectType::Sequence => sequence::drop_sequences(dropped, context),
+        ObjectType::Schema => schema::drop_schemas(dropped, context),
         other => Err(unsupported(format!("DROP {other}"))),
     }
 }
@@ -127,16 +155,27 @@ fn drop_tables(dropped: &Dropped<'_>, context: &PlanContext) -> Result<DdlComman
     Ok(DdlCommand::DropTable { tables, skipped, cascade: dropped.cascade })
 }
 
-fn drop_database(dropped: &Dropped<'_>, context: &PlanContext) -> Result<DdlCommand> {
-    let [name] = dropped.names else { return Err(syntax("syntax error at or near \",\"")) };
-    let name = database_name(name)?;
-    match context.catalog.database(&name) {
-        None if !dropped.if_exists => {
-            Err(SqlError::new(ErrorKind::InvalidCatalogName, format!("database \"{name}\" does not exist")))
+pub(crate) fn drop_database(
+    name: &str,
+    if_exists: bool,
+    force: bool,
+    context: &PlanContext,
+) -> Result<DdlCommand> {
+    match context.catalog.database(name) {
+        None => {
+            let message = format!("database \"{name}\" does not exist");
+            if if_exists {
+                let notices = vec![DdlNotice::plain(format!("{message}, skipping"))];
+                return Ok(DdlCommand::Nothing { tag: "DROP DATABASE", notices });
+            }
+            Err(SqlError::new(ErrorKind::InvalidCatalogName, message))
+        }
+        Some(_) if name == "template1" => {
+            Err(SqlError::new(ErrorKind::WrongObjectType, "cannot drop a template database"))
         }
         Some(database) if database.id == context.database => {
             Err(SqlError::new(ErrorKind::ObjectInUse, "cannot drop the currently open database"))
         }
-        _ => Ok(DdlCommand::DropDatabase { name, if_exists: dropped.if_exists }),
+        Some(_) => Ok(DdlCommand::DropDatabase { name: name.to_owned(), force }),
     }
 }

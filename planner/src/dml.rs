@@ -22,7 +22,7 @@ use crate::names::fold;
 use crate::plan::{OutputColumn, Returning};
 use crate::query::Unknowns;
 use crate::scope::{Relation, Relations, ScopeColumn};
-use crate::syntax::parse_expression;
+use crate::syntax::{Overriding, parse_expression};
 
 mod assignment;
 mod conflict;
@@ -39,6 +39,7 @@ pub(crate) use truncate::plan_truncate;
 pub(crate) struct Dml<'a> {
     pub binder: &'a Binder<'a>,
     pub ctes: &'a Ctes,
+    pub overriding: Option<Overriding>,
 }
 
 impl Dml<'_> {
@@ -47,7 +48,7 @@ impl Dml<'_> {
     }
 
     /// The value a column gets when none is given: its default, else NULL.
-    pub(super) fn default_value(&self, column: &catalog::Column) -> Result<Bound> {
+    pub(crate) fn default_value(&self, column: &catalog::Column) -> Result<Bound> {
         match self.default_expression(column)? {
             Some(bound) => Ok(bound),
             None => Ok(Bound::new(typed_null(column.ty)?, column.ty)),
@@ -55,7 +56,7 @@ impl Dml<'_> {
     }
 
     /// A column's default expression in the column's type.
-    pub(super) fn default_expression(&self, column: &catalog::Column) -> Result<Option<Bound>> {
+    pub(crate) fn default_expression(&self, column: &catalog::Column) -> Result<Option<Bound>> {
         let Some(text) = &column.default else { return Ok(None) };
         let expression = parse_expression(text)
             .map_err(|error| internal(format!("default of column \"{}\": {}", column.name, error.message)))?;

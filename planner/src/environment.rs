@@ -49,6 +49,9 @@ pub(crate) enum Place {
     Values,
     FromFunction,
     Default,
+    Check,
+    /// USING of ALTER COLUMN TYPE.
+    Transform,
     Update,
     ConflictUpdate,
     Returning,
@@ -73,6 +76,8 @@ impl Place {
             Self::Values => "VALUES",
             Self::FromFunction => "functions in FROM",
             Self::Default => "DEFAULT expressions",
+            Self::Check => "check constraints",
+            Self::Transform => "transform expressions",
             Self::Update => "UPDATE",
             Self::ConflictUpdate => "ON CONFLICT DO UPDATE",
             Self::Returning => "RETURNING",
@@ -127,6 +132,18 @@ impl Place {
             return Err(SqlError::new(
                 proto::ErrorKind::FeatureNotSupported,
                 "cannot use subquery in DEFAULT expression",
+            ));
+        }
+        if self == Self::Check {
+            return Err(SqlError::new(
+                proto::ErrorKind::FeatureNotSupported,
+                "cannot use subquery in check constraint",
+            ));
+        }
+        if self == Self::Transform {
+            return Err(SqlError::new(
+                proto::ErrorKind::FeatureNotSupported,
+                "cannot use subquery in transform expression",
             ));
         }
         if matches!(self, Self::Returning | Self::ConflictUpdate) {

@@ -18,6 +18,7 @@ use crate::types::column_type;
 mod array;
 mod case;
 mod coerce;
+mod deparse;
 mod function;
 mod keyword;
 mod literal;

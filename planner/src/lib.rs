@@ -34,9 +34,10 @@ pub use context::{NoSystemRelations, PlanContext, PlanSettings, SystemRelations}
 pub use error::Error;
 pub use exec::ParameterValue;
 pub use plan::{
-    ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions, CopyPlan,
-    CreateTable, DdlCommand, DeletePlan, DiscardTarget, ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan,
-    InsertPlan, Isolation, NewColumn, NewKey, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan, Returning,
+    AlterTable, ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions, CopyPlan,
+    CreateTable, CreateTableAs, CursorCommand, DdlCommand, DdlNotice, DeletePlan, DiscardTarget, ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount,
+    InsertPlan, Isolation, NewColumn, NewKey, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan, Returning, RowChecks,
+    RowProof,
     SessionCommand, SetValue, TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
 };
 pub use rules::rules;
@@ -45,6 +46,7 @@ pub use syntax::{Parsed, Statement, parse};
 use binder::Binder;
 use environment::{Ctes, Outside};
 use error::{Result, unsupported};
+use syntax::Overriding;
 
 /// Plans a statement.
 ///
@@ -52,8 +54,10 @@ use error::{Result, unsupported};
 /// PostgreSQL's error for whatever is wrong with the statement in this context; 0A000 for what is not supported.
 pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result<Plan, SqlError> {
     match statement {
-        Statement::Sql(ast) if ast.is_deep() => syntax::on_big_stack(|| plan_sql(ast, context)),
-        Statement::Sql(ast) => plan_sql(ast, context),
+        Statement::Sql(ast) if ast.is_deep() => {
+            syntax::on_big_stack(|| plan_ast(ast, ast.overriding(), context))
+        }
+        Statement::Sql(ast) => plan_ast(ast, ast.overriding(), context),
         Statement::Copy(copy) => Ok(Plan::Copy(Box::new(dml::plan_copy(copy, context)?))),
         Statement::Explain(options, inner) => {
             let plan = plan(inner, context)?;
@@ -89,7 +93,34 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
         Statement::DropExtension { name, if_exists } => {
             ddl::drop_extension(name, *if_exists, context).map(Plan::Ddl)
         }
+        Statement::Declare { name, query } => match plan(query, context)? {
+            Plan::Query(query) => Ok(Plan::Declare { name: name.clone(), query: Box::new(query) }),
+            _ => Err(error::syntax("a cursor needs a query")),
+        },
+        Statement::Cursor(command) => Ok(Plan::Cursor(command.clone())),
+        other => plan_definition(other, context).map(Plan::Ddl),
+    }
+}
+
+/// The definitions that our own parser reads.
+fn plan_definition(statement: &Statement, context: &PlanContext) -> Result<DdlCommand> {
+    match statement {
+        Statement::Comment { about, text } => ddl::comment(about, text.as_deref(), context),
+        Statement::CreateSequence { name, if_not_exists, data_type, clauses } => {
+            ddl::create_sequence(name, *if_not_exists, data_type.as_ref(), clauses, context)
+        }
+        Statement::AlterSequence { name, if_exists, clauses } => {
+            ddl::alter_sequence(name, *if_exists, clauses, context)
+        }
+        Statement::RenameSequence { name, if_exists, new_name } => {
+            ddl::rename_sequence(name, *if_exists, new_name, context)
+        }
+        Statement::CreateDatabase { name, options } => ddl::create_database(name, options, context),
+        Statement::DropDatabase { name, if_exists, force } => {
+            ddl::drop_database(name, *if_exists, *force, context)
+        }
         Statement::Unsupported(what) => Err(unsupported(what)),
+        _ => Err(error::internal("a statement without a plan")),
     }
 }
 
@@ -98,17 +129,32 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
 /// # Errors
 /// Those of `plan`.
 pub fn plan_sql(statement: &ast::Statement, context: &PlanContext) -> std::result::Result<Plan, SqlError> {
+    plan_ast(statement, None, context)
+}
+
+fn plan_ast(
+    statement: &ast::Statement,
+    overriding: Option<Overriding>,
+    context: &PlanContext,
+) -> Result<Plan> {
     match statement {
-        ast::Statement::Query(query) => plan_query(query, context),
+        ast::Statement::Query(query) => plan_query(query, overriding, context),
         ast::Statement::Insert(_) | ast::Statement::Update(_) | ast::Statement::Delete(_) => {
             let binder = Binder::new(context);
-            plan_dml(statement, &binder, &Ctes::default())
+            plan_dml(statement, &dml::Dml { binder: &binder, ctes: &Ctes::default(), overriding })
         }
         ast::Statement::Truncate(truncate) => dml::plan_truncate(truncate, context).map(Plan::Truncate),
-        ast::Statement::CreateTable(create) => ddl::create_table(create, context).map(Plan::Ddl),
         ast::Statement::CreateIndex(create) => ddl::create_index(create, context).map(Plan::Ddl),
-        ast::Statement::CreateDatabase { db_name, if_not_exists, .. } => {
-            ddl::create_database(db_name, *if_not_exists, context).map(Plan::Ddl)
+        ast::Statement::AlterTable(alter) => ddl::alter_table(alter, context).map(Plan::Ddl),
+        ast::Statement::CreateTable(create) => match &create.query {
+            Some(query) => {
+                ddl::create_table(&ast::CreateTable { columns: Vec::new(), ..create.clone() }, context)?;
+                Ok(Plan::CreateTableAs(Box::new(ddl::create_table_as(create, query, context)?)))
+            }
+            None => ddl::create_table(create, context).map(Plan::Ddl),
+        },
+        ast::Statement::CreateSchema { schema_name, if_not_exists, .. } => {
+            ddl::create_schema(schema_name, *if_not_exists, context).map(Plan::Ddl)
         }
         ast::Statement::Drop { object_type, if_exists, names, cascade, .. } => {
             let dropped = ddl::Dropped { kind: object_type, if_exists: *if_exists, names, cascade: *cascade };
@@ -119,7 +165,10 @@ pub fn plan_sql(statement: &ast::Statement, context: &PlanContext) -> std::resul
 }
 
 /// A query, or DML behind WITH.
-fn plan_query(query: &ast::Query, context: &PlanContext) -> Result<Plan> {
+fn plan_query(query: &ast::Query, overriding: Option<Overriding>, context: &PlanContext) -> Result<Plan> {
+    if let Some(made) = ddl::select_into(query, context)? {
+        return Ok(Plan::CreateTableAs(Box::new(made)));
+    }
     let (ast::SetExpr::Insert(statement) | ast::SetExpr::Update(statement) | ast::SetExpr::Delete(statement)) =
         query.body.as_ref()
     else {
@@ -131,11 +180,10 @@ fn plan_query(query: &ast::Query, context: &PlanContext) -> Result<Plan> {
         Some(with) => binder.with(with, Outside { ctes: &none, scope: None })?,
         None => none,
     };
-    plan_dml(statement, &binder, &ctes)
+    plan_dml(statement, &dml::Dml { binder: &binder, ctes: &ctes, overriding })
 }
 
-fn plan_dml(statement: &ast::Statement, binder: &Binder<'_>, ctes: &Ctes) -> Result<Plan> {
-    let dml = dml::Dml { binder, ctes };
+fn plan_dml(statement: &ast::Statement, dml: &dml::Dml<'_>) -> Result<Plan> {
     match statement {
         ast::Statement::Insert(insert) => Ok(Plan::Insert(Box::new(dml.insert(insert)?))),
         ast::Statement::Update(update) => Ok(Plan::Update(Box::new(dml.update(update)?))),

@@ -126,15 +126,18 @@ pub(crate) fn target_table(name: &QualifiedName, context: &PlanContext) -> Resul
 /// # Errors
 /// 3F000 when the schema does not exist or none is selected, 42501 for system schemas.
 pub(crate) fn creation_schema(name: &QualifiedName, context: &PlanContext) -> Result<String> {
+    let own = |schema: &str| context.catalog.namespace(context.database, schema).is_some();
+    let is_writable = |schema: &str| schema == "public" || own(schema);
     let schema = match &name.schema {
         Some(schema) => schema.clone(),
-        None => context.search_path.iter().find(|schema| *schema == "public").cloned().ok_or_else(|| {
+        None => context.search_path.iter().find(|schema| is_writable(schema)).cloned().ok_or_else(|| {
             SqlError::new(ErrorKind::InvalidSchemaName, "no schema has been selected to create in")
                 .at(name.span)
         })?,
     };
     match schema.as_str() {
         "public" => Ok(schema),
+        own_schema if own(own_schema) => Ok(schema),
         "pg_catalog" | "information_schema" | "elanus" => Err(SqlError::new(
             ErrorKind::InsufficientPrivilege,
             format!("permission denied for schema {schema}"),

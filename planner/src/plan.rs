@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use proto::catalog::{Identity, IndexMethod, TableMeta};
-use proto::{ColumnType, DistanceMetric, Oid, TableId};
+use proto::catalog::{CatalogChange, CheckConstraint, Identity, IndexMethod, SequenceMeta, TableMeta};
+use proto::{ColumnType, DistanceMetric, Oid, SequenceId, SqlError, TableId};
 
 use crate::syntax::Parsed;
 
@@ -31,6 +31,17 @@ pub enum Plan {
     Prepare(PreparePlan),
     Execute(ExecutePlan),
     Checkpoint,
+    /// `DECLARE CURSOR`.
+    Declare { name: String, query: Box<QueryPlan> },
+    Cursor(CursorCommand),
+    CreateTableAs(Box<CreateTableAs>),
+}
+
+/// `CREATE TABLE AS` and `SELECT INTO`.
+#[derive(Clone, Debug)]
+pub struct CreateTableAs {
+    pub create: CreateTable,
+    pub query: QueryPlan,
 }
 
 impl Plan {
@@ -69,6 +80,8 @@ impl Plan {
     pub fn tables(&self) -> Vec<TableId> {
         match self {
             Self::Query(plan) => plan.tables.clone(),
+            Self::Declare { query, .. } => query.tables.clone(),
+            Self::CreateTableAs(plan) => plan.query.tables.clone(),
             Self::Insert(plan) => plan.tables.clone(),
             Self::Update(plan) => plan.tables.clone(),
             Self::Delete(plan) => plan.tables.clone(),
@@ -107,6 +120,7 @@ pub struct QueryPlan {
 pub struct InsertPlan {
     pub table: Arc<TableMeta>,
     pub source: LogicalPlan,
+    pub checks: Option<Box<RowChecks>>,
     pub conflict: Option<ConflictPlan>,
     pub returning: Option<Returning>,
     pub parameters: Vec<ColumnType>,
@@ -158,6 +172,7 @@ pub struct Returning {
 pub struct UpdatePlan {
     pub table: Arc<TableMeta>,
     pub source: LogicalPlan,
+    pub checks: Option<Box<RowChecks>>,
     /// Number of trailing columns that only RETURNING reads.
     pub extra: usize,
     pub returning: Option<Returning>,
@@ -242,6 +257,7 @@ pub struct CopyFrom {
     pub columns: Vec<usize>,
     /// For each table column not among `columns` that has a default: its position and value, without input columns.
     pub defaults: Vec<(usize, Expr)>,
+    pub checks: Option<Box<RowChecks>>,
     pub options: CopyOptions,
 }
 
@@ -283,6 +299,9 @@ pub enum CopyHeader {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DdlCommand {
     CreateTable(CreateTable),
+    AlterTable(Box<AlterTable>),
+    /// There is nothing to do but to say so.
+    Nothing { tag: &'static str, notices: Vec<DdlNotice> },
     DropTable { tables: Vec<Arc<TableMeta>>, skipped: Vec<String>, cascade: bool },
     CreateIndex(CreateIndex),
     /// Tables with the OIDs of their indexes to be dropped, and names that IF EXISTS passes over.
@@ -290,7 +309,81 @@ pub enum DdlCommand {
     CreateExtension { name: String, if_not_exists: bool },
     DropExtension { name: String, if_exists: bool },
     CreateDatabase { name: String },
-    DropDatabase { name: String, if_exists: bool },
+    DropDatabase { name: String, force: bool },
+    /// Definitions that are complete: sequences, schemas, comments, tables dropped with what hangs on them. An id
+    /// or OID of 0 is drawn when it is carried out.
+    Catalog { tag: &'static str, changes: Vec<CatalogChange>, notices: Vec<DdlNotice> },
+    /// `ALTER SEQUENCE … RESTART`: the next value, with the changed definition.
+    RestartSequence { sequence: Arc<SequenceMeta>, next: i64 },
+}
+
+impl DdlCommand {
+    /// The command tag.
+    #[must_use]
+    pub const fn tag(&self) -> &'static str {
+        match self {
+            Self::CreateTable(_) => "CREATE TABLE",
+            Self::AlterTable(_) => "ALTER TABLE",
+            Self::Nothing { tag, .. } => tag,
+            Self::DropTable { .. } => "DROP TABLE",
+            Self::CreateIndex(_) => "CREATE INDEX",
+            Self::DropIndex { .. } => "DROP INDEX",
+            Self::CreateExtension { .. } => "CREATE EXTENSION",
+            Self::DropExtension { .. } => "DROP EXTENSION",
+            Self::CreateDatabase { .. } => "CREATE DATABASE",
+            Self::DropDatabase { .. } => "DROP DATABASE",
+            Self::Catalog { tag, .. } => tag,
+            Self::RestartSequence { .. } => "ALTER SEQUENCE",
+        }
+    }
+}
+
+/// What DDL tells the client beside its tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DdlNotice {
+    /// SQLSTATE.
+    pub code: &'static str,
+    pub message: String,
+}
+
+impl DdlNotice {
+    /// A notice without a code of its own.
+    pub(crate) const fn plain(message: String) -> Self {
+        Self { code: "00000", message }
+    }
+}
+
+/// `ALTER TABLE`. Objects that are new have OID 0 until they get theirs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlterTable {
+    pub before: Arc<TableMeta>,
+    pub after: TableMeta,
+    /// Sequences that come with columns, by column id; the rewrite leaves those columns NULL.
+    pub sequences: Vec<(u32, NewSequence)>,
+    pub dropped_sequences: Vec<SequenceId>,
+    /// The value existing rows get in new columns, by column id.
+    pub missing: Vec<(u32, Expr)>,
+    /// What existing rows must meet, looked at once the table is `after`.
+    pub proofs: Vec<RowProof>,
+    /// The rows of `before` in the form of `after`, when all of them are written anew.
+    pub rewrite: Option<LogicalPlan>,
+    pub notices: Vec<DdlNotice>,
+}
+
+/// A query that must give no row, and the error when it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowProof {
+    pub plan: LogicalPlan,
+    pub error: SqlError,
+}
+
+/// CHECK constraints over whole rows of a table; a row passes unless a condition is false.
+#[derive(Clone, Debug)]
+pub struct RowChecks {
+    pub names: Vec<String>,
+    pub expressions: Vec<Expr>,
+    /// The table's columns in order.
+    pub schema: DFSchemaRef,
 }
 
 /// `CREATE TABLE`.
@@ -302,6 +395,8 @@ pub struct CreateTable {
     pub exists: bool,
     pub columns: Vec<NewColumn>,
     pub primary_key: Option<NewKey>,
+    /// Column ids are positions from 1; OIDs come later.
+    pub checks: Vec<CheckConstraint>,
 }
 
 /// `CREATE INDEX` of a vector index.
@@ -408,8 +503,39 @@ pub enum TransactionCommand {
     Rollback {
         chain: bool,
     },
+    Savepoint {
+        name: String,
+    },
+    Release {
+        name: String,
+    },
+    RollbackTo {
+        name: String,
+    },
     /// `SET TRANSACTION …`.
     SetModes(TransactionModes),
+}
+
+/// Commands about cursors that exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CursorCommand {
+    Fetch {
+        name: String,
+        count: FetchCount,
+        /// MOVE: the rows are passed over.
+        moves: bool,
+    },
+    /// `None` is ALL.
+    Close { name: Option<String> },
+}
+
+/// How many rows FETCH takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchCount {
+    Rows(u64),
+    All,
+    /// A direction other than forward.
+    Backward,
 }
 
 /// Transaction modes; `None` is what the session's default says.

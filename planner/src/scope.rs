@@ -147,6 +147,19 @@ pub(crate) struct Scope<'s> {
 }
 
 impl Scope<'_> {
+    /// The error for a table that is here under another name.
+    fn hidden_by_alias(&self, name: &str) -> Option<proto::SqlError> {
+        let scopes = std::iter::successors(Some(self), |scope| scope.outer);
+        let relations = scopes.flat_map(|scope| &scope.relations.relations);
+        let mut hidden =
+            relations.filter(|relation| relation.table.as_ref().is_some_and(|table| table.name == name));
+        hidden.next().map(|relation| {
+            let message = format!("invalid reference to FROM-clause entry for table \"{name}\"");
+            proto::SqlError::new(proto::ErrorKind::UndefinedTable, message)
+                .with_hint(format!("Perhaps you meant to reference the table alias \"{}\".", relation.alias))
+        })
+    }
+
     /// Enclosing queries.
     pub(crate) fn depth(&self) -> usize {
         std::iter::successors(self.outer, |scope| scope.outer).count()
@@ -176,7 +189,7 @@ impl Scope<'_> {
         }
         Err(match names.as_slice() {
             [name] => undefined_column(name),
-            [.., alias, _] => missing_from_entry(alias),
+            [.., alias, _] => self.hidden_by_alias(alias).unwrap_or_else(|| missing_from_entry(alias)),
             [] => undefined_column(""),
         }
         .at(span))

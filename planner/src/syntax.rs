@@ -10,12 +10,13 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use exec::functions::catalog::names::quote_identifier;
 use proto::{ErrorKind, SqlError};
 use sqlparser::ast;
 use sqlparser::parser::Parser;
-use sqlparser::tokenizer::TokenWithSpan;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::plan::{CopyOptions, DiscardTarget, ExplainOptions, SessionCommand, TransactionCommand};
+use crate::plan::{CopyOptions, CursorCommand, DiscardTarget, ExplainOptions, SessionCommand, TransactionCommand};
 
 mod command;
 mod copy;
@@ -25,10 +26,12 @@ mod dialect;
 mod errors;
 mod prepare;
 mod session;
+mod statements;
 mod tokens;
 mod transaction;
 
 pub(crate) use depth::too_deep;
+pub use statements::{Commented, SequenceClauses};
 pub use tokens::{MAX_STATEMENT_BYTES, tokens};
 
 /// How deep sqlparser may recurse; the depth check refuses earlier.
@@ -76,6 +79,40 @@ pub enum Statement {
         name: String,
         if_exists: bool,
     },
+    Declare {
+        name: String,
+        query: Box<Statement>,
+    },
+    Cursor(CursorCommand),
+    Comment {
+        about: Commented,
+        text: Option<String>,
+    },
+    AlterSequence {
+        name: ast::ObjectName,
+        if_exists: bool,
+        clauses: SequenceClauses,
+    },
+    CreateSequence {
+        name: ast::ObjectName,
+        if_not_exists: bool,
+        data_type: Option<ast::DataType>,
+        clauses: SequenceClauses,
+    },
+    RenameSequence {
+        name: ast::ObjectName,
+        if_exists: bool,
+        new_name: ast::Ident,
+    },
+    CreateDatabase {
+        name: String,
+        options: Vec<(String, String)>,
+    },
+    DropDatabase {
+        name: String,
+        if_exists: bool,
+        force: bool,
+    },
     /// Parsed far enough to say what it is; planning it gives 0A000.
     Unsupported(String),
 }
@@ -101,11 +138,26 @@ pub enum CopySource {
 pub struct Ast {
     statement: Option<Box<ast::Statement>>,
     deep: bool,
+    /// OVERRIDING of INSERT, which sqlparser does not know.
+    overriding: Option<Overriding>,
+}
+
+/// Who decides the values of identity columns: the statement or the sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Overriding {
+    /// `OVERRIDING SYSTEM VALUE`: given values count, also for GENERATED ALWAYS.
+    System,
+    /// `OVERRIDING USER VALUE`: given values of identity columns are left out.
+    User,
 }
 
 impl Ast {
     fn new(statement: ast::Statement, tokens: usize) -> Self {
-        Self { statement: Some(Box::new(statement)), deep: tokens >= SMALL_STATEMENT }
+        Self { statement: Some(Box::new(statement)), deep: tokens >= SMALL_STATEMENT, overriding: None }
+    }
+
+    pub(crate) const fn overriding(&self) -> Option<Overriding> {
+        self.overriding
     }
 
     /// Whether the statement is large enough to want a big stack.
@@ -172,6 +224,35 @@ pub fn parse_expression(text: &str) -> Result<ast::Expr, SqlError> {
     })
 }
 
+/// The text of an expression with a column's name replaced.
+///
+/// # Errors
+/// Those of `tokens`.
+pub(crate) fn replace_name(text: &str, from: &str, to: &str) -> Result<String, SqlError> {
+    let tokens = tokens(text)?;
+    let source = errors::Source::new(text);
+    let needs_quotes = quote_identifier(from) != from;
+    let mut out = String::with_capacity(text.len());
+    let mut copied = 1;
+    for (index, found) in tokens.iter().enumerate() {
+        let Token::Word(word) = &found.token else { continue };
+        let same = match word.quote_style {
+            Some(_) => word.value == from,
+            None => !needs_quotes && word.value.to_lowercase() == from,
+        };
+        // A type's or a function's name is none of a column.
+        let names_type = index > 0 && matches!(tokens[index - 1].token, Token::DoubleColon | Token::Period);
+        let is_called = tokens.get(index + 1).is_some_and(|next| next.token == Token::LParen);
+        if same && !names_type && !is_called {
+            out.push_str(source.slice(copied, found.span.start.column));
+            out.push_str(&quote_identifier(to));
+            copied = found.span.end.column;
+        }
+    }
+    out.push_str(source.slice(copied, u64::MAX));
+    Ok(out)
+}
+
 fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
     static DIALECT: dialect::ElanusDialect = dialect::ElanusDialect;
     Parser::new(&DIALECT).with_recursion_limit(RECURSION_LIMIT).with_tokens_with_locations(tokens)
@@ -218,13 +299,33 @@ fn statement(source: &errors::Source<'_>, tokens: Vec<TokenWithSpan>) -> Result<
     sql(source, tokens).map(Statement::Sql)
 }
 
-fn sql(source: &errors::Source<'_>, tokens: Vec<TokenWithSpan>) -> Result<Ast, SqlError> {
+fn sql(source: &errors::Source<'_>, mut tokens: Vec<TokenWithSpan>) -> Result<Ast, SqlError> {
     let count = tokens.len();
+    let overriding = take_overriding(&mut tokens);
     let mut parser = parser(tokens);
     let statement = parser.parse_statement().map_err(|error| source.parser_error(&error))?;
     let next = parser.peek_token();
-    let statement = Ast::new(statement, count);
+    let mut statement = Ast::new(statement, count);
+    statement.overriding = overriding;
     if next.token == sqlparser::tokenizer::Token::EOF { Ok(statement) } else { Err(source.near(next.span)) }
+}
+
+/// Takes the OVERRIDING clause of an INSERT out of its tokens: the words between the column list and the source,
+/// where no name can stand.
+fn take_overriding(tokens: &mut Vec<TokenWithSpan>) -> Option<Overriding> {
+    let word = |at: usize, wanted: &str| {
+        matches!(tokens.get(at).map(|found| &found.token), Some(Token::Word(word))
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted))
+    };
+    if !(0..tokens.len().min(1)).any(|at| word(at, "insert") || word(at, "with")) {
+        return None;
+    }
+    let at = (3..tokens.len()).find(|&at| {
+        word(at, "overriding") && (word(at + 1, "system") || word(at + 1, "user")) && word(at + 2, "value")
+    })?;
+    let overriding = if word(at + 1, "system") { Overriding::System } else { Overriding::User };
+    tokens.drain(at..at + 3);
+    Some(overriding)
 }
 
 /// 42601 without a better idea of where.

@@ -8,7 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, UInt32Array, new_null_array};
+use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
+use bytes::Bytes;
 use prost::Message;
 
 use crate::id::{ChannelId, DatabaseId, Oid, SequenceId, TableId};
@@ -42,6 +46,41 @@ pub struct Column {
     /// SQL text of the default expression.
     pub default: Option<String>,
     pub identity: Option<Identity>,
+    /// PostgreSQL's attmissingval: what rows written before the column was added have in it, one value as the log
+    /// keeps a batch. NULL without it.
+    pub missing: Option<Bytes>,
+}
+
+impl Column {
+    /// The column's values of `rows` rows that were written before it was added.
+    ///
+    /// # Errors
+    /// When the stored value cannot be read.
+    pub fn missing_values(&self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        let Some(missing) = &self.missing else { return Ok(new_null_array(&self.ty.data_type(), rows)) };
+        let value = crate::record::decode_batch(missing)?;
+        take(value.column(0), &UInt32Array::from_value(0, rows), None)
+    }
+}
+
+/// The columns that rows had up to a schema version, for rows that the log or a file keeps in that form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormerColumns {
+    /// The last schema version with these columns.
+    pub until: u64,
+    /// Column ids in order.
+    pub columns: Vec<u32>,
+}
+
+/// A CHECK constraint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckConstraint {
+    pub oid: Oid,
+    pub name: String,
+    /// SQL text of the condition, as PostgreSQL prints it.
+    pub expression: String,
+    /// Ids of the columns it reads, ascending.
+    pub columns: Vec<u32>,
 }
 
 /// The primary key.
@@ -67,7 +106,7 @@ pub struct TableMeta {
     pub name: String,
     /// OID of the table's row type.
     pub type_oid: Oid,
-    /// Grows with every change of the table's columns; every append carries it.
+    /// Grows with every change of the table; every append carries it.
     pub schema_version: u64,
     /// Next column id to give out.
     pub next_column_id: u32,
@@ -75,6 +114,13 @@ pub struct TableMeta {
     pub primary_key: Option<PrimaryKey>,
     /// Vector indexes, in the order of their creation.
     pub indexes: Vec<IndexMeta>,
+    /// CHECK constraints in the order they were made.
+    pub checks: Vec<CheckConstraint>,
+    /// What the columns were before, ascending by version.
+    pub former: Vec<FormerColumns>,
+    /// The schema version at which all rows were written anew, for another key or type: rows of older ones have ended,
+    /// and what they held cannot be read any more.
+    pub rewritten: u64,
     /// The channel that carries this table's rows.
     pub channel: ChannelId,
 }
@@ -89,6 +135,26 @@ impl TableMeta {
                 .map(|column| column.ty.arrow_field(&column.name, column.nullable))
                 .collect::<Vec<_>>(),
         ))
+    }
+
+    /// The Arrow schema of stored rows: any value may be NULL, because rows that have ended need not meet a NOT
+    /// NULL that came later.
+    #[must_use]
+    pub fn stored_schema(&self) -> SchemaRef {
+        let columns = self.columns.iter();
+        Arc::new(Schema::new(
+            columns.map(|column| column.ty.arrow_field(&column.name, true)).collect::<Vec<_>>(),
+        ))
+    }
+
+    /// The ids of the columns that rows of a schema version have, in order.
+    #[must_use]
+    pub fn column_ids_at(&self, schema_version: u64) -> Vec<u32> {
+        let former = self.former.iter().find(|former| former.until >= schema_version);
+        former.map_or_else(
+            || self.columns.iter().map(|column| column.id).collect(),
+            |former| former.columns.clone(),
+        )
     }
 
     /// Position of a column by name.
@@ -139,8 +205,28 @@ pub struct SequenceMeta {
     pub increment: i64,
     pub minimum: i64,
     pub maximum: i64,
+    /// The value it gives first: `start`, unless the transaction that made it has drawn from it already.
+    pub first: i64,
     /// The table column that owns it (serial, identity).
     pub owned_by: Option<(TableId, u32)>,
+}
+
+/// A schema that users made; `public` and the system's are always there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceMeta {
+    pub oid: Oid,
+    pub database: DatabaseId,
+    pub name: String,
+}
+
+/// What a comment is about, as `pg_description` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectAddress {
+    /// OID of the catalog the object is in (`pg_class`, `pg_constraint`, …).
+    pub class: u32,
+    pub object: u32,
+    /// The column's id, 0 for the object itself.
+    pub column: u32,
 }
 
 /// A database.
@@ -161,6 +247,9 @@ pub struct CatalogSnapshot {
     pub databases: BTreeMap<DatabaseId, Arc<DatabaseMeta>>,
     pub tables: BTreeMap<TableId, Arc<TableMeta>>,
     pub sequences: BTreeMap<SequenceId, Arc<SequenceMeta>>,
+    pub namespaces: BTreeMap<Oid, Arc<NamespaceMeta>>,
+    /// The texts of COMMENT.
+    pub comments: BTreeMap<ObjectAddress, Arc<str>>,
 }
 
 impl CatalogSnapshot {
@@ -200,6 +289,12 @@ impl CatalogSnapshot {
             .find_map(|table| Some((table, table.indexes.iter().find(|index| index.name == name)?)))
     }
 
+    /// The schema of a name that users made in a database.
+    #[must_use]
+    pub fn namespace(&self, database: DatabaseId, name: &str) -> Option<&Arc<NamespaceMeta>> {
+        self.namespaces.values().find(|namespace| namespace.database == database && namespace.name == name)
+    }
+
     /// Whether a relation name (table, index, sequence) is taken in a schema.
     #[must_use]
     pub fn relation_exists(&self, database: DatabaseId, namespace: &str, name: &str) -> bool {
@@ -236,6 +331,10 @@ pub enum CatalogChange {
     DropIndex(TableId, Oid),
     PutSequence(Arc<SequenceMeta>),
     DropSequence(SequenceId),
+    PutNamespace(Arc<NamespaceMeta>),
+    DropNamespace(Oid),
+    /// Sets a comment, or removes it.
+    PutComment(ObjectAddress, Option<Arc<str>>),
 }
 
 impl CatalogChange {
@@ -267,12 +366,27 @@ impl CatalogChange {
             }
             Self::DropTable(id) => {
                 snapshot.tables.remove(id);
+                snapshot.comments.retain(|about, _| about.object != id.oid().0);
             }
             Self::PutSequence(sequence) => {
                 snapshot.sequences.insert(sequence.id, Arc::clone(sequence));
             }
             Self::DropSequence(id) => {
                 snapshot.sequences.remove(id);
+                snapshot.comments.retain(|about, _| about.object != id.oid().0);
+            }
+            Self::PutNamespace(namespace) => {
+                snapshot.namespaces.insert(namespace.oid, Arc::clone(namespace));
+            }
+            Self::DropNamespace(oid) => {
+                snapshot.namespaces.remove(oid);
+                snapshot.comments.retain(|about, _| about.object != oid.0);
+            }
+            Self::PutComment(about, Some(text)) => {
+                snapshot.comments.insert(*about, Arc::clone(text));
+            }
+            Self::PutComment(about, None) => {
+                snapshot.comments.remove(about);
             }
         }
     }
@@ -289,7 +403,8 @@ pub enum FormError {
 
 mod wire;
 pub use wire::{
-    decode_database, decode_sequence, decode_table, encode_database, encode_sequence, encode_table,
+    decode_comment, decode_database, decode_namespace, decode_sequence, decode_table, encode_comment,
+    encode_database, encode_namespace, encode_sequence, encode_table,
 };
 
 /// Decodes a protobuf message or says what was expected there.

@@ -158,6 +158,10 @@ error_kinds! {
     DuplicatePreparedStatement,
     /// 42P06
     DuplicateSchema,
+    /// 2200H
+    SequenceGeneratorLimitExceeded,
+    /// 42939
+    ReservedName,
     /// 42P07
     DuplicateTable,
     /// 42P08

@@ -39,6 +39,7 @@ fn table(dimensions: usize) -> Arc<TableMeta> {
         nullable: true,
         default: None,
         identity: None,
+        missing: None,
     };
     Arc::new(TableMeta {
         id: TableId(1),
@@ -54,6 +55,9 @@ fn table(dimensions: usize) -> Arc<TableMeta> {
         ],
         primary_key: None,
         indexes: Vec::new(),
+        checks: Vec::new(),
+        former: Vec::new(),
+        rewritten: 0,
         channel: ChannelId(1),
     })
 }

@@ -34,6 +34,7 @@ pub(crate) fn table() -> Arc<TableMeta> {
         nullable: name != "id",
         default: None,
         identity: None,
+        missing: None,
     });
     Arc::new(TableMeta {
         id: TableId(16_400),
@@ -51,6 +52,9 @@ pub(crate) fn table() -> Arc<TableMeta> {
             columns: vec![1],
         }),
         indexes: Vec::new(),
+        checks: Vec::new(),
+        former: Vec::new(),
+        rewritten: 0,
         channel: ChannelId(1),
     })
 }
@@ -64,6 +68,7 @@ pub(crate) fn table_of(types: &[ColumnType]) -> Arc<TableMeta> {
         nullable: true,
         default: None,
         identity: None,
+        missing: None,
     });
     Arc::new(TableMeta { columns: columns.collect(), primary_key: None, ..(*table()).clone() })
 }

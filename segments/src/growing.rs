@@ -18,6 +18,7 @@ use proto::{RowId, SegmentId, Timestamp};
 use crate::error::{Error, Result};
 use crate::index::{VectorColumn, VectorPart};
 use crate::keys::{KeyRuns, hash_key};
+use crate::layout;
 
 /// Merging stops at this many rows.
 pub const CHUNK_ROWS: usize = 8192;
@@ -59,7 +60,7 @@ impl GrowingRows {
     pub fn new(id: SegmentId, table: Arc<TableMeta>) -> Self {
         Self {
             id,
-            schema: table.arrow_schema(),
+            schema: table.stored_schema(),
             key_columns: table.key_positions().into(),
             table,
             chunks: Arc::default(),
@@ -77,6 +78,60 @@ impl GrowingRows {
     /// # Errors
     /// `RowShape` when the batch does not have the table's columns, `SegmentFull` behind 2^32 - 1 rows.
     pub fn append(&mut self, batch: &RecordBatch, ts: Timestamp, first_row: RowId) -> Result<()> {
+        self.add(batch, ts, first_row, true)
+    }
+
+    /// Adds rows that were written at an older schema version of the table.
+    ///
+    /// # Errors
+    /// As `append`, for the columns of that version.
+    pub fn append_at(
+        &mut self,
+        schema_version: u64,
+        batch: &RecordBatch,
+        ts: Timestamp,
+        first_row: RowId,
+    ) -> Result<()> {
+        if schema_version == self.table.schema_version {
+            return self.append(batch, ts, first_row);
+        }
+        let rows = layout::forward(&self.table, schema_version, batch)?;
+        self.add(&rows, ts, first_row, schema_version >= self.table.rewritten)
+    }
+
+    /// The same rows under a later version of the table.
+    ///
+    /// # Errors
+    /// When a missing value cannot be read.
+    pub fn with_table(&self, table: Arc<TableMeta>) -> Result<Self> {
+        let schema = table.stored_schema();
+        let from: Vec<u32> = self.table.columns.iter().map(|column| column.id).collect();
+        let mut chunks = Vec::with_capacity(self.chunks.len());
+        for chunk in self.chunks.iter() {
+            let arrays = layout::columns(&table, self.table.schema_version, &from, chunk.batch.columns(), chunk.len())?;
+            let options = RecordBatchOptions::new().with_row_count(Some(chunk.len()));
+            let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)?;
+            chunks.push(Arc::new(Chunk { batch, ts: chunk.ts.clone(), rows: chunk.rows.clone() }));
+        }
+        let keys = if table.primary_key.is_none() {
+            KeyRuns::default()
+        } else if self.table.schema_version < table.rewritten {
+            without_keys(self.rows)
+        } else {
+            self.keys.clone()
+        };
+        Ok(Self {
+            schema,
+            key_columns: table.key_positions().into(),
+            table,
+            bytes: chunks.iter().map(|chunk| chunk_bytes(chunk)).sum(),
+            chunks: Arc::new(chunks),
+            keys,
+            ..self.clone()
+        })
+    }
+
+    fn add(&mut self, batch: &RecordBatch, ts: Timestamp, first_row: RowId, keyed: bool) -> Result<()> {
         let count = batch.num_rows();
         if count == 0 {
             return Ok(());
@@ -92,9 +147,13 @@ impl GrowingRows {
             &options,
         )
         .map_err(|error| Error::RowShape { table: self.table.name.clone(), reason: error.to_string() })?;
-        if !self.key_columns.is_empty() {
+        let hashes: Vec<u64> = if keyed && !self.key_columns.is_empty() {
             let keys = proto::key::encode_keys(&batch, &self.key_columns)?;
-            let hashes: Vec<u64> = keys.iter().map(|key| hash_key(key)).collect();
+            keys.iter().map(|key| hash_key(key)).collect()
+        } else {
+            vec![0; count]
+        };
+        if !self.key_columns.is_empty() {
             self.keys.append(&hashes, first);
         }
         let chunk = Chunk {
@@ -295,6 +354,13 @@ impl GrowingRows {
             Source::Ts | Source::Row => Arc::new(UInt64Array::from(Vec::<u64>::new())),
         }
     }
+}
+
+/// Key runs of rows that no key finds, because they have ended; a key file names every row.
+fn without_keys(rows: usize) -> KeyRuns {
+    let mut keys = KeyRuns::default();
+    keys.append(&vec![0; rows], 0);
+    keys
 }
 
 /// What a segment stores per row: a table column or one of the two hidden ones.

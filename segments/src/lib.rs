@@ -28,6 +28,7 @@ pub mod store;
 pub mod view;
 
 mod append_list;
+mod layout;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]

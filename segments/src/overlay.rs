@@ -61,6 +61,14 @@ impl TableOverlay {
         self.rows.table()
     }
 
+    /// The same writes under a later version of the table.
+    ///
+    /// # Errors
+    /// When a missing value cannot be read.
+    pub fn with_table(&self, table: &Arc<TableMeta>) -> Result<Self> {
+        Ok(Self { rows: self.rows.with_table(Arc::clone(table))?, ..self.clone() })
+    }
+
     /// Buffers rows in the table's column order.
     ///
     /// # Errors

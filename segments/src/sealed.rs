@@ -10,9 +10,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::array::{Array, ArrayRef, UInt32Array, UInt64Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, UInt64Array, new_null_array};
 use arrow::compute::take;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Float32Type, SchemaRef};
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 use proto::catalog::{IndexMeta, TableMeta};
@@ -27,7 +27,7 @@ use crate::format::manifest::{ObjectEntry, ObjectKind, SegmentFiles};
 use crate::format::scalars::Scalars;
 use crate::format::vector_file::VectorFile;
 use crate::growing::Source;
-use crate::index::{SegmentIndex, VectorColumn, build};
+use crate::index::{SegmentIndex, VectorColumn, VectorPart, build};
 use crate::store::{ObjectBytes, read_object};
 use crate::view::{ScalarBound, SegmentForm, SegmentState};
 
@@ -39,8 +39,10 @@ enum SealedColumn {
         position: usize,
         array: OnceLock<ArrayRef>,
     },
-    /// Added to the table after the segment was written: all NULL.
-    Absent,
+    /// Added to the table after the segment was written: the column's missing value in every row, once made.
+    Absent(OnceLock<ArrayRef>),
+    /// All rows ended when the table was written anew: NULLs stand in for them.
+    Ended,
 }
 
 /// An open sealed segment. A clone shares everything but the list of indexes.
@@ -53,8 +55,8 @@ pub struct SealedSegment {
     ts: UInt64Array,
     row_ids: UInt64Array,
     scalars: Arc<Scalars>,
-    columns: Arc<Vec<SealedColumn>>,
-    keys: Option<KeyFile>,
+    columns: Vec<Arc<SealedColumn>>,
+    keys: Option<Arc<KeyFile>>,
     indexes: Vec<Arc<SegmentIndex>>,
     /// Held while a column decodes, so that two readers do not decode it twice.
     decoding: Arc<Mutex<()>>,
@@ -76,28 +78,33 @@ impl SealedSegment {
         let scalars = Scalars::open(fetch(store, entry).await?, entry.checksum, segment, rows)?;
         let (ts, row_ids) = scalars.identities()?;
         let mut columns = Vec::with_capacity(table.columns.len());
+        let ended = files.schema_version < table.rewritten;
         for column in &table.columns {
-            columns.push(match (files.object(ObjectKind::Vectors(column.id)), column.ty.dimensions()) {
+            if ended {
+                columns.push(Arc::new(SealedColumn::Ended));
+                continue;
+            }
+            columns.push(Arc::new(match (files.object(ObjectKind::Vectors(column.id)), column.ty.dimensions()) {
                 (Some(entry), Some(dimensions)) => {
                     let bytes = fetch(store, entry).await?;
                     SealedColumn::Vectors(VectorFile::open(bytes, segment, rows, dimensions)?)
                 }
                 _ => match scalars.position(column.id) {
                     Some(position) => SealedColumn::Scalar { position, array: OnceLock::new() },
-                    None => SealedColumn::Absent,
+                    None => SealedColumn::Absent(OnceLock::new()),
                 },
-            });
+            }));
         }
-        let keys = match table.primary_key {
-            Some(_) => {
+        let keys = match &table.primary_key {
+            // Nobody looks for rows that have ended.
+            Some(_) if !ended => {
                 let bytes = fetch(store, required(&files, ObjectKind::Keys)?).await?;
-                Some(KeyFile::open(bytes, segment, rows)?)
+                Some(Arc::new(KeyFile::open(bytes, segment, rows)?))
             }
-            None => None,
+            _ => None,
         };
         let (ts, row_ids) = (UInt64Array::from(ts), UInt64Array::from(row_ids));
-        let (schema, decoding) = (table.arrow_schema(), Arc::default());
-        let (scalars, columns) = (Arc::new(scalars), Arc::new(columns));
+        let (schema, scalars, decoding) = (table.stored_schema(), Arc::new(scalars), Arc::default());
         let indexes = Vec::new();
         let mut segment =
             Self { files, table, schema, rows, ts, row_ids, scalars, columns, keys, indexes, decoding };
@@ -130,7 +137,7 @@ impl SealedSegment {
     /// When the column is gone or has no fixed dimensions; a defect of ours.
     pub fn index_column(&self, meta: &IndexMeta) -> Result<VectorColumn> {
         let position = self.table.columns.iter().position(|column| column.id == meta.column);
-        let column = position.and_then(|position| self.vectors(position));
+        let column = position.map(|position| self.vectors(position)).transpose()?.flatten();
         column.ok_or_else(|| Error::OutOfRange {
             segment: self.id(),
             what: format!("vectors for index \"{}\"", meta.name),
@@ -164,6 +171,25 @@ impl SealedSegment {
     #[must_use]
     pub fn index(&self, oid: Oid) -> Option<&Arc<SegmentIndex>> {
         self.indexes.iter().find(|index| index.oid() == oid)
+    }
+
+    /// The same segment read as a later version of the table; nothing is opened anew.
+    #[must_use]
+    pub fn with_table(&self, table: Arc<TableMeta>) -> Arc<Self> {
+        let known = |id: u32| self.table.columns.iter().position(|column| column.id == id);
+        let ended = self.files.schema_version < table.rewritten;
+        let columns = table.columns.iter().map(|column| match known(column.id) {
+            _ if ended => Arc::new(SealedColumn::Ended),
+            Some(position) => Arc::clone(&self.columns[position]),
+            None => Arc::new(SealedColumn::Absent(OnceLock::new())),
+        });
+        let mut segment = self.clone();
+        segment.schema = table.stored_schema();
+        segment.columns = columns.collect();
+        segment.keys = segment.keys.filter(|_| !ended && table.primary_key.is_some());
+        segment.indexes.retain(|index| table.index(index.oid()).is_some());
+        segment.table = table;
+        Arc::new(segment)
     }
 
     /// Opens a segment and the deletes its files know.
@@ -224,9 +250,11 @@ impl SealedSegment {
     /// Bytes of memory held: identities and decoded columns, not mapped pages.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let decoded = self.columns.iter().filter_map(|column| match column {
-            SealedColumn::Scalar { array, .. } => array.get().map(|array| array.get_buffer_memory_size()),
-            SealedColumn::Vectors(_) | SealedColumn::Absent => None,
+        let decoded = self.columns.iter().filter_map(|column| match column.as_ref() {
+            SealedColumn::Scalar { array, .. } | SealedColumn::Absent(array) => {
+                array.get().map(|array| array.get_buffer_memory_size())
+            }
+            SealedColumn::Vectors(_) | SealedColumn::Ended => None,
         });
         self.rows * 16 + decoded.sum::<usize>()
     }
@@ -234,6 +262,9 @@ impl SealedSegment {
     /// Bounds of a column over all row versions.
     #[must_use]
     pub fn column_bounds(&self, column: usize) -> Option<(ScalarBound, ScalarBound)> {
+        if matches!(self.columns.get(column)?.as_ref(), SealedColumn::Ended) {
+            return None;
+        }
         let id = self.table.columns.get(column)?.id;
         let (_, low, high) = self.files.bounds.iter().find(|bounds| bounds.0 == id)?;
         Some((low.clone(), high.clone()))
@@ -244,7 +275,7 @@ impl SealedSegment {
     /// # Errors
     /// `Corrupted` when it cannot be decoded.
     pub fn decode(&self, column: usize) -> Result<()> {
-        if let Some(SealedColumn::Scalar { .. }) = self.columns.get(column) {
+        if let Some(SealedColumn::Scalar { .. }) = self.columns.get(column).map(Arc::as_ref) {
             self.scalar(column)?;
         }
         Ok(())
@@ -254,18 +285,49 @@ impl SealedSegment {
         self.keys.as_ref().map_or(Ok(()), |keys| keys.candidates(hash, ordinals))
     }
 
-    pub(crate) fn vectors(&self, column: usize) -> Option<VectorColumn> {
-        match self.columns.get(column)? {
-            SealedColumn::Vectors(file) => Some(file.column()),
-            SealedColumn::Absent => {
-                // Zero-sized rows cannot be sliced; an all-NULL column is empty parts of NULL rows.
-                let dimensions = self.table.columns[column].ty.dimensions()?;
-                let none = bitmap::from_words(vec![0; bitmap::word_count(self.rows)], self.rows);
-                let part = crate::index::VectorPart::resident(0, self.rows, Vec::new().into(), Some(none));
-                Some(VectorColumn::new(dimensions, vec![part]))
-            }
-            SealedColumn::Scalar { .. } => None,
+    pub(crate) fn vectors(&self, column: usize) -> Result<Option<VectorColumn>> {
+        match self.columns.get(column).map(Arc::as_ref) {
+            Some(SealedColumn::Vectors(file)) => Ok(Some(file.column())),
+            Some(SealedColumn::Absent(_) | SealedColumn::Ended) => self.absent_vectors(column),
+            Some(SealedColumn::Scalar { .. }) | None => Ok(None),
         }
+    }
+
+    fn absent_vectors(&self, column: usize) -> Result<Option<VectorColumn>> {
+        let Some(dimensions) = self.table.columns[column].ty.dimensions() else { return Ok(None) };
+        let ended = matches!(self.columns[column].as_ref(), SealedColumn::Ended);
+        let part = match self.table.columns[column].missing.as_ref().filter(|_| !ended) {
+            // Zero-sized rows cannot be sliced; an all-NULL column is empty parts of NULL rows.
+            None => {
+                let none = bitmap::from_words(vec![0; bitmap::word_count(self.rows)], self.rows);
+                VectorPart::resident(0, self.rows, Vec::new().into(), Some(none))
+            }
+            Some(_) => {
+                let vectors = self.absent(column)?;
+                let values = vectors
+                    .as_fixed_size_list_opt()
+                    .and_then(|list| list.values().as_primitive_opt::<Float32Type>())
+                    .ok_or_else(|| self.no_column(column))?;
+                VectorPart::resident(0, self.rows, values.values().clone(), None)
+            }
+        };
+        Ok(Some(VectorColumn::new(dimensions, vec![part])))
+    }
+
+    /// The missing value of a column in every row.
+    fn absent(&self, column: usize) -> Result<ArrayRef> {
+        let SealedColumn::Absent(array) = self.columns[column].as_ref() else {
+            return Err(self.no_column(column));
+        };
+        if let Some(array) = array.get() {
+            return Ok(Arc::clone(array));
+        }
+        let made = self.table.columns[column].missing_values(self.rows)?;
+        Ok(Arc::clone(array.get_or_init(|| made)))
+    }
+
+    fn no_column(&self, column: usize) -> Error {
+        Error::OutOfRange { segment: self.id(), what: format!("column {column}") }
     }
 
     pub(crate) fn max_ts(&self) -> Timestamp {
@@ -292,10 +354,14 @@ impl SealedSegment {
             Source::Column(column) => column,
         };
         let data_type = self.schema.field(column).data_type();
-        match &self.columns[column] {
+        match self.columns[column].as_ref() {
             SealedColumn::Vectors(file) => file.array(data_type, start, len),
             SealedColumn::Scalar { .. } => Ok(self.scalar(column)?.slice(start, len)),
-            SealedColumn::Absent => Ok(new_null_array(data_type, len)),
+            SealedColumn::Ended => Ok(new_null_array(data_type, len)),
+            SealedColumn::Absent(_) if self.table.columns[column].missing.is_none() => {
+                Ok(new_null_array(data_type, len))
+            }
+            SealedColumn::Absent(_) => Ok(self.absent(column)?.slice(start, len)),
         }
     }
 
@@ -308,19 +374,19 @@ impl SealedSegment {
                 Source::Column(column) => *column,
             };
             let data_type = self.schema.field(column).data_type();
-            match &self.columns[column] {
+            match self.columns[column].as_ref() {
                 SealedColumn::Vectors(file) => file.rows_at(data_type, ordinals),
                 SealedColumn::Scalar { .. } => Ok(take(self.scalar(column)?.as_ref(), &indices, None)?),
-                SealedColumn::Absent => Ok(new_null_array(data_type, ordinals.len())),
+                SealedColumn::Absent(_) => Ok(self.table.columns[column].missing_values(ordinals.len())?),
+                SealedColumn::Ended => Ok(new_null_array(data_type, ordinals.len())),
             }
         };
         sources.iter().map(gather).collect()
     }
 
     fn scalar(&self, column: usize) -> Result<&ArrayRef> {
-        let SealedColumn::Scalar { position, array } = &self.columns[column] else {
-            let what = format!("scalar column {column}");
-            return Err(Error::OutOfRange { segment: self.id(), what });
+        let SealedColumn::Scalar { position, array } = self.columns[column].as_ref() else {
+            return Err(self.no_column(column));
         };
         if let Some(array) = array.get() {
             return Ok(array);
@@ -337,7 +403,7 @@ impl SealedSegment {
             let _ = array.set(decoded);
         }
         drop(guard);
-        array.get().ok_or_else(|| Error::OutOfRange { segment: self.id(), what: format!("column {column}") })
+        array.get().ok_or_else(|| self.no_column(column))
     }
 }
 

@@ -26,6 +26,18 @@ pub struct TableSnapshot {
 }
 
 impl TableSnapshot {
+    /// The same instant of a later version of the table.
+    ///
+    /// # Errors
+    /// When a missing value cannot be read.
+    pub fn with_table(&self, table: &Arc<TableMeta>) -> Result<Self> {
+        let mut segments = Vec::with_capacity(self.segments.len());
+        for view in &self.segments {
+            segments.push(Arc::new(view.with_table(table)?));
+        }
+        Ok(Self { table: Arc::clone(table), read_ts: self.read_ts, segments })
+    }
+
     /// The table as a transaction with these buffered writes sees it.
     #[must_use]
     pub fn with_overlay(&self, overlay: &TableOverlay) -> Self {

@@ -121,6 +121,17 @@ impl SegmentForm {
         }
     }
 
+    /// The same rows under a later version of the table.
+    ///
+    /// # Errors
+    /// When a missing value cannot be read.
+    pub fn with_table(&self, table: &Arc<TableMeta>) -> Result<Self> {
+        Ok(match self {
+            Self::Growing(rows) => Self::Growing(rows.with_table(Arc::clone(table))?),
+            Self::Sealed(segment) => Self::Sealed(segment.with_table(Arc::clone(table))),
+        })
+    }
+
     /// Arrow schema of the table's columns.
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
@@ -173,7 +184,7 @@ impl SegmentForm {
     pub fn vectors(&self, column: usize) -> Result<Option<VectorColumn>> {
         match self {
             Self::Growing(rows) => Ok(rows.vectors(column)),
-            Self::Sealed(segment) => Ok(segment.vectors(column)),
+            Self::Sealed(segment) => segment.vectors(column),
         }
     }
 
@@ -302,6 +313,16 @@ impl SegmentView {
         let mut view = Self::new(self.form.clone(), self.deletes.clone(), self.read_ts);
         view.hidden = (!hidden.is_empty()).then_some(hidden);
         view
+    }
+
+    /// The same view of a later version of the table.
+    ///
+    /// # Errors
+    /// When a missing value cannot be read.
+    pub fn with_table(&self, table: &Arc<TableMeta>) -> Result<Self> {
+        let mut view = Self::new(self.form.with_table(table)?, self.deletes.clone(), self.read_ts);
+        view.hidden.clone_from(&self.hidden);
+        Ok(view)
     }
 
     /// The rows behind the view.

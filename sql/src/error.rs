@@ -85,6 +85,8 @@ sqlstates! {
     DuplicateDatabase "42P04"
     DuplicatePreparedStatement "42P05"
     DuplicateSchema "42P06"
+    ReservedName "42939"
+    SequenceGeneratorLimitExceeded "2200H"
     DuplicateTable "42P07"
     AmbiguousParameter "42P08"
     InvalidColumnReference "42P10"

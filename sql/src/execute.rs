@@ -24,8 +24,11 @@ use crate::settings::SessionSettings;
 
 mod commands;
 mod conflict;
+mod connections;
 mod context;
 mod copy;
+mod create_as;
+mod cursors;
 mod ddl;
 mod display;
 mod duplicates;
@@ -37,6 +40,7 @@ mod payload;
 mod prepare;
 mod query;
 mod rows;
+mod savepoints;
 mod sequences;
 mod setting_changes;
 mod system;
@@ -46,8 +50,11 @@ mod transactions;
 mod update;
 mod write;
 
+pub use connections::Connections;
+use connections::Connection;
 use context::SettingsCache;
 use copy::CopyRun;
+use cursors::Cursors;
 pub(crate) use errors::{node_error, storage_error};
 use prepare::{PlanCache, PreparedStatement};
 use setting_changes::SettingChanges;
@@ -62,6 +69,7 @@ pub struct Shared {
     pub dice: Arc<dyn Dice>,
     /// Sessions connected now, for `pg_stat_activity`-like views and metrics.
     pub sessions: Arc<crate::session::CancelRegistry>,
+    pub connections: Arc<Connections>,
 }
 
 /// Makes sessions on the process's node.
@@ -98,6 +106,7 @@ impl Backend for NodeBackend {
                 format!("database \"{}\" does not exist", request.database),
             )
         })?;
+        let connection = self.shared.connections.enter(database.id);
         let mut settings = SessionSettings::new();
         settings.set_fixed("session_authorization", &request.user)?;
         settings.set_fixed("is_superuser", "on")?;
@@ -119,6 +128,8 @@ impl Backend for NodeBackend {
             notices: Vec::new(),
             plans: PlanCache::default(),
             copy: None,
+            cursors: Cursors::default(),
+            _connection: connection,
             sequence_values: Arc::new(Mutex::default()),
         })
     }
@@ -141,6 +152,8 @@ pub struct SessionExecutor {
     notices: Vec<Notice>,
     plans: PlanCache,
     copy: Option<CopyRun>,
+    cursors: Cursors,
+    _connection: Connection,
     sequence_values: Arc<Mutex<exec::statement::SequenceValues>>,
 }
 

@@ -157,6 +157,7 @@ fn computed() -> impl Iterator<Item = &'static Computed> {
         &pg_database::PG_DATABASE,
         &pg_depend::PG_DEPEND,
         &pg_description::PG_DESCRIPTION,
+        &pg_description::PG_SHDESCRIPTION,
         &pg_extension::PG_AVAILABLE_EXTENSIONS,
         &pg_extension::PG_EXTENSION,
         &pg_index::PG_INDEX,

@@ -25,6 +25,7 @@ fn table(id: u64, name: &str, version: u64) -> CatalogChange {
             nullable: false,
             default: None,
             identity: None,
+            missing: None,
         }],
         primary_key: Some(PrimaryKey {
             oid: Oid(id as u32 + 2),
@@ -33,13 +34,15 @@ fn table(id: u64, name: &str, version: u64) -> CatalogChange {
             columns: vec![1],
         }),
         indexes: Vec::new(),
+        checks: Vec::new(),
+        former: Vec::new(),
+        rewritten: 0,
         channel: ChannelId(16_384),
     }))
 }
 
 async fn apply(catalog: &Catalog, changes: &[CatalogChange]) -> Result<()> {
-    let planned_at = catalog.snapshot().revision;
-    let changed = catalog.change(changes, planned_at, vec![], vec![]).await?;
+    let changed = catalog.change(changes, vec![], vec![]).await?;
     catalog.publish(changed);
     Ok(())
 }
@@ -60,8 +63,7 @@ async fn changes_are_shown_when_published_and_survive() {
     let meta = store();
     let catalog = Catalog::open(Arc::clone(&meta)).await.expect("an empty store");
     let before = catalog.snapshot();
-    let changed =
-        catalog.change(&[table(16_500, "t", 1)], before.revision, vec![], vec![]).await.expect("a change");
+    let changed = catalog.change(&[table(16_500, "t", 1)], vec![], vec![]).await.expect("a change");
     assert_eq!(*catalog.snapshot(), *before);
     catalog.publish(changed);
     assert_eq!(catalog.snapshot().revision, before.revision + 1);
@@ -87,8 +89,9 @@ async fn changes_that_do_not_fit_are_refused_whole() {
         assert_eq!(*catalog.snapshot(), *before);
     }
     // Planned before somebody else changed the same table.
-    let stale = catalog.change(&[table(16_500, "t", 1)], before.revision - 1, vec![], vec![]).await;
-    assert!(matches!(stale, Err(Error::SchemaChanged)));
+    assert!(matches!(apply(&catalog, &[table(16_500, "t", 1)]).await, Err(Error::SchemaChanged)));
+    assert!(matches!(apply(&catalog, &[table(16_700, "u", 2)]).await, Err(Error::UndefinedTable(_))));
+    apply(&catalog, &[table(16_500, "t", 2)]).await.expect("the next version");
     let renamed = vec![CatalogChange::DropTable(TableId(16_500)), table(16_600, "t", 1)];
     apply(&catalog, &renamed).await.expect("the name is free within the transaction");
 }

@@ -112,18 +112,19 @@ impl Job<'_> {
     }
 
     async fn write_rows(&self, state: &SegmentState, n: u64) -> Result<(SegmentFiles, SegmentForm)> {
-        let (state, store, epoch) = (state.clone(), Arc::clone(&self.parts.store), self.epoch);
+        let (rows, store, epoch) = (state.clone(), Arc::clone(&self.parts.store), self.epoch);
         let files = blocking_async(async move {
-            let SegmentForm::Growing(rows) = &state.form else {
+            let SegmentForm::Growing(growing) = &rows.form else {
                 return Err(Error::Internal("a stored segment was to be written again".into()));
             };
-            let (files, objects) = write_segment(rows, &state.deletes, epoch, n)?;
+            let (files, objects) = write_segment(growing, &rows.deletes, epoch, n)?;
             store_objects(store.as_ref(), &objects).await?;
             Ok(files)
         })
         .await??;
-        let sealed =
-            SealedSegment::open(self.parts.store.as_ref(), Arc::clone(self.table), files.clone()).await?;
+        // As it was written: the owner brings it forward when the table has changed meanwhile.
+        let table = Arc::clone(state.form.table());
+        let sealed = SealedSegment::open(self.parts.store.as_ref(), table, files.clone()).await?;
         Ok((files, SegmentForm::Sealed(sealed)))
     }
 

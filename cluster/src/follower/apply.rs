@@ -2,7 +2,8 @@
 //!
 //! A replay starts from stored segments and may meet records that are in them already: rows of stored segments
 //! are skipped (a segment is stored as a whole), deletes are applied again (the same end of the same row).
-//! Tables that the catalog no longer has are passed over.
+//! Tables that the catalog no longer has are passed over. Rows of an older schema version become rows of the
+//! catalog's version, as the live channel made them when the table changed.
 
 use std::sync::Arc;
 
@@ -114,7 +115,8 @@ impl Commit<'_> {
         for placement in placements {
             if let Some(meta) = catalog.tables.get(&placement.table) {
                 let of_table = changes().filter(|change| change.table == placement.table);
-                let batches = of_table.flat_map(|change| &change.inserts);
+                let batches = of_table
+                    .flat_map(|change| change.inserts.iter().map(|batch| (change.schema_version, batch)));
                 let table = state.table_mut(placement.table);
                 table.next_row = table.next_row.max(RowId(placement.first_row.0 + placement.rows));
                 let empty = || SegmentForm::Growing(GrowingRows::new(placement.segment, Arc::clone(meta)));
@@ -160,7 +162,7 @@ impl Commit<'_> {
         &self,
         table: &mut TableState,
         placement: &Placement,
-        batches: impl Iterator<Item = &'b RecordBatch>,
+        batches: impl Iterator<Item = (u64, &'b RecordBatch)>,
         empty: impl FnOnce() -> SegmentForm,
     ) -> Result<()> {
         if table.segment(placement.segment).is_none() {
@@ -182,8 +184,8 @@ impl Commit<'_> {
             return Err(Error::corrupted("the log", reason));
         }
         let mut row = placement.first_row.0;
-        for batch in batches {
-            rows.append(batch, self.ts, RowId(row))?;
+        for (schema_version, batch) in batches {
+            rows.append_at(schema_version, batch, self.ts, RowId(row))?;
             row += batch.num_rows() as u64;
         }
         if row != placement.first_row.0 + placement.rows {

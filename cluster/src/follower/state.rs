@@ -1,5 +1,6 @@
 //! The state of a channel at one offset, as a value that shares what did not change with its predecessors.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use proto::record::TableChange;
 use proto::{Epoch, Offset, RowId, SegmentId, SequenceId, TableId, Timestamp, TxnId};
 use segments::{SegmentForm, SegmentState, TableSnapshot};
 
+use crate::error::{Error, Result};
 use crate::settings::{PlantedBug, Settings};
 
 /// How far a segment has come. Its identity and content stay the same.
@@ -57,7 +59,7 @@ impl TableState {
         Self { segments: Vec::new(), next_row: RowId(1) }
     }
 
-    fn position(&self, id: SegmentId) -> Result<usize, usize> {
+    fn position(&self, id: SegmentId) -> std::result::Result<usize, usize> {
         self.segments.binary_search_by_key(&id, |segment| segment.state.form.id())
     }
 
@@ -94,10 +96,44 @@ impl TableState {
         target.map(|segment| segment.state.form.id())
     }
 
-    /// The table at an instant.
-    pub(crate) fn at(&self, table: Arc<TableMeta>, read_ts: Timestamp) -> TableSnapshot {
-        let segments = self.segments.iter().map(|segment| Arc::new(segment.state.at(read_ts))).collect();
-        TableSnapshot { table, read_ts, segments }
+    /// The table at an instant, its rows as this version of it.
+    ///
+    /// # Errors
+    /// `SchemaChanged` when the rows are of a later version already.
+    pub(crate) fn at(&self, table: Arc<TableMeta>, read_ts: Timestamp) -> Result<TableSnapshot> {
+        let mut segments = Vec::with_capacity(self.segments.len());
+        for segment in &self.segments {
+            let view = segment.state.at(read_ts);
+            let version = segment.state.form.table().schema_version;
+            segments.push(Arc::new(match version.cmp(&table.schema_version) {
+                Ordering::Equal => view,
+                Ordering::Less => view.with_table(&table)?,
+                Ordering::Greater => return Err(Error::SchemaChanged),
+            }));
+        }
+        Ok(TableSnapshot { table, read_ts, segments })
+    }
+
+    /// Reads all rows as this version of the table from now on.
+    fn adopt(&mut self, table: &Arc<TableMeta>) -> Result<()> {
+        for segment in &mut self.segments {
+            if segment.state.form.table().schema_version < table.schema_version {
+                let form = segment.state.form.with_table(table)?;
+                Arc::make_mut(segment).state.form = form;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_older(&self, table: &TableMeta) -> bool {
+        self.segments.iter().any(|segment| segment.state.form.table().schema_version < table.schema_version)
+    }
+
+    /// Whether a row began or ended after an instant.
+    pub(crate) fn changed_since(&self, ts: Timestamp) -> bool {
+        self.segments
+            .iter()
+            .any(|segment| segment.state.form.max_ts() > ts || segment.state.deletes.max_ts() > ts)
     }
 }
 
@@ -145,6 +181,21 @@ impl ChannelState {
     pub(crate) fn epoch_at(&self, offset: Offset) -> Epoch {
         let begun = self.epochs.iter().rev().find(|(start, _)| *start <= offset);
         begun.map_or(Epoch(0), |(_, epoch)| *epoch)
+    }
+
+    /// Brings the rows of changed tables forward to the catalog's version of them.
+    ///
+    /// # Errors
+    /// When a missing value cannot be read.
+    pub(crate) fn adopt(&mut self, catalog: &proto::catalog::CatalogSnapshot) -> Result<()> {
+        for (id, table) in &mut self.tables {
+            if let Some(meta) = catalog.tables.get(id)
+                && table.is_older(meta)
+            {
+                Arc::make_mut(table).adopt(meta)?;
+            }
+        }
+        Ok(())
     }
 
     /// Forgets what the catalog no longer has. Its objects stay in the store for a later collection.

@@ -97,7 +97,8 @@ fn check_keys(meta: &Arc<TableMeta>, rows: Option<&TableState>, net: &Net<'_>) -
         batches.push(encode_keys(batch, &positions)?);
     }
     let mut seen: HashSet<&[u8]> = HashSet::with_capacity(batches.iter().map(Vec::len).sum());
-    let live = rows.filter(|_| !net.truncate).map(|rows| rows.at(Arc::clone(meta), Timestamp::MAX));
+    let live =
+        rows.filter(|_| !net.truncate).map(|rows| rows.at(Arc::clone(meta), Timestamp::MAX)).transpose()?;
     for (batch, keys) in batches.iter().enumerate() {
         let found = live.as_ref().map(|live| live.find_keys(keys)).transpose()?;
         for (row, key) in keys.iter().enumerate() {

@@ -9,7 +9,7 @@
 
 use bytes::Bytes;
 use proto::record::{RecordBody, TableChange};
-use proto::{ErrorKind, SqlError, Timestamp, TxnId};
+use proto::{ErrorKind, SqlError, TableId, Timestamp, TxnId};
 
 use super::batch::Batch;
 use super::{CommitOutcome, CommitRequest, Owner, check};
@@ -25,6 +25,7 @@ impl Owner {
         let catalog = self.parts.catalog.snapshot();
         let view = std::sync::Arc::new(catalog.with_changes(&request.catalog));
         let inline = std::mem::take(&mut request.changes);
+        self.check_unchanged(&request)?;
         self.check_rows(&request, &view, &inline)?;
         let mut parts = request.payload_parts;
         if !inline.is_empty() {
@@ -39,8 +40,7 @@ impl Owner {
         let decision = Write::put(&key, Bytes::copy_from_slice(&parts.to_le_bytes()));
         let writes = if parts > 0 { vec![decision] } else { Vec::new() };
         let guards = vec![epoch_guard(self.channel, self.epoch)];
-        let changed =
-            self.parts.catalog.change(&request.catalog, request.catalog_revision, guards, writes).await;
+        let changed = self.parts.catalog.change(&request.catalog, guards, writes).await;
         match changed {
             Ok(changed) => self.finish_catalog(request.txn, parts, changed).await,
             Err(error) => {
@@ -52,6 +52,15 @@ impl Owner {
                 Err(error)
             }
         }
+    }
+
+    /// A change that was checked against a table's rows, or writes them anew, holds for those rows only.
+    fn check_unchanged(&self, request: &CommitRequest) -> Result<()> {
+        let state = self.handle.published.state();
+        let changed = |(table, ts): &(TableId, Timestamp)| {
+            state.tables.get(table).is_some_and(|rows| rows.changed_since(*ts))
+        };
+        if request.unchanged.iter().any(changed) { Err(Error::Conflict) } else { Ok(()) }
     }
 
     fn check_rows(
@@ -95,6 +104,7 @@ impl Owner {
         catalog: std::sync::Arc<proto::catalog::CatalogSnapshot>,
     ) -> Result<Timestamp> {
         let mut batch = Batch::new(&self.handle.published.state(), catalog);
+        batch.work.adopt(&batch.catalog)?;
         let open = batch.work.open.get(&txn).cloned();
         let all: Vec<&[TableChange]> =
             open.iter().flat_map(|open| open.parts.values().map(|part| part.as_slice())).collect();

@@ -4,6 +4,7 @@ use proto::{Offset, SegmentId, TableId};
 use segments::{DeleteSet, SegmentForm};
 
 use super::{Owner, OwnerMessage, Stored};
+use crate::error::Result;
 use crate::follower::Stage;
 
 impl Owner {
@@ -20,13 +21,12 @@ impl Owner {
                 let _ = reply.send(outcome);
             }
             OwnerMessage::Stored { stored, reply } => {
-                self.take_stored(stored);
+                let outcome = self.take_stored(stored);
                 // The flusher may be stopping; the state is right either way.
-                let _ = reply.send(Ok(()));
+                let _ = reply.send(outcome);
             }
             OwnerMessage::Indexed { table, segment, form, reply } => {
-                self.take_indexed(table, segment, form);
-                let _ = reply.send(Ok(()));
+                let _ = reply.send(self.take_indexed(table, segment, form));
             }
             OwnerMessage::Forget { reply } => {
                 self.retain_known();
@@ -37,33 +37,45 @@ impl Owner {
     }
 
     /// Serves a segment from its files from now on, and remembers which deletes are in them.
-    fn take_stored(&self, stored: Stored) {
+    fn take_stored(&self, stored: Stored) -> Result<()> {
         let mut state = self.handle.published.state().as_ref().clone();
         if !state.tables.contains_key(&stored.table) {
             // Dropped while it was written; its objects wait for collection.
-            return;
+            return Ok(());
         }
         if let Some(segment) = state.table_mut(stored.table).segment_mut(stored.segment) {
             if let Some(form) = stored.form {
-                segment.state.form = form;
+                segment.state.form = self.newest(stored.table, form)?;
                 segment.stage = Stage::Stored;
             }
             segment.first_unsaved = unsaved(&segment.state.deletes, &stored.deletes, stored.covered);
         }
         self.handle.published.publish(state);
+        Ok(())
     }
 }
 
 impl Owner {
     /// Serves a stored segment with other indexes from now on.
-    fn take_indexed(&self, table: TableId, segment: SegmentId, form: SegmentForm) {
+    fn take_indexed(&self, table: TableId, segment: SegmentId, form: SegmentForm) -> Result<()> {
         let mut state = self.handle.published.state().as_ref().clone();
+        let form = self.newest(table, form)?;
         if state.tables.contains_key(&table)
             && let Some(found) = state.table_mut(table).segment_mut(segment)
         {
             found.state.form = form;
             self.handle.published.publish(state);
         }
+        Ok(())
+    }
+
+    /// Rows that were written or indexed while their table changed, as what the table is now.
+    fn newest(&self, table: TableId, form: SegmentForm) -> Result<SegmentForm> {
+        let catalog = self.parts.catalog.snapshot();
+        Ok(match catalog.tables.get(&table) {
+            Some(meta) if form.table().schema_version < meta.schema_version => form.with_table(meta)?,
+            _ => form,
+        })
     }
 }
 

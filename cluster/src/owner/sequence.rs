@@ -22,7 +22,7 @@ impl Owner {
     ) -> Result<Vec<i64>> {
         let meta = known(batch, sequence)?;
         let increment = i128::from(meta.increment);
-        let mark = batch.work.sequences.get(&sequence).copied().unwrap_or(meta.start);
+        let mark = batch.work.sequences.get(&sequence).copied().unwrap_or(meta.first);
         let next = self.sequences.get(&sequence).copied().unwrap_or_else(|| i128::from(mark));
         let values: Vec<i128> = (0..count as i128).map(|step| next + step * increment).collect();
         if let Some(outside) = values.iter().find(|value| !meta_range(&meta).contains(*value)) {

@@ -1,15 +1,15 @@
-//! Sequence functions: `nextval` draws from the owner of the sequence, `currval` and `lastval` from the session.
+//! Sequence functions: `nextval` and `setval` ask the owner of the sequence, `currval` and `lastval` the session.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
-use arrow::datatypes::{DataType, UInt32Type};
+use arrow::datatypes::{DataType, Int64Type, UInt32Type};
 use async_trait::async_trait;
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature as DfSignature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature as DfSignature, TypeSignature, Volatility,
 };
 use proto::{ColumnType, ErrorKind, SequenceId, SqlError, TypeKind};
 
@@ -65,6 +65,88 @@ impl AsyncScalarUDFImpl for NextVal {
         let values = next_values(&context, &oids).await.map_err(raise)?;
         Ok(ColumnarValue::Array(Arc::new(values)))
     }
+}
+
+/// `setval(regclass, value [, is_called])`: durable when it returns, row after row.
+#[derive(Clone, Debug)]
+struct SetVal {
+    signature: DfSignature,
+}
+
+impl PartialEq for SetVal {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for SetVal {}
+
+impl Hash for SetVal {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        "setval".hash(state);
+    }
+}
+
+impl ScalarUDFImpl for SetVal {
+    fn name(&self) -> &str {
+        "setval"
+    }
+
+    fn signature(&self) -> &DfSignature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        Err(internal("setval can only be awaited"))
+    }
+}
+
+#[async_trait]
+impl AsyncScalarUDFImpl for SetVal {
+    async fn invoke_async_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let context = Arc::clone(of_config(&args.config_options)?);
+        let rows = args.number_rows;
+        let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
+        let called = arrays.get(2).map(|array| array.as_boolean().clone());
+        let (oids, values) =
+            (arrays[0].as_primitive::<UInt32Type>(), arrays[1].as_primitive::<Int64Type>());
+        let mut out = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let null = arrays.iter().any(|array| array.is_null(row));
+            if !null {
+                let is_called = called.as_ref().is_none_or(|called| called.value(row));
+                set_value(&context, oids.value(row), values.value(row), is_called).await.map_err(raise)?;
+            }
+            out.push((!null).then(|| values.value(row)));
+        }
+        Ok(ColumnarValue::Array(Arc::new(Int64Array::from(out))))
+    }
+}
+
+/// Sets a sequence: the value given next is the one behind `value`, or `value` itself when it is not called yet.
+async fn set_value(context: &StatementContext, oid: u32, value: i64, is_called: bool) -> Result<(), SqlError> {
+    let session = &context.session;
+    let id = sequence_of(session, oid)?;
+    let Some(meta) = session.catalog.sequences.get(&id) else { return Ok(()) };
+    if value < meta.minimum || value > meta.maximum {
+        return Err(SqlError::new(
+            ErrorKind::NumericValueOutOfRange,
+            format!(
+                "setval: value {value} is out of bounds for sequence \"{}\" ({}..{})",
+                meta.name, meta.minimum, meta.maximum
+            ),
+        ));
+    }
+    let next = if is_called { value.saturating_add(meta.increment) } else { value };
+    context.sequences.set_next(id, next).await?;
+    if is_called {
+        session.sequence_values.lock().last_by_sequence.insert(id, value);
+    }
+    Ok(())
 }
 
 /// Draws a value for every row; rows of one sequence are drawn in one call and keep their order.
@@ -151,11 +233,26 @@ pub(super) fn functions() -> Vec<Function> {
     let regclass = ColumnType::scalar(TypeKind::Regclass);
     let signature = DfSignature::exact(vec![regclass.data_type()], Volatility::Volatile);
     let nextval = AsyncScalarUDF::new(Arc::new(NextVal { signature }));
-    let mut functions = vec![Function {
-        name: "nextval".to_owned(),
-        kind: FunctionKind::Scalar(Arc::new(nextval.into_scalar_udf())),
-        signatures: vec![Signature::parse("regclass", "int8")],
-    }];
+    let two = vec![regclass.data_type(), DataType::Int64];
+    let three = vec![regclass.data_type(), DataType::Int64, DataType::Boolean];
+    let either = vec![TypeSignature::Exact(two), TypeSignature::Exact(three)];
+    let signature = DfSignature::one_of(either, Volatility::Volatile);
+    let setval = AsyncScalarUDF::new(Arc::new(SetVal { signature }));
+    let mut functions = vec![
+        Function {
+            name: "nextval".to_owned(),
+            kind: FunctionKind::Scalar(Arc::new(nextval.into_scalar_udf())),
+            signatures: vec![Signature::parse("regclass", "int8")],
+        },
+        Function {
+            name: "setval".to_owned(),
+            kind: FunctionKind::Scalar(Arc::new(setval.into_scalar_udf())),
+            signatures: vec![
+                Signature::parse("regclass,int8", "int8"),
+                Signature::parse("regclass,int8,bool", "int8"),
+            ],
+        },
+    ];
     functions.extend(
         [
             PgFunction::volatile("currval").on("regclass", "int8", currval),

@@ -404,7 +404,7 @@ impl ExecutionPlan for KnnScanExec {
         }
         let statement = of_task(&context)?;
         let search = Search {
-            snapshot: Arc::clone(statement.snapshot(self.table.id)?),
+            snapshot: Arc::clone(statement.snapshot(&self.table)?),
             columns: self.columns.clone(),
             filter: self.filter.clone(),
             vector: self.vector,

@@ -4,6 +4,7 @@ use proto::catalog::Identity;
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 use sqlparser::ast::{self, ColumnOption, DataType, GeneratedAs, SequenceOptions, TableConstraint, Value};
 
+use super::checks::WrittenCheck;
 use super::table::{free_name, key_columns};
 use crate::binder::Binder;
 use crate::context::PlanContext;
@@ -27,6 +28,14 @@ pub(super) struct KeyOf {
     pub columns: Vec<usize>,
 }
 
+/// Columns, and what was said about them and the table.
+pub(super) struct Finished {
+    pub columns: Vec<NewColumn>,
+    pub key: Option<KeyOf>,
+    /// In the order they were written.
+    pub checks: Vec<WrittenCheck>,
+}
+
 /// Columns being collected.
 pub(super) struct Columns<'a> {
     context: &'a PlanContext,
@@ -36,18 +45,19 @@ pub(super) struct Columns<'a> {
     /// Columns that were said to be NULL outright.
     said_null: Vec<usize>,
     key: Option<KeyOf>,
+    checks: Vec<WrittenCheck>,
 }
 
 impl<'a> Columns<'a> {
     pub(super) const fn new(context: &'a PlanContext, namespace: &'a str, table: &'a str) -> Self {
-        Self { context, namespace, table, columns: Vec::new(), said_null: Vec::new(), key: None }
+        Self { context, namespace, table, columns: Vec::new(), said_null: Vec::new(), key: None, checks: Vec::new() }
     }
 
-    pub(super) fn finish(mut self) -> (Vec<NewColumn>, Option<KeyOf>) {
+    pub(super) fn finish(mut self) -> Finished {
         for &position in self.key.iter().flat_map(|key| &key.columns) {
             self.columns[position].nullable = false;
         }
-        (self.columns, self.key)
+        Finished { columns: self.columns, key: self.key, checks: self.checks }
     }
 
     pub(super) fn add(&mut self, definition: &ast::ColumnDef) -> Result<()> {
@@ -59,12 +69,7 @@ impl<'a> Columns<'a> {
                 format!("column \"{name}\" specified more than once"),
             ));
         }
-        if RESERVED.contains(&name.as_str()) {
-            return Err(SqlError::new(
-                ErrorKind::DuplicateColumn,
-                format!("column name \"{name}\" conflicts with a system column name"),
-            ));
-        }
+        refuse_reserved(&name)?;
         let serial = serial_type(&definition.data_type);
         let ty = match serial {
             Some(ty) => ty,
@@ -110,7 +115,8 @@ impl<'a> Columns<'a> {
                 if self.columns[position].default.is_some() {
                     return Err(self.contradiction("multiple default values specified", position));
                 }
-                let text = self.default_text(expression, position)?;
+                let column = &self.columns[position];
+                let text = default_text(self.context, &column.name, column.ty, expression)?;
                 self.last()?.default = text;
                 Ok(())
             }
@@ -121,7 +127,11 @@ impl<'a> Columns<'a> {
             ColumnOption::Generated { .. } => Err(unsupported("a generated column")),
             ColumnOption::Unique(_) => Err(unsupported("a UNIQUE constraint")),
             ColumnOption::ForeignKey(_) => Err(unsupported("a FOREIGN KEY constraint")),
-            ColumnOption::Check(_) => Err(unsupported("a CHECK constraint")),
+            ColumnOption::Check(check) => {
+                let name = check.name.as_ref().or(constraint).map(fold);
+                self.checks.push(WrittenCheck { name, condition: (*check.expr).clone() });
+                Ok(())
+            }
             ColumnOption::Collation(_) => Err(unsupported("COLLATE of a column")),
             _ => Err(syntax("syntax error in column definition")),
         }
@@ -149,7 +159,12 @@ impl<'a> Columns<'a> {
 
     /// A table constraint.
     pub(super) fn constrain(&mut self, table: &str, constraint: &TableConstraint) -> Result<()> {
-        let Some((name, columns)) = key_columns(constraint)? else { return Ok(()) };
+        if let TableConstraint::Check(check) = constraint {
+            let name = check.name.as_ref().map(fold);
+            self.checks.push(WrittenCheck { name, condition: (*check.expr).clone() });
+            return Ok(());
+        }
+        let (name, columns) = key_columns(constraint)?;
         let mut positions = Vec::with_capacity(columns.len());
         for column in columns {
             let wanted = fold(&column);
@@ -171,47 +186,6 @@ impl<'a> Columns<'a> {
         }
         debug_assert_eq!(table, self.table, "constraints belong to the table being made");
         self.set_key(name, positions)
-    }
-
-    /// A default's SQL text, checked against the column's type; none for NULL.
-    fn default_text(&self, expression: &ast::Expr, position: usize) -> Result<Option<String>> {
-        let column = &self.columns[position];
-        let binder = Binder::new(self.context);
-        let (nothing, ctes) = (Relations::default(), Ctes::default());
-        let env = Env::new(&nothing, &ctes, Place::Default);
-        let bound = binder.bind(expression, &env).map_err(|error| match error.kind {
-            ErrorKind::UndefinedColumn | ErrorKind::UndefinedTable => SqlError {
-                position: error.position,
-                ..SqlError::new(
-                    ErrorKind::FeatureNotSupported,
-                    "cannot use column reference in DEFAULT expression",
-                )
-            },
-            _ => error,
-        })?;
-        if !bound.is_unknown()
-            && !exec::functions::can_cast(bound.ty, column.ty, exec::functions::CastContext::Assignment)
-        {
-            return Err(crate::error::datatype_mismatch(format!(
-                "column \"{}\" is of type {} but default expression is of type {}",
-                column.name,
-                column.ty.without_typmod().display(),
-                bound.ty.without_typmod().display()
-            ))
-            .with_hint("You will need to rewrite or cast the expression."));
-        }
-        let unknown = bound.is_unknown();
-        binder.assign(bound, &column.name, column.ty)?;
-        if !binder.parameter_types()?.is_empty() {
-            return Err(SqlError::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));
-        }
-        Ok(match expression {
-            ast::Expr::Value(value) if value.value == Value::Null => None,
-            ast::Expr::Value(_) if unknown => {
-                Some(format!("{expression}::{}", column.ty.without_typmod().display()))
-            }
-            other => Some(other.to_string()),
-        })
     }
 
     fn identity(
@@ -244,8 +218,23 @@ impl<'a> Columns<'a> {
 
     /// Gives the last column a sequence and the default that draws from it.
     fn own_sequence(&mut self, ty: ColumnType, options: &[SequenceOptions]) -> Result<()> {
-        let column = self.columns.last().map_or("", |column| column.name.as_str());
-        let mut name = free_name(self.context, self.namespace, &sequence_name(self.table, column));
+        let column = self.columns.last().map_or_else(String::new, |column| column.name.clone());
+        let sequence = self.identity_sequence(&column, ty, options)?;
+        let default = drawn_from(self.namespace, &sequence.name);
+        let column = self.last()?;
+        column.default = Some(default);
+        column.sequence = Some(sequence);
+        Ok(())
+    }
+
+    /// A sequence for a column, under a name that is free.
+    pub(super) fn identity_sequence(
+        &self,
+        column: &str,
+        ty: ColumnType,
+        options: &[SequenceOptions],
+    ) -> Result<NewSequence> {
+        let mut name = free_name(self.context, self.namespace, &bounded_name(self.table, Some(column), "seq"));
         let taken = |name: &str| {
             let sequences = self.columns.iter().filter_map(|column| column.sequence.as_ref());
             sequences.into_iter().any(|sequence| sequence.name == name)
@@ -253,13 +242,71 @@ impl<'a> Columns<'a> {
         if taken(&name) {
             name.push('1');
         }
-        let sequence = with_options(NewSequence { name, ..sequence_of(ty) }, options)?;
-        let qualified = format!("{}.{}", quoted(self.namespace), quoted(&sequence.name)).replace('\'', "''");
-        let column = self.last()?;
-        column.default = Some(format!("nextval('{qualified}'::regclass)"));
-        column.sequence = Some(sequence);
-        Ok(())
+        with_options(NewSequence { name, ..sequence_of(ty) }, options)
     }
+}
+
+/// The default that draws from a sequence.
+pub(super) fn drawn_from(namespace: &str, sequence: &str) -> String {
+    let qualified = format!("{}.{}", quoted(namespace), quoted(sequence)).replace('\'', "''");
+    format!("nextval('{qualified}'::regclass)")
+}
+
+/// # Errors
+/// 42701 for the names of system columns.
+pub(super) fn refuse_reserved(name: &str) -> Result<()> {
+    if !RESERVED.contains(&name) {
+        return Ok(());
+    }
+    Err(SqlError::new(
+        ErrorKind::DuplicateColumn,
+        format!("column name \"{name}\" conflicts with a system column name"),
+    ))
+}
+
+/// A default's SQL text, checked against the column's type; none for NULL.
+pub(super) fn default_text(
+    context: &PlanContext,
+    name: &str,
+    ty: ColumnType,
+    expression: &ast::Expr,
+) -> Result<Option<String>> {
+    let binder = Binder::new(context);
+    let (nothing, ctes) = (Relations::default(), Ctes::default());
+    let env = Env::new(&nothing, &ctes, Place::Default);
+    let bound = binder.bind(expression, &env).map_err(|error| match error.kind {
+        ErrorKind::UndefinedColumn | ErrorKind::UndefinedTable => SqlError {
+            position: error.position,
+            ..SqlError::new(
+                ErrorKind::FeatureNotSupported,
+                "cannot use column reference in DEFAULT expression",
+            )
+        },
+        _ => error,
+    })?;
+    if !bound.is_unknown()
+        && !exec::functions::can_cast(bound.ty, ty, exec::functions::CastContext::Assignment)
+    {
+        return Err(crate::error::datatype_mismatch(format!(
+            "column \"{}\" is of type {} but default expression is of type {}",
+            name,
+            ty.without_typmod().display(),
+            bound.ty.without_typmod().display()
+        ))
+        .with_hint("You will need to rewrite or cast the expression."));
+    }
+    let unknown = bound.is_unknown();
+    binder.assign(bound, name, ty)?;
+    if !binder.parameter_types()?.is_empty() {
+        return Err(SqlError::new(ErrorKind::UndefinedParameter, "there is no parameter $1"));
+    }
+    Ok(match expression {
+        ast::Expr::Value(value) if value.value == Value::Null => None,
+        ast::Expr::Value(_) if unknown => {
+            Some(format!("{expression}::{}", ty.without_typmod().display()))
+        }
+        other => Some(other.to_string()),
+    })
 }
 
 /// The integer type behind a serial type.
@@ -277,20 +324,25 @@ fn serial_type(data_type: &DataType) -> Option<ColumnType> {
     }
 }
 
-/// `<table>_<column>_seq`, the longer part cut so that it fits.
-fn sequence_name(table: &str, column: &str) -> String {
-    let (mut table, mut column) = (table.to_owned(), column.to_owned());
-    while table.len() + column.len() + "__seq".len() > MAX_NAME_BYTES {
-        if table.len() >= column.len() {
-            table.pop()
-        } else {
-            column.pop()
-        };
+/// `<table>_<column>_<label>`, the longer part cut so that it fits.
+pub(super) fn bounded_name(table: &str, column: Option<&str>, label: &str) -> String {
+    let (mut table, mut column) = (table.to_owned(), column.map(str::to_owned));
+    let length = |table: &str, column: &Option<String>| {
+        table.len() + label.len() + 1 + column.as_ref().map_or(0, |column| column.len() + 1)
+    };
+    while length(&table, &column) > MAX_NAME_BYTES {
+        match &mut column {
+            Some(column) if column.len() >= table.len() => drop(column.pop()),
+            _ => drop(table.pop()),
+        }
     }
-    format!("{table}_{column}_seq")
+    match column {
+        Some(column) => format!("{table}_{column}_{label}"),
+        None => format!("{table}_{label}"),
+    }
 }
 
-fn sequence_of(ty: ColumnType) -> NewSequence {
+pub(super) fn sequence_of(ty: ColumnType) -> NewSequence {
     let maximum = match ty.kind {
         TypeKind::Int2 => i64::from(i16::MAX),
         TypeKind::Int4 => i64::from(i32::MAX),
@@ -299,7 +351,7 @@ fn sequence_of(ty: ColumnType) -> NewSequence {
     NewSequence { name: String::new(), ty, start: 1, increment: 1, minimum: 1, maximum }
 }
 
-fn with_options(mut sequence: NewSequence, options: &[SequenceOptions]) -> Result<NewSequence> {
+pub(super) fn with_options(mut sequence: NewSequence, options: &[SequenceOptions]) -> Result<NewSequence> {
     let mut start = None;
     for option in options {
         match option {

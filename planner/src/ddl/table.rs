@@ -1,13 +1,15 @@
 //! CREATE TABLE.
 
-use proto::{ErrorKind, SqlError};
-use sqlparser::ast::{self, CreateTableOptions, TableConstraint};
+use proto::catalog::{Column, PrimaryKey, TableMeta};
+use proto::{ChannelId, ErrorKind, Oid, SqlError, TableId, TypeKind};
+use sqlparser::ast::{self, CreateTableLikeKind, CreateTableOptions, TableConstraint};
 
-use super::columns::{Columns, KeyOf};
+use super::checks::add_check;
+use super::columns::{Columns, Finished, KeyOf, bounded_name};
 use crate::context::PlanContext;
 use crate::error::{At, Result, unsupported};
-use crate::names::{creation_schema, fold, qualified};
-use crate::plan::{CreateTable, DdlCommand, NewKey};
+use crate::names::{creation_schema, fold, qualified, target_table};
+use crate::plan::{CreateTable, DdlCommand, NewColumn, NewKey};
 
 /// PostgreSQL's limit.
 const MAX_COLUMNS: usize = 1_600;
@@ -36,9 +38,16 @@ pub(crate) fn create_table(create: &ast::CreateTable, context: &PlanContext) -> 
     for constraint in &create.constraints {
         columns.constrain(&name.name, constraint)?;
     }
-    let (columns, key) = columns.finish();
+    let Finished { mut columns, key, checks } = columns.finish();
+    if let Some(CreateTableLikeKind::Parenthesized(like) | CreateTableLikeKind::Plain(like)) = &create.like {
+        columns = like_columns(like, context)?;
+    }
+    let mut made = provisional(context, &namespace, &name.name, &columns);
+    for check in checks {
+        add_check(&mut made, check, context)?;
+    }
     let primary_key = key.map(|KeyOf { name: given, columns }| NewKey {
-        name: given.unwrap_or_else(|| free_name(context, &namespace, &format!("{}_pkey", name.name))),
+        name: given.unwrap_or_else(|| free_name(context, &namespace, &bounded_name(&name.name, None, "pkey"))),
         columns,
     });
     if let Some(key) = &primary_key
@@ -50,7 +59,84 @@ pub(crate) fn create_table(create: &ast::CreateTable, context: &PlanContext) -> 
             format!("relation \"{}\" already exists", key.name),
         ));
     }
-    Ok(DdlCommand::CreateTable(CreateTable { namespace, name: name.name, exists, columns, primary_key }))
+    let checks = made.checks;
+    Ok(DdlCommand::CreateTable(CreateTable {
+        namespace,
+        name: name.name,
+        exists,
+        columns,
+        primary_key,
+        checks,
+    }))
+}
+
+/// The table that the columns will be, for expressions over its rows.
+fn provisional(context: &PlanContext, namespace: &str, name: &str, columns: &[NewColumn]) -> TableMeta {
+    let columns = (1_u32..).zip(columns).map(|(id, column)| Column {
+        id,
+        name: column.name.clone(),
+        ty: column.ty,
+        nullable: column.nullable,
+        default: None,
+        identity: None,
+        missing: None,
+    });
+    TableMeta {
+        id: TableId(0),
+        database: context.database,
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        type_oid: Oid(0),
+        schema_version: 0,
+        next_column_id: 1,
+        columns: columns.collect(),
+        primary_key: None,
+        indexes: Vec::new(),
+        checks: Vec::new(),
+        former: Vec::new(),
+        rewritten: 0,
+        channel: ChannelId(0),
+    }
+}
+
+/// `LIKE`: names, types and NOT NULL; defaults when asked for.
+fn like_columns(like: &ast::CreateTableLike, context: &PlanContext) -> Result<Vec<NewColumn>> {
+    let table = target_table(&qualified(&like.name, context)?, context)?;
+    let with_defaults = matches!(like.defaults, Some(ast::CreateTableLikeDefaults::Including));
+    let columns = table.columns.iter().map(|column| NewColumn {
+        name: column.name.clone(),
+        ty: column.ty,
+        nullable: column.nullable,
+        default: column.default.clone().filter(|_| with_defaults && column.identity.is_none()),
+        identity: None,
+        sequence: None,
+    });
+    Ok(columns.collect())
+}
+
+/// A primary key over columns of a table that exists; its OIDs come later.
+pub(super) fn new_key(
+    context: &PlanContext,
+    table: &TableMeta,
+    name: Option<String>,
+    positions: &[usize],
+) -> Result<PrimaryKey> {
+    let vector = positions.iter().map(|&at| &table.columns[at]).find(|c| c.ty.kind == TypeKind::Vector);
+    if let Some(vector) = vector {
+        return Err(unsupported(format!("a primary key on vector column \"{}\"", vector.name)));
+    }
+    let name = match name {
+        Some(name) if context.catalog.relation_exists(context.database, &table.namespace, &name) => {
+            return Err(SqlError::new(
+                ErrorKind::DuplicateTable,
+                format!("relation \"{name}\" already exists"),
+            ));
+        }
+        Some(name) => name,
+        None => free_name(context, &table.namespace, &bounded_name(&table.name, None, "pkey")),
+    };
+    let columns = positions.iter().map(|&position| table.columns[position].id).collect();
+    Ok(PrimaryKey { oid: Oid(0), index_oid: Oid(0), name, columns })
 }
 
 /// A relation name that is not taken: the wanted one, else with a number behind.
@@ -63,7 +149,7 @@ pub(super) fn free_name(context: &PlanContext, namespace: &str, wanted: &str) ->
 }
 
 /// The columns of a primary key constraint.
-pub(super) fn key_columns(constraint: &TableConstraint) -> Result<Option<(Option<String>, Vec<ast::Ident>)>> {
+pub(super) fn key_columns(constraint: &TableConstraint) -> Result<(Option<String>, Vec<ast::Ident>)> {
     match constraint {
         TableConstraint::PrimaryKey(key) => {
             let mut columns = Vec::with_capacity(key.columns.len());
@@ -73,11 +159,10 @@ pub(super) fn key_columns(constraint: &TableConstraint) -> Result<Option<(Option
                 };
                 columns.push(name.clone());
             }
-            Ok(Some((key.name.as_ref().map(fold), columns)))
+            Ok((key.name.as_ref().map(fold), columns))
         }
         TableConstraint::Unique(_) => Err(unsupported("a UNIQUE constraint")),
         TableConstraint::ForeignKey(_) => Err(unsupported("a FOREIGN KEY constraint")),
-        TableConstraint::Check(_) => Err(unsupported("a CHECK constraint")),
         _ => Err(unsupported("this table constraint")),
     }
 }
@@ -87,8 +172,6 @@ fn refuse_later_clauses(create: &ast::CreateTable) -> Result<()> {
         (create.temporary, "CREATE TEMPORARY TABLE"),
         (create.or_replace, "CREATE OR REPLACE TABLE"),
         (create.external || create.transient || create.volatile || create.iceberg, "this kind of table"),
-        (create.query.is_some(), "CREATE TABLE AS"),
-        (create.like.is_some(), "CREATE TABLE LIKE"),
         (create.clone.is_some(), "CREATE TABLE CLONE"),
         (create.partition_by.is_some(), "PARTITION BY"),
         (create.partition_of.is_some(), "PARTITION OF"),

@@ -8,6 +8,7 @@ use sqlparser::ast;
 use super::{Dml, repeated_column, target_column};
 use crate::binder::Binder;
 use crate::context::PlanContext;
+use crate::ddl::row_checks;
 use crate::environment::{Ctes, Outside};
 use crate::error::{At, Result, unsupported};
 use crate::names::{qualified, target_table};
@@ -49,7 +50,7 @@ fn copy_from(
     let columns = positions(&table, columns)?;
     let binder = Binder::new(context);
     let ctes = Ctes::default();
-    let dml = Dml { binder: &binder, ctes: &ctes };
+    let dml = Dml { binder: &binder, ctes: &ctes, overriding: None };
     let mut defaults = Vec::new();
     for (position, column) in table.columns.iter().enumerate() {
         if !columns.contains(&position)
@@ -58,7 +59,8 @@ fn copy_from(
             defaults.push((position, default.expr));
         }
     }
-    Ok(CopyPlan::From(CopyFrom { table, columns, defaults, options }))
+    let checks = row_checks(&table, &binder)?;
+    Ok(CopyPlan::From(CopyFrom { table, columns, defaults, checks, options }))
 }
 
 fn positions(table: &TableMeta, columns: &[ast::Ident]) -> Result<Vec<usize>> {

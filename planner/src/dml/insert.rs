@@ -9,12 +9,14 @@ use sqlparser::ast::{self, SetExpr, Spanned, TableObject};
 
 use super::{Dml, is_default, named, repeated_column, row_relation, row_schema, target_column, target_name};
 use crate::binder::Bound;
+use crate::ddl::row_checks;
 use crate::environment::{Env, Place};
 use crate::error::{At, Result, from_datafusion, syntax};
 use crate::names::{fold, qualified, target_table};
 use crate::plan::InsertPlan;
 use crate::query::{Unknowns, ValueRows, project};
 use crate::scope::Relations;
+use crate::syntax::Overriding;
 
 impl Dml<'_> {
     pub(crate) fn insert(&self, insert: &ast::Insert) -> Result<InsertPlan> {
@@ -38,6 +40,7 @@ impl Dml<'_> {
         let relations = Relations { relations: vec![relation], merged: Vec::new() };
         let returning = self.returning(insert.returning.as_ref(), &relations, &schema)?;
         Ok(InsertPlan {
+            checks: row_checks(&table, self.binder)?,
             table,
             source,
             conflict,
@@ -85,8 +88,10 @@ impl Dml<'_> {
         check_width(planned.columns.len(), &mut targets, explicit).at(query.span())?;
         let mut given: Vec<Option<Expr>> = vec![None; table.columns.len()];
         for (&position, column) in targets.iter().zip(planned.columns) {
-            refuse_generated(table, position)?;
             let meta = &table.columns[position];
+            if self.left_to_sequence(table, position)? {
+                continue;
+            }
             let bound = Bound::new(Expr::Column(column.column), column.ty);
             given[position] = Some(self.binder.assign(bound, &meta.name, meta.ty)?.expr);
         }
@@ -140,14 +145,22 @@ impl Dml<'_> {
     /// One value of a VALUES row in its column's type.
     fn cell(&self, table: &TableMeta, position: usize, cell: &ast::Expr) -> Result<Bound> {
         let column = &table.columns[position];
-        if is_default(cell) {
+        if is_default(cell) || self.left_to_sequence(table, position)? {
             return self.default_value(column);
         }
-        refuse_generated(table, position)?;
         let nothing = Relations::default();
         let env = Env::new(&nothing, self.ctes, Place::Values);
         let bound = self.binder.bind(cell, &env)?;
         self.binder.assign(bound, &column.name, column.ty).at(cell.span())
+    }
+
+    /// Whether a value given for a column is left out: OVERRIDING USER VALUE leaves identity to its sequence.
+    fn left_to_sequence(&self, table: &TableMeta, position: usize) -> Result<bool> {
+        match self.overriding {
+            Some(Overriding::System) => Ok(false),
+            Some(Overriding::User) => Ok(table.columns[position].identity.is_some()),
+            None => refuse_generated(table, position),
+        }
     }
 
     /// The given columns and the defaults of the others, in table order.
@@ -197,10 +210,11 @@ fn check_width(width: usize, targets: &mut Vec<usize>, explicit: bool) -> Result
     Ok(())
 }
 
-fn refuse_generated(table: &TableMeta, position: usize) -> Result<()> {
+/// 428C9 for a value given for a column that only its sequence may fill.
+fn refuse_generated(table: &TableMeta, position: usize) -> Result<bool> {
     let column = &table.columns[position];
     if column.identity != Some(Identity::Always) {
-        return Ok(());
+        return Ok(false);
     }
     Err(SqlError::new(
         ErrorKind::GeneratedAlways,

@@ -9,6 +9,7 @@ use sqlparser::ast::{self, TableFactor, UpdateTableFromKind};
 
 use super::assignment::Assigned;
 use super::{Dml, row_schema};
+use crate::ddl::row_checks;
 use crate::environment::{Env, Place};
 use crate::error::{Result, internal, syntax, unsupported};
 use crate::names::{fold, qualified, target_table};
@@ -68,6 +69,7 @@ impl Dml<'_> {
             None => item.plan,
         };
         Ok(UpdatePlan {
+            checks: row_checks(&table, self.binder)?,
             table,
             source: project(plan, outputs)?,
             extra: extra_count,

@@ -5,11 +5,11 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::cursor::Cursor;
 use super::errors::Source;
-use super::{Statement, copy, prepare, session, transaction};
+use super::{Statement, copy, prepare, session, statements, transaction};
 use crate::plan::{ExplainFormat, ExplainOptions};
 
 /// Commands that are a later capability, with the words that start them.
-const LATER: [(&str, &str); 22] = [
+const LATER: [(&str, &str); 15] = [
     ("vacuum", "VACUUM"),
     ("analyze", "ANALYZE"),
     ("reindex", "REINDEX"),
@@ -20,26 +20,17 @@ const LATER: [(&str, &str); 22] = [
     ("listen", "LISTEN"),
     ("unlisten", "UNLISTEN"),
     ("notify", "NOTIFY"),
-    ("declare", "DECLARE CURSOR"),
-    ("fetch", "FETCH"),
-    ("move", "MOVE"),
-    ("close", "CLOSE CURSOR"),
-    ("comment", "COMMENT"),
     ("grant", "GRANT"),
     ("revoke", "REVOKE"),
-    ("savepoint", "SAVEPOINT"),
-    ("release", "RELEASE SAVEPOINT"),
     ("merge", "MERGE"),
     ("load", "LOAD"),
     ("security", "SECURITY LABEL"),
 ];
 
 /// Objects whose CREATE, ALTER and DROP are later capabilities and that sqlparser may not know.
-const LATER_OBJECTS: [&str; 20] = [
+const LATER_OBJECTS: [&str; 18] = [
     "view",
     "materialized",
-    "sequence",
-    "schema",
     "role",
     "user",
     "group",
@@ -75,10 +66,16 @@ pub(super) fn parse(source: &Source<'_>, tokens: &[TokenWithSpan]) -> Result<Opt
         "show" => session::show(cursor)?,
         "discard" => session::discard(cursor)?,
         "deallocate" => session::deallocate(cursor)?,
+        "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {
+            transaction::parse(&first, cursor)?
+        }
         "prepare" => prepare::prepare(source, cursor)?,
         "execute" => prepare::execute(source, cursor)?,
-        "begin" | "start" | "commit" | "end" | "rollback" | "abort" => transaction::parse(&first, cursor)?,
-        "create" | "drop" | "alter" => return object(&first, cursor),
+        "declare" => statements::declare(source, cursor)?,
+        "fetch" | "move" => statements::fetch(cursor, first == "move")?,
+        "close" => statements::close(cursor)?,
+        "comment" => statements::comment(cursor)?,
+        "create" | "drop" | "alter" => return object(source, &first, cursor),
         other => match LATER.iter().find(|(word, _)| *word == other) {
             Some((_, name)) => Statement::Unsupported((*name).to_owned()),
             None => return Ok(None),
@@ -88,7 +85,11 @@ pub(super) fn parse(source: &Source<'_>, tokens: &[TokenWithSpan]) -> Result<Opt
 }
 
 /// CREATE, ALTER and DROP of extensions, and of the objects that come later.
-fn object(verb: &str, mut cursor: Cursor<'_>) -> Result<Option<Statement>, SqlError> {
+fn object(
+    source: &Source<'_>,
+    verb: &str,
+    mut cursor: Cursor<'_>,
+) -> Result<Option<Statement>, SqlError> {
     if cursor.keywords(&["or", "replace"]) {
         let name = cursor.peek_word().unwrap_or_default().to_ascii_uppercase();
         return Ok(Some(Statement::Unsupported(format!("CREATE OR REPLACE {name}"))));
@@ -98,11 +99,26 @@ fn object(verb: &str, mut cursor: Cursor<'_>) -> Result<Option<Statement>, SqlEr
         cursor.skip(1);
         return extension(verb, cursor).map(Some);
     }
+    let own = match (verb, kind.as_str()) {
+        ("alter", "sequence") => Some(statements::alter_sequence(skipped(cursor.clone()))?),
+        ("create", "sequence") => Some(statements::create_sequence(source, skipped(cursor.clone()))?),
+        ("create", "database") => Some(statements::create_database(skipped(cursor.clone()))?),
+        ("drop", "database") => Some(statements::drop_database(skipped(cursor.clone()))?),
+        _ => None,
+    };
+    if own.is_some() {
+        return Ok(own);
+    }
     if LATER_OBJECTS.contains(&kind.as_str()) || verb == "alter" && kind != "table" {
         let name = format!("{} {}", verb.to_ascii_uppercase(), kind.to_ascii_uppercase());
         return Ok(Some(Statement::Unsupported(name)));
     }
     Ok(None)
+}
+
+fn skipped(mut cursor: Cursor<'_>) -> Cursor<'_> {
+    cursor.skip(1);
+    cursor
 }
 
 fn extension(verb: &str, mut cursor: Cursor<'_>) -> Result<Statement, SqlError> {

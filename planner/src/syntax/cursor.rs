@@ -7,6 +7,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::errors::Source;
 
 /// Reads tokens front to back.
+#[derive(Clone)]
 pub(super) struct Cursor<'a> {
     pub(super) source: &'a Source<'a>,
     tokens: &'a [TokenWithSpan],

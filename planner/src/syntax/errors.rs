@@ -39,6 +39,13 @@ impl<'a> Source<'a> {
         self.near_text(self.slice(span.start.column, span.end.column), span.start.column)
     }
 
+    /// An error of the lexer, at a token.
+    pub(super) fn refused(&self, what: &str, span: Span) -> SqlError {
+        let token = self.slice(span.start.column, span.end.column);
+        super::syntax_error(format!("{what} at or near \"{token}\""))
+            .with_position(u32::try_from(span.start.column).unwrap_or(u32::MAX))
+    }
+
     pub(super) fn at_end(&self) -> SqlError {
         let position = u32::try_from(self.text.chars().count() + 1).unwrap_or(u32::MAX);
         super::syntax_error("syntax error at end of input").with_position(position)

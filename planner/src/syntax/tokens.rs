@@ -33,9 +33,12 @@ pub fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         .tokenize_with_location()
         .map_err(|error| Source::new(text).tokenizer_error(&error))?;
     let lines = LineStarts::new(text);
-    let mut pass = Pass { out: Vec::with_capacity(raw.len() / 2), line_break: false };
+    let mut pass = Pass { out: Vec::with_capacity(raw.len() / 2), line_break: false, refused: None };
     for token in raw {
         pass.push(TokenWithSpan { token: token.token, span: lines.to_positions(token.span) });
+    }
+    if let Some((span, what)) = pass.refused {
+        return Err(Source::new(text).refused(what, span));
     }
     refuse_time_travel(&pass.out)?;
     Ok(pass.out)
@@ -45,6 +48,8 @@ struct Pass {
     out: Vec<TokenWithSpan>,
     /// Whether a line break lies between the last token and the next.
     line_break: bool,
+    /// The first token that cannot stand where it does, and why.
+    refused: Option<(Span, &'static str)>,
 }
 
 impl Pass {
@@ -61,6 +66,9 @@ impl Pass {
             Token::CustomBinaryOperator(operator) => self.operator(operator, span),
             Token::Gt => self.greater(span),
             Token::SingleQuotedString(text) => self.string(text, span),
+            Token::Word(word) if word.quote_style == Some('"') && word.value.is_empty() => {
+                self.refused.get_or_insert((span, "zero-length delimited identifier"));
+            }
             other => self.out.push(TokenWithSpan { token: other, span }),
         }
         self.line_break = false;
@@ -112,6 +120,8 @@ impl Pass {
         {
             start.push_str(&text);
             last.span.end = span.end;
+        } else if matches!(self.out.last().map(|last| &last.token), Some(Token::SingleQuotedString(_))) {
+            self.refused.get_or_insert((span, "syntax error"));
         } else {
             self.out.push(TokenWithSpan { token: Token::SingleQuotedString(text), span });
         }

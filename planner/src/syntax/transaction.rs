@@ -1,4 +1,4 @@
-//! BEGIN, START TRANSACTION, COMMIT, END, ROLLBACK, ABORT and their modes.
+//! Savepoints, BEGIN, START TRANSACTION, COMMIT, END, ROLLBACK, ABORT and their modes.
 
 use proto::SqlError;
 use sqlparser::tokenizer::Token;
@@ -9,6 +9,11 @@ use crate::plan::{Isolation, TransactionCommand, TransactionModes};
 
 pub(super) fn parse(first: &str, mut cursor: Cursor<'_>) -> Result<Statement, SqlError> {
     let command = match first {
+        "savepoint" => TransactionCommand::Savepoint { name: cursor.name()? },
+        "release" => {
+            cursor.keyword("savepoint");
+            TransactionCommand::Release { name: cursor.name()? }
+        }
         "begin" | "start" => {
             let start = first == "start";
             if start {
@@ -20,12 +25,20 @@ pub(super) fn parse(first: &str, mut cursor: Cursor<'_>) -> Result<Statement, Sq
         }
         _ => {
             if cursor.keyword("prepared") {
-                let verb = first.to_ascii_uppercase();
-                return Ok(Statement::Unsupported(format!("{verb} PREPARED")));
+                // None can exist: PREPARE TRANSACTION is refused.
+                let name = cursor.string()?;
+                cursor.expect_end()?;
+                return Err(SqlError::new(
+                    proto::ErrorKind::UndefinedObject,
+                    format!("prepared transaction with identifier \"{name}\" does not exist"),
+                ));
             }
             optional_word(&mut cursor);
             if first == "rollback" && cursor.keyword("to") {
-                return Ok(Statement::Unsupported("ROLLBACK TO SAVEPOINT".to_owned()));
+                cursor.keyword("savepoint");
+                let name = cursor.name()?;
+                cursor.expect_end()?;
+                return Ok(Statement::Transaction(TransactionCommand::RollbackTo { name }));
             }
             let chain = chain(&mut cursor)?;
             if matches!(first, "commit" | "end") {

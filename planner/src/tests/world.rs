@@ -69,6 +69,11 @@ impl SequenceSource for Counters {
         *last += count as i64;
         Ok(values)
     }
+
+    async fn set_next(&self, sequence: SequenceId, next: i64) -> Result<(), SqlError> {
+        self.0.lock().insert(sequence, next - 1);
+        Ok(())
+    }
 }
 
 /// What a statement answered.
@@ -293,6 +298,7 @@ impl World {
                 nullable: column.nullable,
                 default: column.default.clone(),
                 identity: column.identity,
+                missing: None,
             })
             .collect();
         let table = TableId(u64::from(self.oid()));
@@ -311,6 +317,7 @@ impl World {
                     increment: sequence.increment,
                     minimum: sequence.minimum,
                     maximum: sequence.maximum,
+                    first: 1,
                     owned_by: None,
                 }),
             );
@@ -332,6 +339,9 @@ impl World {
             columns,
             primary_key,
             indexes: Vec::new(),
+            checks: Vec::new(),
+            former: Vec::new(),
+            rewritten: 0,
             channel: ChannelId(1),
         });
         catalog.tables.insert(table, Arc::clone(&meta));

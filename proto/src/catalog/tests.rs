@@ -17,6 +17,7 @@ fn table() -> TableMeta {
                 nullable: false,
                 default: Some("nextval('items_id_seq'::regclass)".into()),
                 identity: Some(Identity::ByDefault),
+                missing: None,
             },
             Column {
                 id: 3,
@@ -25,6 +26,7 @@ fn table() -> TableMeta {
                 nullable: true,
                 default: None,
                 identity: None,
+                missing: None,
             },
         ],
         primary_key: Some(PrimaryKey {
@@ -51,6 +53,9 @@ fn table() -> TableMeta {
                 written_options: Vec::new(),
             },
         ],
+        checks: Vec::new(),
+        former: Vec::new(),
+        rewritten: 0,
         channel: ChannelId(1),
     }
 }

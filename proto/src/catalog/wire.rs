@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    Column, DatabaseMeta, FormError, Identity, IndexMeta, IndexMethod, PrimaryKey, SequenceMeta, TableMeta, decode,
-    type_from_wire, type_to_wire,
+    CheckConstraint, Column, DatabaseMeta, FormError, FormerColumns, Identity, IndexMeta, IndexMethod, NamespaceMeta,
+    ObjectAddress, PrimaryKey, SequenceMeta, TableMeta, decode, type_from_wire, type_to_wire,
 };
 use crate::id::{ChannelId, DatabaseId, Oid, SequenceId, TableId};
 use crate::metric::DistanceMetric;
@@ -30,6 +31,28 @@ struct ColumnForm {
     /// 0 none, 1 always, 2 by default.
     #[prost(uint32, tag = "7")]
     identity: u32,
+    #[prost(bytes = "bytes", optional, tag = "8")]
+    missing: Option<Bytes>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CheckForm {
+    #[prost(uint32, tag = "1")]
+    oid: u32,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(string, tag = "3")]
+    expression: String,
+    #[prost(uint32, repeated, tag = "4")]
+    columns: Vec<u32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct FormerForm {
+    #[prost(uint64, tag = "1")]
+    until: u64,
+    #[prost(uint32, repeated, tag = "2")]
+    columns: Vec<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -89,6 +112,12 @@ struct TableForm {
     channel: u64,
     #[prost(message, repeated, tag = "11")]
     indexes: Vec<IndexForm>,
+    #[prost(message, repeated, tag = "12")]
+    checks: Vec<CheckForm>,
+    #[prost(message, repeated, tag = "13")]
+    former: Vec<FormerForm>,
+    #[prost(uint64, tag = "14")]
+    rewritten: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -116,6 +145,31 @@ struct SequenceForm {
     owner_table: u64,
     #[prost(uint32, tag = "11")]
     owner_column: u32,
+    /// Absent when it is `start`.
+    #[prost(sint64, optional, tag = "12")]
+    first: Option<i64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NamespaceForm {
+    #[prost(uint32, tag = "1")]
+    oid: u32,
+    #[prost(uint64, tag = "2")]
+    database: u64,
+    #[prost(string, tag = "3")]
+    name: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct CommentForm {
+    #[prost(uint32, tag = "1")]
+    class: u32,
+    #[prost(uint32, tag = "2")]
+    object: u32,
+    #[prost(uint32, tag = "3")]
+    column: u32,
+    #[prost(string, tag = "4")]
+    text: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -150,6 +204,9 @@ pub fn encode_table(table: &TableMeta) -> Vec<u8> {
         }),
         channel: table.channel.0,
         indexes: table.indexes.iter().map(index_form).collect(),
+        checks: table.checks.iter().map(check_form).collect(),
+        former: table.former.iter().map(former_form).collect(),
+        rewritten: table.rewritten,
     }
     .encode_to_vec()
 }
@@ -194,6 +251,19 @@ fn index_of_form(form: IndexForm) -> Result<IndexMeta, FormError> {
     })
 }
 
+fn check_form(check: &CheckConstraint) -> CheckForm {
+    CheckForm {
+        oid: check.oid.0,
+        name: check.name.clone(),
+        expression: check.expression.clone(),
+        columns: check.columns.clone(),
+    }
+}
+
+fn former_form(former: &FormerColumns) -> FormerForm {
+    FormerForm { until: former.until, columns: former.columns.clone() }
+}
+
 fn column_form(column: &Column) -> ColumnForm {
     let (type_oid, typmod) = type_to_wire(column.ty);
     ColumnForm {
@@ -208,6 +278,7 @@ fn column_form(column: &Column) -> ColumnForm {
             Some(Identity::Always) => 1,
             Some(Identity::ByDefault) => 2,
         },
+        missing: column.missing.clone(),
     }
 }
 
@@ -231,8 +302,24 @@ pub fn decode_table(bytes: &[u8]) -> Result<Arc<TableMeta>, FormError> {
             columns: key.columns,
         }),
         indexes: form.indexes.into_iter().map(index_of_form).collect::<Result<_, _>>()?,
+        checks: form.checks.into_iter().map(check_of_form).collect(),
+        former: form.former.into_iter().map(former_of_form).collect(),
+        rewritten: form.rewritten,
         channel: ChannelId(form.channel),
     }))
+}
+
+fn check_of_form(form: CheckForm) -> CheckConstraint {
+    CheckConstraint {
+        oid: Oid(form.oid),
+        name: form.name,
+        expression: form.expression,
+        columns: form.columns,
+    }
+}
+
+fn former_of_form(form: FormerForm) -> FormerColumns {
+    FormerColumns { until: form.until, columns: form.columns }
 }
 
 fn column_of_form(form: ColumnForm) -> Column {
@@ -247,6 +334,7 @@ fn column_of_form(form: ColumnForm) -> Column {
             2 => Some(Identity::ByDefault),
             _ => None,
         },
+        missing: form.missing,
     }
 }
 
@@ -266,6 +354,7 @@ pub fn encode_sequence(sequence: &SequenceMeta) -> Vec<u8> {
         maximum: sequence.maximum,
         owner_table,
         owner_column,
+        first: (sequence.first != sequence.start).then_some(sequence.first),
     }
     .encode_to_vec()
 }
@@ -284,6 +373,7 @@ pub fn decode_sequence(bytes: &[u8]) -> Result<Arc<SequenceMeta>, FormError> {
         increment: form.increment,
         minimum: form.minimum,
         maximum: form.maximum,
+        first: form.first.unwrap_or(form.start),
         owned_by: (form.owner_table != 0).then_some((TableId(form.owner_table), form.owner_column)),
     }))
 }
@@ -310,4 +400,36 @@ pub fn decode_database(bytes: &[u8]) -> Result<Arc<DatabaseMeta>, FormError> {
         home_channel: ChannelId(form.home_channel),
         extensions: form.extensions,
     }))
+}
+
+/// The stored form of a schema.
+#[must_use]
+pub fn encode_namespace(namespace: &NamespaceMeta) -> Vec<u8> {
+    NamespaceForm { oid: namespace.oid.0, database: namespace.database.0, name: namespace.name.clone() }
+        .encode_to_vec()
+}
+
+/// # Errors
+/// When the bytes are not a schema.
+pub fn decode_namespace(bytes: &[u8]) -> Result<Arc<NamespaceMeta>, FormError> {
+    let form: NamespaceForm = decode(bytes)?;
+    Ok(Arc::new(NamespaceMeta {
+        oid: Oid(form.oid),
+        database: DatabaseId(form.database),
+        name: form.name,
+    }))
+}
+
+/// The stored form of a comment.
+#[must_use]
+pub fn encode_comment(about: ObjectAddress, text: &str) -> Vec<u8> {
+    let ObjectAddress { class, object, column } = about;
+    CommentForm { class, object, column, text: text.to_owned() }.encode_to_vec()
+}
+
+/// # Errors
+/// When the bytes are not a comment.
+pub fn decode_comment(bytes: &[u8]) -> Result<(ObjectAddress, Arc<str>), FormError> {
+    let CommentForm { class, object, column, text } = decode(bytes)?;
+    Ok((ObjectAddress { class, object, column }, text.into()))
 }

@@ -42,13 +42,14 @@ impl SessionExecutor {
         mut batches: SendableRecordBatchStream,
     ) -> Result<WriteEffect, WriteFailure> {
         let table = &plan.table;
-        let snapshot = self.snapshot_of(context, table.id)?;
+        let snapshot = self.snapshot_of(context, table)?;
         let all: Vec<usize> = (0..table.columns.len()).collect();
         snapshot.load(&all).await.map_err(|error| storage_error(&error))?;
         let mut taken = HashSet::new();
         let mut effect = WriteEffect::default();
         while let Some(batch) = batches.next().await {
             let batch = rows::conform(&batch.map_err(exec::to_sql_error)?, table)?;
+            rows::check(&batch, table, plan.checks.as_deref(), context)?;
             let keys = rows::keys(&batch, &table.key_positions())?;
             let split = split(table, &snapshot, &keys, &conflict.action, &mut taken)?;
             let mut touched = vec![(split.inserted.clone(), rows::take_rows(&batch, &split.inserted)?)];
@@ -62,6 +63,7 @@ impl SessionExecutor {
                 let kept = passing(filter.as_ref(), schema, &pair, context)?;
                 let pair = rows::take_rows(&pair, &kept)?;
                 let updated = assign(table, assignments, schema, &pair, context)?;
+                rows::check(&updated, table, plan.checks.as_deref(), context)?;
                 let ending = kept.iter().map(|&position| split.met[position as usize].1).collect();
                 let new_keys = rows::keys(&updated, &table.key_positions())?;
                 // The statement took the keys of its rows; an updated row may keep its own.

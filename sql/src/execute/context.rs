@@ -93,10 +93,15 @@ impl SessionExecutor {
         }
         let catalog = transaction.catalog.clone().unwrap_or_else(|| self.shared.node.catalog());
         let session = self.session_values(catalog, transaction.started_micros);
+        let sequences = NodeSequences {
+            node: Arc::clone(&self.shared.node),
+            catalog: Arc::clone(&session.catalog),
+            own: Arc::clone(&transaction.sequences),
+        };
         Ok(Arc::new(StatementContext {
             snapshots,
             session,
-            sequences: Arc::new(NodeSequences(Arc::clone(&self.shared.node))),
+            sequences: Arc::new(sequences),
             cancel: self.cancel.execution().clone(),
             search: self.search_settings(),
         }))
@@ -132,15 +137,28 @@ impl SessionExecutor {
         point: ReadPoint,
     ) -> Result<Arc<TableSnapshot>, SqlError> {
         let shared = self.shared.node.catalog();
-        let base = if shared.tables.contains_key(&table) {
+        let mut base = if shared.tables.contains_key(&table) {
             self.shared.node.snapshot(table, point).await.map_err(|error| storage_error(&error))?
         } else {
             self.own_new_table(transaction, table, point)?
         };
-        Ok(match transaction.writes.get(&table) {
-            Some(overlay) => Arc::new(base.with_overlay(overlay)),
-            None => base,
-        })
+        let own = transaction.catalog.as_ref().and_then(|catalog| catalog.tables.get(&table));
+        if let Some(own) = own
+            && own.schema_version > base.table.schema_version
+        {
+            base = Arc::new(base.with_table(own).map_err(|error| storage_error(&error))?);
+        }
+        match transaction.writes.get(&table) {
+            // Somebody else has changed the table under this transaction's rows.
+            Some(overlay) if overlay.table().schema_version != base.table.schema_version => {
+                Err(SqlError::new(
+                    ErrorKind::SerializationFailure,
+                    format!("could not serialize access: table \"{}\" was altered", base.table.name),
+                ))
+            }
+            Some(overlay) => Ok(Arc::new(base.with_overlay(overlay))),
+            None => Ok(base),
+        }
     }
 
     /// A table that only this transaction knows has no committed rows.

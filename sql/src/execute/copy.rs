@@ -19,7 +19,7 @@ use segments::TableSnapshot;
 use super::insert::RowSink;
 use super::prepare::result_columns;
 use super::transaction::{Extent, Transaction};
-use super::{SessionExecutor, node_error, rows};
+use super::{SessionExecutor, rows};
 use crate::copy::options::CopyColumns;
 use crate::copy::{CopyFormat, CopyOptions};
 use crate::session::{CopyIn, CopyOut, Outcome};
@@ -106,7 +106,7 @@ impl SessionExecutor {
         table: &proto::catalog::TableMeta,
     ) -> Result<(Arc<StatementContext>, Arc<TableSnapshot>), SqlError> {
         let context = self.statement_context(transaction, &[table.id]).await?;
-        let snapshot = self.snapshot_of(&context, table.id)?;
+        let snapshot = self.snapshot_of(&context, table)?;
         Ok((context, snapshot))
     }
 
@@ -122,6 +122,7 @@ impl SessionExecutor {
     async fn copy_into(&self, run: &mut CopyRun, batch: &RecordBatch) -> Result<(), SqlError> {
         let whole = self.with_defaults(run, batch).await?;
         let whole = rows::conform(&whole, &run.plan.table)?;
+        rows::check(&whole, &run.plan.table, run.plan.checks.as_deref(), &run.context)?;
         run.rows += whole.num_rows() as u64;
         run.sink
             .push(self, &mut run.transaction, &run.snapshot, whole)
@@ -140,8 +141,8 @@ impl SessionExecutor {
         for (position, expression) in &run.plan.defaults {
             columns[*position] = Some(match run.drawn.get(position) {
                 Some(&sequence) => {
-                    let values = self.shared.node.next_values(sequence, count).await;
-                    let values = Int64Array::from(values.map_err(|error| node_error(&error))?);
+                    let values = run.context.sequences.next_values(sequence, count).await?;
+                    let values = Int64Array::from(values);
                     let ty = table.columns[*position].ty.data_type();
                     arrow::compute::cast(&values, &ty).map_err(internal)?
                 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use planner::plan::{CreateTable, DdlCommand};
+use planner::plan::{CreateTable, DdlCommand, DdlNotice, NewSequence, Plan};
 use planner::syntax::Parsed;
-use proto::catalog::{CatalogChange, Column, DatabaseMeta, PrimaryKey, SequenceMeta, TableMeta};
-use proto::{ChannelId, ErrorKind, Oid, SequenceId, SqlError, TableId};
+use proto::catalog::{
+    CatalogChange, CatalogSnapshot, Column, DatabaseMeta, NamespaceMeta, PrimaryKey, SequenceMeta, TableMeta,
+};
+use proto::{ChannelId, DatabaseId, ErrorKind, Oid, SequenceId, SqlError, TableId};
 
-use super::transaction::Extent;
+use super::prepare::PreparedStatement;
+use super::transaction::{Extent, Transaction};
 use super::write::WriteFailure;
 use super::{SessionExecutor, node_error};
 use crate::session::{Notice, Outcome};
@@ -15,64 +18,206 @@ use crate::session::{Notice, Outcome};
 /// OIDs of a table besides those of its sequences: table, row type, key constraint, key index.
 const TABLE_OIDS: u32 = 4;
 
+mod alter;
+
+/// Attempts of one DDL statement outside a block: each lost to a commit that succeeded.
+const MAX_ATTEMPTS: usize = 1_000;
+
 impl SessionExecutor {
-    pub(super) async fn ddl(&mut self, command: &DdlCommand) -> Result<Outcome<Parsed>, SqlError> {
-        let (tag, changes) = match command {
-            DdlCommand::CreateTable(create) => ("CREATE TABLE", self.create_table(create).await?),
+    /// Carries a command out: committed outside a block, part of the transaction inside one. A table or its rows
+    /// may change between planning and commit; outside a block the statement is then planned and run again.
+    pub(super) async fn run_ddl(
+        &mut self,
+        prepared: &PreparedStatement,
+    ) -> Result<Outcome<Parsed>, SqlError> {
+        for _ in 0..MAX_ATTEMPTS {
+            let planned = self.current_plan(prepared)?;
+            let Plan::Ddl(command) = &*planned.plan else {
+                return Err(SqlError::new(ErrorKind::Internal, "a statement changed its kind"));
+            };
+            let mut transaction = self.take_transaction();
+            if transaction.read_only {
+                self.keep(transaction);
+                return Err(SqlError::new(
+                    ErrorKind::ReadOnlySqlTransaction,
+                    format!("cannot execute {} in a read-only transaction", command.tag()),
+                ));
+            }
+            let done = self.ddl(&mut transaction, command).await;
+            if transaction.extent != Extent::Statement {
+                self.transaction = Some(transaction);
+                return done.map(|()| Outcome::Done { tag: command.tag().to_owned() });
+            }
+            let committed = match done {
+                Ok(()) => {
+                    let new_indexes = std::mem::take(&mut transaction.new_indexes);
+                    match self.commit_transaction(transaction).await {
+                        Ok(_) => {
+                            self.finish_indexes(&new_indexes, command).await?;
+                            Ok(())
+                        }
+                        Err(failure) => Err(failure),
+                    }
+                }
+                Err(error) => {
+                    self.forget(&transaction).await;
+                    Err(WriteFailure::Statement(error))
+                }
+            };
+            match committed {
+                Ok(()) => return Ok(Outcome::Done { tag: command.tag().to_owned() }),
+                Err(WriteFailure::Conflict(_) | WriteFailure::SchemaChanged(_)) => {
+                    self.notices.clear();
+                    self.cancel.check()?;
+                }
+                Err(WriteFailure::Statement(error)) if exec::statement::is_stale_plan(&error) => {
+                    self.notices.clear();
+                    self.cancel.check()?;
+                }
+                Err(failure) => return Err(failure.into_error()),
+            }
+        }
+        Err(exec::statement::stale_plan())
+    }
+
+    async fn ddl(&mut self, transaction: &mut Transaction, command: &DdlCommand) -> Result<(), SqlError> {
+        let changes = match command {
+            DdlCommand::AlterTable(alter) => return self.alter_table(transaction, alter).await,
+            DdlCommand::Nothing { notices, .. } => {
+                self.notify(notices);
+                return Ok(());
+            }
+            DdlCommand::CreateTable(create) => self.create_table(create).await?,
             DdlCommand::DropTable { tables, skipped, .. } => {
                 for name in skipped {
                     self.notices.push(Notice::notice(format!("table \"{name}\" does not exist, skipping")));
                 }
-                ("DROP TABLE", self.drop_tables(tables))
+                self.drop_tables(transaction, tables)
             }
-            DdlCommand::CreateIndex(create) => {
-                self.create_index(create).await?;
-                ("CREATE INDEX", Vec::new())
-            }
+            DdlCommand::CreateIndex(create) => self.create_index(transaction, create).await?,
             DdlCommand::DropIndex { indexes, skipped } => {
                 for name in skipped {
                     self.notices.push(Notice::notice(format!("index \"{name}\" does not exist, skipping")));
                 }
-                let dropped = indexes.iter().map(|(table, oid)| CatalogChange::DropIndex(table.id, *oid));
-                ("DROP INDEX", dropped.collect())
+                indexes.iter().map(|(table, oid)| CatalogChange::DropIndex(table.id, *oid)).collect()
             }
             DdlCommand::CreateExtension { name, if_not_exists } => {
-                ("CREATE EXTENSION", self.create_extension(name, *if_not_exists)?)
+                self.create_extension(transaction, name, *if_not_exists)?
             }
             DdlCommand::DropExtension { .. } => return Err(SqlError::unsupported("DROP EXTENSION")),
-            DdlCommand::CreateDatabase { .. } => return Err(SqlError::unsupported("CREATE DATABASE")),
-            DdlCommand::DropDatabase { .. } => return Err(SqlError::unsupported("DROP DATABASE")),
+            DdlCommand::CreateDatabase { name } => self.create_database(transaction, name).await?,
+            DdlCommand::DropDatabase { name, force } => self.drop_database(transaction, name, *force)?,
+            DdlCommand::Catalog { changes, notices, .. } => {
+                self.notify(notices);
+                self.with_oids(changes).await?
+            }
+            DdlCommand::RestartSequence { sequence, next } => {
+                self.restart_sequence(transaction, sequence, *next).await?
+            }
         };
-        if !changes.is_empty() {
-            self.change_catalog(tag, changes).await?;
-        }
-        Ok(Outcome::Done { tag: tag.to_owned() })
+        transaction
+            .change_catalog(&self.shared.node.catalog(), changes)
+            .map_err(|error| super::storage_error(&error))
     }
 
-    /// Commits catalog changes, or adds them to the running transaction.
-    pub(super) async fn change_catalog(&mut self, tag: &str, changes: Vec<CatalogChange>) -> Result<(), SqlError> {
-        let mut transaction = self.take_transaction();
-        if transaction.read_only {
-            self.keep(transaction);
+    fn notify(&mut self, notices: &[DdlNotice]) {
+        for notice in notices {
+            self.notices.push(Notice { code: notice.code, ..Notice::notice(notice.message.clone()) });
+        }
+    }
+
+    /// Changes with identities drawn for what is new.
+    async fn with_oids(&self, changes: &[CatalogChange]) -> Result<Vec<CatalogChange>, SqlError> {
+        let mut drawn = Vec::with_capacity(changes.len());
+        for change in changes {
+            let next = async || {
+                let oid = self.shared.node.allocate_oids(1).await;
+                oid.map_err(|error| node_error(&error))
+            };
+            drawn.push(match change {
+                CatalogChange::PutSequence(sequence) if sequence.id == SequenceId(0) => {
+                    let id = SequenceId(u64::from(next().await?.0));
+                    CatalogChange::PutSequence(Arc::new(SequenceMeta { id, ..(**sequence).clone() }))
+                }
+                CatalogChange::PutNamespace(namespace) if namespace.oid == Oid(0) => {
+                    let oid = next().await?;
+                    CatalogChange::PutNamespace(Arc::new(NamespaceMeta { oid, ..(**namespace).clone() }))
+                }
+                other => other.clone(),
+            });
+        }
+        Ok(drawn)
+    }
+
+    /// Makes `next` the next value. Like PostgreSQL's own sequences, the value does not wait for the commit.
+    async fn restart_sequence(
+        &self,
+        transaction: &Transaction,
+        sequence: &Arc<SequenceMeta>,
+        next: i64,
+    ) -> Result<Vec<CatalogChange>, SqlError> {
+        let own = transaction.sequences.lock().get_mut(&sequence.id).map(|own| *own = next);
+        if own.is_none() {
+            let set = self.shared.node.set_sequence(sequence.id, next).await;
+            set.map_err(|error| node_error(&error))?;
+        }
+        Ok(vec![CatalogChange::PutSequence(Arc::clone(sequence))])
+    }
+
+    async fn create_database(
+        &self,
+        transaction: &Transaction,
+        name: &str,
+    ) -> Result<Vec<CatalogChange>, SqlError> {
+        refuse_in_block(transaction, "CREATE DATABASE")?;
+        let oid = self.shared.node.allocate_oids(1).await.map_err(|error| node_error(&error))?;
+        let database = DatabaseMeta {
+            id: DatabaseId(u64::from(oid.0)),
+            name: name.to_owned(),
+            home_channel: ChannelId(0),
+            extensions: Vec::new(),
+        };
+        Ok(vec![CatalogChange::PutDatabase(Arc::new(database))])
+    }
+
+    fn drop_database(
+        &self,
+        transaction: &Transaction,
+        name: &str,
+        force: bool,
+    ) -> Result<Vec<CatalogChange>, SqlError> {
+        refuse_in_block(transaction, "DROP DATABASE")?;
+        let catalog = self.catalog_of(transaction);
+        let Some(database) = catalog.database(name) else { return Ok(Vec::new()) };
+        let others = self.shared.connections.count(database.id);
+        if others > 0 && force {
+            return Err(SqlError::unsupported("DROP DATABASE ... WITH (FORCE) of a database in use"));
+        }
+        if others > 0 {
+            let detail = if others == 1 {
+                "There is 1 other session using the database.".to_owned()
+            } else {
+                format!("There are {others} other sessions using the database.")
+            };
             return Err(SqlError::new(
-                ErrorKind::ReadOnlySqlTransaction,
-                format!("cannot execute {tag} in a read-only transaction"),
-            ));
+                ErrorKind::ObjectInUse,
+                format!("database \"{name}\" is being accessed by other users"),
+            )
+            .with_detail(detail));
         }
-        transaction.change_catalog(&self.shared.node.catalog(), changes);
-        if transaction.extent == Extent::Statement {
-            self.commit_transaction(transaction).await.map_err(WriteFailure::into_error)?;
-        } else {
-            self.transaction = Some(transaction);
-        }
-        Ok(())
+        Ok(vec![CatalogChange::DropDatabase(database.id)])
+    }
+
+    /// The catalog as a transaction sees it.
+    fn catalog_of(&self, transaction: &Transaction) -> Arc<CatalogSnapshot> {
+        transaction.catalog.clone().unwrap_or_else(|| self.shared.node.catalog())
     }
 
     fn home_channel(&self) -> ChannelId {
-        self.catalog().databases.get(&self.database).map_or(ChannelId(0), |database| database.home_channel)
+        self.shared.node.catalog().databases.get(&self.database).map_or(ChannelId(0), |database| database.home_channel)
     }
 
-    async fn create_table(&mut self, create: &CreateTable) -> Result<Vec<CatalogChange>, SqlError> {
+    pub(super) async fn create_table(&mut self, create: &CreateTable) -> Result<Vec<CatalogChange>, SqlError> {
         if create.exists {
             self.notices.push(Notice {
                 code: "42P07",
@@ -81,29 +226,26 @@ impl SessionExecutor {
             return Ok(Vec::new());
         }
         let sequences = create.columns.iter().filter(|column| column.sequence.is_some()).count() as u32;
+        let checks = create.checks.len() as u32;
         let first = self
             .shared
             .node
-            .allocate_oids(TABLE_OIDS + sequences)
+            .allocate_oids(TABLE_OIDS + sequences + checks)
             .await
             .map_err(|error| node_error(&error))?;
-        let table = self.table_meta(create, first);
+        let mut table = self.table_meta(create, first);
+        let first_check = first.0 + TABLE_OIDS + sequences;
+        for (check, oid) in table.checks.iter_mut().zip(first_check..) {
+            check.oid = Oid(oid);
+        }
         let mut changes = Vec::new();
         let mut next_sequence = first.0 + TABLE_OIDS;
         for (new, column) in create.columns.iter().zip(&table.columns) {
             let Some(sequence) = &new.sequence else { continue };
-            changes.push(CatalogChange::PutSequence(Arc::new(SequenceMeta {
-                id: SequenceId(u64::from(next_sequence)),
-                database: self.database,
-                namespace: create.namespace.clone(),
-                name: sequence.name.clone(),
-                ty: sequence.ty,
-                start: sequence.start,
-                increment: sequence.increment,
-                minimum: sequence.minimum,
-                maximum: sequence.maximum,
-                owned_by: Some((table.id, column.id)),
-            })));
+            let id = SequenceId(u64::from(next_sequence));
+            let owner = Some((table.id, column.id));
+            let meta = sequence_meta(id, self.database, &create.namespace, sequence, owner);
+            changes.push(CatalogChange::PutSequence(Arc::new(meta)));
             next_sequence += 1;
         }
         changes.push(CatalogChange::PutTable(Arc::new(table)));
@@ -120,6 +262,7 @@ impl SessionExecutor {
                 nullable: column.nullable,
                 default: column.default.clone(),
                 identity: column.identity,
+                missing: None,
             })
             .collect();
         TableMeta {
@@ -136,14 +279,17 @@ impl SessionExecutor {
                 name: key.name.clone(),
                 columns: key.columns.iter().map(|&position| columns[position].id).collect(),
             }),
+            checks: create.checks.clone(),
+            former: Vec::new(),
+            rewritten: 0,
             columns,
             indexes: Vec::new(),
             channel: self.home_channel(),
         }
     }
 
-    fn drop_tables(&self, tables: &[Arc<TableMeta>]) -> Vec<CatalogChange> {
-        let catalog = self.catalog();
+    fn drop_tables(&self, transaction: &Transaction, tables: &[Arc<TableMeta>]) -> Vec<CatalogChange> {
+        let catalog = self.catalog_of(transaction);
         let mut changes = Vec::new();
         for table in tables {
             let owned = catalog
@@ -156,8 +302,13 @@ impl SessionExecutor {
         changes
     }
 
-    fn create_extension(&mut self, name: &str, if_not_exists: bool) -> Result<Vec<CatalogChange>, SqlError> {
-        let catalog = self.catalog();
+    fn create_extension(
+        &mut self,
+        transaction: &Transaction,
+        name: &str,
+        if_not_exists: bool,
+    ) -> Result<Vec<CatalogChange>, SqlError> {
+        let catalog = self.catalog_of(transaction);
         let database = catalog
             .databases
             .get(&self.database)
@@ -173,5 +324,40 @@ impl SessionExecutor {
         let mut changed = DatabaseMeta::clone(database);
         changed.extensions.push(name.to_owned());
         Ok(vec![CatalogChange::PutDatabase(Arc::new(changed))])
+    }
+}
+
+/// # Errors
+/// 25001 inside a block or behind other statements of one text.
+fn refuse_in_block(transaction: &Transaction, command: &str) -> Result<(), SqlError> {
+    if transaction.extent == Extent::Statement {
+        return Ok(());
+    }
+    Err(SqlError::new(
+        ErrorKind::ActiveSqlTransaction,
+        format!("{command} cannot run inside a transaction block"),
+    ))
+}
+
+/// A planned sequence as the catalog keeps it.
+fn sequence_meta(
+    id: SequenceId,
+    database: DatabaseId,
+    namespace: &str,
+    sequence: &NewSequence,
+    owned_by: Option<(TableId, u32)>,
+) -> SequenceMeta {
+    SequenceMeta {
+        id,
+        database,
+        namespace: namespace.to_owned(),
+        name: sequence.name.clone(),
+        ty: sequence.ty,
+        start: sequence.start,
+        increment: sequence.increment,
+        minimum: sequence.minimum,
+        maximum: sequence.maximum,
+        first: sequence.start,
+        owned_by,
     }
 }

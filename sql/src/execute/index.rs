@@ -4,18 +4,23 @@
 //! the entry back. Inside a block the entry commits with the block and COMMIT waits; a build that fails then is
 //! reported by `elanus.index_status`, because the commit stands.
 
-use planner::plan::CreateIndex;
+use planner::plan::{CreateIndex, DdlCommand};
 use proto::catalog::{CatalogChange, IndexMeta, IndexMethod};
 use proto::{ErrorKind, Oid, SqlError, TableId};
 
 use super::transaction::{Extent, Transaction};
+use super::write::WriteFailure;
 use super::{SessionExecutor, node_error};
 use crate::session::Notice;
 
 impl SessionExecutor {
-    pub(super) async fn create_index(&mut self, create: &CreateIndex) -> Result<(), SqlError> {
-        let in_block = self.transaction.as_ref().is_some_and(|running| running.extent == Extent::Block);
-        if create.concurrently && in_block {
+    /// The catalog entry of a new index; it is built once the entry is committed.
+    pub(super) async fn create_index(
+        &mut self,
+        transaction: &mut Transaction,
+        create: &CreateIndex,
+    ) -> Result<Vec<CatalogChange>, SqlError> {
+        if create.concurrently && transaction.extent == Extent::Block {
             return Err(SqlError::new(
                 ErrorKind::ActiveSqlTransaction,
                 "CREATE INDEX CONCURRENTLY cannot run inside a transaction block",
@@ -26,7 +31,7 @@ impl SessionExecutor {
                 code: "42P07",
                 ..Notice::notice(format!("relation \"{}\" already exists, skipping", create.name))
             });
-            return Ok(());
+            return Ok(Vec::new());
         }
         let oid = self.shared.node.allocate_oids(1).await.map_err(|error| node_error(&error))?;
         let table = create.table.id;
@@ -38,21 +43,31 @@ impl SessionExecutor {
             method: create.method,
             written_options: create.written_options.clone(),
         };
-        let change = CatalogChange::PutIndex(table, index);
-        let alone = self.transaction.is_none();
-        self.change_catalog("CREATE INDEX", vec![change]).await?;
-        if let Some(transaction) = &mut self.transaction {
-            transaction.new_indexes.push((table, oid));
-        }
-        if alone && let Err(error) = self.index_built(table, oid).await {
-            // A table that is gone has taken its indexes along.
-            if self.catalog().tables.contains_key(&table) {
-                self.change_catalog("DROP INDEX", vec![CatalogChange::DropIndex(table, oid)]).await?;
+        transaction.new_indexes.push((table, oid));
+        Ok(vec![CatalogChange::PutIndex(table, index)])
+    }
+
+    /// Builds what a committed statement of its own created, or takes the entries back.
+    pub(super) async fn finish_indexes(
+        &mut self,
+        made: &[(TableId, Oid)],
+        command: &DdlCommand,
+    ) -> Result<(), SqlError> {
+        for &(table, oid) in made {
+            if let Err(error) = self.index_built(table, oid).await {
+                // A table that is gone has taken its indexes along.
+                if self.catalog().tables.contains_key(&table) {
+                    let mut transaction = self.new_transaction(Extent::Statement);
+                    transaction
+                        .change_catalog(&self.shared.node.catalog(), vec![CatalogChange::DropIndex(table, oid)])
+                        .map_err(|error| super::storage_error(&error))?;
+                    self.commit_transaction(transaction).await.map_err(WriteFailure::into_error)?;
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
-        if alone {
-            self.warn_of_little_data(oid, create);
+            if let DdlCommand::CreateIndex(create) = command {
+                self.warn_of_little_data(oid, create);
+            }
         }
         Ok(())
     }

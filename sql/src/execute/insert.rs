@@ -89,15 +89,16 @@ impl SessionExecutor {
         let mut tables = plan.tables.clone();
         tables.push(plan.table.id);
         let context = self.statement_context(transaction, &tables).await?;
+        let snapshot = self.snapshot_of(&context, &plan.table)?;
         let mut batches = self.shared.engine.execute(plan.source.clone(), Arc::clone(&context)).await?;
         if let Some(conflict) = &plan.conflict {
             return self.insert_on_conflict(transaction, plan, conflict, &context, batches).await;
         }
-        let snapshot = self.snapshot_of(&context, plan.table.id)?;
         let mut sink = RowSink::new(Arc::clone(&plan.table), transaction);
         let mut effect = WriteEffect::default();
         while let Some(batch) = batches.next().await {
             let batch = rows::conform(&batch.map_err(exec::to_sql_error)?, &plan.table)?;
+            rows::check(&batch, &plan.table, plan.checks.as_deref(), &context)?;
             effect.affected += batch.num_rows() as u64;
             effect.returned.extend(Self::returning(plan.returning.as_ref(), &batch, &context)?);
             sink.push(self, transaction, &snapshot, batch).await?;
@@ -110,13 +111,8 @@ impl SessionExecutor {
     pub(super) fn snapshot_of(
         &self,
         context: &exec::StatementContext,
-        table: proto::TableId,
+        table: &TableMeta,
     ) -> Result<Arc<TableSnapshot>, SqlError> {
-        context.snapshots.get(&table).map(Arc::clone).ok_or_else(|| {
-            SqlError::new(
-                proto::ErrorKind::Internal,
-                format!("statement without a snapshot of table {table}"),
-            )
-        })
+        context.snapshot(table).map(Arc::clone).map_err(exec::to_sql_error)
     }
 }

@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 use planner::plan::{CopyPlan, OutputColumn, Plan, SessionCommand, TransactionCommand};
 use planner::syntax::Parsed;
 use planner::{PlanContext, PlanSettings};
-use proto::{ColumnType, ErrorKind, SqlError, TxnId};
+use proto::{ColumnType, ErrorKind, SqlError};
 
 use super::SessionExecutor;
 use super::template::TemplateSlot;
-use super::transaction::Extent;
+use super::transaction::{CatalogStamp, Extent};
 use crate::session::{Description, Prepared, ResultColumn};
 
 /// Statement texts and plans a session keeps; beyond it the cache starts anew.
@@ -29,8 +29,8 @@ const CACHED_TEXT_BYTES: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Validity {
     revision: u64,
-    /// The running transaction and its catalog changes, by count: each adds to its private catalog.
-    own_changes: Option<(TxnId, usize)>,
+    /// The running transaction's private catalog.
+    own_catalog: Option<CatalogStamp>,
     settings: u64,
 }
 
@@ -172,10 +172,7 @@ impl SessionExecutor {
     fn validity(&self) -> Validity {
         Validity {
             revision: self.shared.node.catalog().revision,
-            own_changes: self.transaction.as_ref().and_then(|transaction| {
-                let changes = transaction.catalog_changes.len();
-                (changes > 0).then_some((transaction.id, changes))
-            }),
+            own_catalog: self.transaction.as_ref().and_then(|transaction| transaction.stamp),
             settings: self.settings.version(),
         }
     }
@@ -220,6 +217,7 @@ impl SessionExecutor {
                     .map(|name| ResultColumn::computed(name, ColumnType::TEXT))
                     .to_vec(),
             ),
+            Plan::Cursor(command) => self.cursor_columns(command),
             Plan::Copy(copy) if matches!(**copy, CopyPlan::To { .. }) => None,
             other => other.columns().map(result_columns),
         };
@@ -234,7 +232,11 @@ impl SessionExecutor {
             .is_some_and(|transaction| transaction.failed && transaction.extent == Extent::Block);
         let ends = matches!(
             plan,
-            Plan::Transaction(TransactionCommand::Commit { .. } | TransactionCommand::Rollback { .. })
+            Plan::Transaction(
+                TransactionCommand::Commit { .. }
+                    | TransactionCommand::Rollback { .. }
+                    | TransactionCommand::RollbackTo { .. }
+            )
         );
         if failed && !ends {
             return Err(SqlError::new(

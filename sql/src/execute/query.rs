@@ -29,22 +29,28 @@ impl SessionExecutor {
             Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) | Plan::Truncate(_) => {
                 self.run_write(prepared, &parameters).await
             }
-            Plan::Query(_) => {
+            Plan::Ddl(_) => self.run_ddl(prepared).await,
+            Plan::Query(_) => loop {
                 let planned = self.current_plan(prepared)?;
                 let Plan::Query(query) = &*planned.plan else { return Err(changed_kind()) };
-                let rows = self.prepared_rows(&planned, query, &values_of(&parameters)).await?;
-                Ok(Outcome::Rows { columns: Arc::clone(&planned.columns), rows, tag: RowsTag::Select })
-            }
+                match self.prepared_rows(&planned, query, &values_of(&parameters)).await {
+                    Err(error) if exec::statement::is_stale_plan(&error) => self.cancel.check()?,
+                    Err(error) => return Err(error),
+                    Ok(rows) => {
+                        let columns = Arc::clone(&planned.columns);
+                        return Ok(Outcome::Rows { columns, rows, tag: RowsTag::Select });
+                    }
+                }
+            },
             Plan::Prepare(prepare) => Ok(Outcome::Session(SessionRequest::Prepare {
                 name: prepare.name.clone(),
                 statement: Arc::clone(&prepare.statement),
                 parameter_types: prepare.parameter_types.clone(),
             })),
-            Plan::Explain(_) | Plan::Copy(_) | Plan::Ddl(_) | Plan::Execute(_) => {
-                match bound(&self.current_plan(prepared)?.plan, &parameters)? {
+            Plan::Explain(_) | Plan::Copy(_) | Plan::Execute(_) => loop {
+                let outcome = match bound(&self.current_plan(prepared)?.plan, &parameters)? {
                     Plan::Explain(explain) => self.explain(&explain).await,
                     Plan::Copy(copy) => self.copy_statement(&copy).await,
-                    Plan::Ddl(command) => self.ddl(&command).await,
                     Plan::Execute(execute) => {
                         let parameters = match &execute.values {
                             Some(values) => self.evaluated(values).await?,
@@ -53,8 +59,19 @@ impl SessionExecutor {
                         Ok(Outcome::Session(SessionRequest::Execute { name: execute.name, parameters }))
                     }
                     _ => Err(changed_kind()),
+                };
+                match outcome {
+                    Err(error) if exec::statement::is_stale_plan(&error) => self.cancel.check()?,
+                    outcome => return outcome,
                 }
+            },
+            Plan::CreateTableAs(_) => self.create_table_as(prepared).await,
+            Plan::Declare { name, .. } => {
+                let plan = self.current_plan(prepared)?;
+                let Plan::Declare { query, .. } = &*plan.plan else { return Err(changed_kind()) };
+                self.declare(name, query).await
             }
+            Plan::Cursor(command) => self.cursor_command(command).await,
             Plan::Session(command) => self.session_command(command),
             Plan::Transaction(command) => self.transaction_command(command).await,
             Plan::Checkpoint => {

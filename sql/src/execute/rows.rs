@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::cast;
 use arrow::datatypes::{UInt32Type, UInt64Type};
 use bytes::Bytes;
+use exec::StatementContext;
+use planner::RowChecks;
 use proto::catalog::TableMeta;
 use proto::record::RowRef;
 use proto::{ErrorKind, RowId, SegmentId, SqlError};
@@ -50,6 +52,34 @@ pub(crate) fn conform(batch: &RecordBatch, table: &TableMeta) -> Result<RecordBa
     }
     RecordBatch::try_new(schema, columns)
         .map_err(|error| SqlError::new(ErrorKind::Internal, format!("rows of table {}: {error}", table.name)))
+}
+
+/// Checks rows that `conform` gave against CHECK constraints, by row and then by constraint.
+///
+/// # Errors
+/// 23514 for the first row that fails one.
+pub(crate) fn check(
+    batch: &RecordBatch,
+    table: &TableMeta,
+    checks: Option<&RowChecks>,
+    context: &Arc<StatementContext>,
+) -> Result<(), SqlError> {
+    let Some(checks) = checks else { return Ok(()) };
+    let met = exec::rows::evaluate(&checks.expressions, &checks.schema, batch, context)?;
+    let failed = |array: &ArrayRef| {
+        let values = array.as_boolean_opt()?;
+        (0..values.len()).find(|&row| values.is_valid(row) && !values.value(row))
+    };
+    let first = met.iter().zip(&checks.names).filter_map(|(array, name)| Some((failed(array)?, name)));
+    // The first of equals is kept: constraints come in their order.
+    let Some((row, name)) = first.min_by_key(|(row, _)| *row) else { return Ok(()) };
+    Err(SqlError::new(
+        ErrorKind::CheckViolation,
+        format!("new row for relation \"{}\" violates check constraint \"{name}\"", table.name),
+    )
+    .with_detail(failing_row(batch.columns(), table, row))
+    .with_table(&table.namespace, &table.name)
+    .with_constraint(name))
 }
 
 /// Reads the three identity columns that a DML source plan puts first.

@@ -10,12 +10,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use proto::catalog::{CatalogChange, CatalogSnapshot};
+use parking_lot::Mutex;
+use proto::catalog::{CatalogChange, CatalogSnapshot, SequenceMeta};
 use proto::record::TableChange;
 use proto::time::ReadPoint;
-use proto::{Oid, SqlError, TableId, TxnId};
+use proto::{Oid, SequenceId, SqlError, TableId, Timestamp, TxnId};
 use segments::TableOverlay;
 
+use super::savepoints::Savepoint;
 use super::storage_error;
 
 /// How far a transaction sees others' commits.
@@ -36,6 +38,13 @@ pub(crate) enum Extent {
     Implicit,
     /// BEGIN … COMMIT.
     Block,
+}
+
+/// Which private catalog a transaction sees: no two of them are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CatalogStamp {
+    txn: TxnId,
+    change: u64,
 }
 
 /// One transaction.
@@ -59,6 +68,15 @@ pub(crate) struct Transaction {
     pub(crate) catalog: Option<Arc<CatalogSnapshot>>,
     /// Indexes it creates; they are built once it is committed.
     pub(crate) new_indexes: Vec<(TableId, Oid)>,
+    /// Names `catalog`; none while it is the shared one.
+    pub(crate) stamp: Option<CatalogStamp>,
+    /// Catalog changes so far, undone ones too.
+    changes_made: u64,
+    pub(crate) savepoints: Vec<Savepoint>,
+    /// Tables whose rows a catalog change rests on, with the instant they were read at.
+    pub(crate) unchanged: Vec<(TableId, Timestamp)>,
+    /// The next values of sequences that only this transaction knows.
+    pub(crate) sequences: Arc<Mutex<BTreeMap<SequenceId, i64>>>,
     /// Payload records already appended for this transaction.
     pub(crate) parts: u32,
 }
@@ -78,6 +96,11 @@ impl Transaction {
             catalog_changes: Vec::new(),
             catalog: None,
             new_indexes: Vec::new(),
+            stamp: None,
+            changes_made: 0,
+            savepoints: Vec::new(),
+            unchanged: Vec::new(),
+            sequences: Arc::default(),
             parts: 0,
         }
     }
@@ -89,16 +112,50 @@ impl Transaction {
             || self.writes.values().any(|overlay| !overlay.is_empty())
     }
 
-    /// Adds catalog changes on top of `shared`, the catalog the process sees.
-    pub(crate) fn change_catalog(&mut self, shared: &CatalogSnapshot, changes: Vec<CatalogChange>) {
+    /// Adds catalog changes on top of `shared`, the catalog the process sees. Buffered rows of a changed table
+    /// become rows of its new version.
+    ///
+    /// # Errors
+    /// When a missing value cannot be read.
+    pub(crate) fn change_catalog(
+        &mut self,
+        shared: &CatalogSnapshot,
+        changes: Vec<CatalogChange>,
+    ) -> segments::Result<()> {
         let base = self.catalog.as_deref().unwrap_or(shared);
         self.catalog = Some(Arc::new(base.with_changes(&changes)));
         for change in &changes {
-            if let CatalogChange::DropTable(table) = change {
-                self.writes.remove(table);
+            match change {
+                CatalogChange::DropTable(table) => drop(self.writes.remove(table)),
+                CatalogChange::PutTable(table) => {
+                    if let Some(overlay) = self.writes.get_mut(&table.id) {
+                        *overlay = overlay.with_table(table)?;
+                    }
+                }
+                CatalogChange::PutSequence(sequence) if !shared.sequences.contains_key(&sequence.id) => {
+                    self.sequences.lock().entry(sequence.id).or_insert(sequence.first);
+                }
+                _ => {}
             }
         }
+        self.changes_made += 1;
+        self.stamp = Some(CatalogStamp { txn: self.id, change: self.changes_made });
         self.catalog_changes.extend(changes);
+        Ok(())
+    }
+
+    /// The catalog changes, leaving none behind; sequences made here go on where this transaction left them.
+    pub(crate) fn take_catalog_changes(&mut self) -> Vec<CatalogChange> {
+        let own = self.sequences.lock();
+        let changes = std::mem::take(&mut self.catalog_changes).into_iter();
+        let with_first = |change| match change {
+            CatalogChange::PutSequence(sequence) => {
+                let first = own.get(&sequence.id).copied().unwrap_or(sequence.first);
+                CatalogChange::PutSequence(Arc::new(SequenceMeta { first, ..(*sequence).clone() }))
+            }
+            other => other,
+        };
+        changes.map(with_first).collect()
     }
 
     /// The net row changes, leaving none behind.

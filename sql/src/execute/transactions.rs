@@ -47,6 +47,9 @@ impl SessionExecutor {
             }
             TransactionCommand::Commit { chain } => self.commit_block(*chain).await?,
             TransactionCommand::Rollback { chain } => self.roll_back_block(*chain).await?,
+            TransactionCommand::Savepoint { name } => self.savepoint(name)?,
+            TransactionCommand::Release { name } => self.release(name)?,
+            TransactionCommand::RollbackTo { name } => self.roll_back_to(name)?,
             TransactionCommand::SetModes(modes) => {
                 self.set_modes(modes)?;
                 "SET"
@@ -227,10 +230,10 @@ impl SessionExecutor {
             database: self.database,
             txn: transaction.id,
             read_ts: point.map_or(Timestamp::MAX, |point| point.read_ts),
-            catalog_revision: self.shared.node.catalog().revision,
+            unchanged: std::mem::take(&mut transaction.unchanged),
             changes,
             payload_parts: transaction.parts,
-            catalog: std::mem::take(&mut transaction.catalog_changes),
+            catalog: transaction.take_catalog_changes(),
         };
         let outcome = self.shared.node.commit(request).await.map_err(WriteFailure::from_node)?;
         Ok(outcome.ts)

@@ -39,18 +39,19 @@ impl SessionExecutor {
         let mut tables = plan.tables.clone();
         tables.push(table.id);
         let context = self.statement_context(transaction, &tables).await?;
+        let snapshot = self.snapshot_of(&context, table)?;
         let affected = self.affected_rows(&plan.source, &context).await?;
         self.check_unchanged(transaction, table.id, &affected).await?;
         let key_positions = table.key_positions();
         let old_keys: Vec<usize> =
             (0..key_positions.len()).map(|key| IDENTITY_COLUMNS + width + key).collect();
         let ending: HashSet<RowRef> = affected.iter().flat_map(|rows| rows.targets.iter().copied()).collect();
-        let snapshot = self.snapshot_of(&context, table.id)?;
         let mut taken = HashSet::new();
         let mut effect = WriteEffect::default();
         for Affected { targets, batch } in &affected {
             let values: Vec<usize> = (IDENTITY_COLUMNS..IDENTITY_COLUMNS + width).collect();
             let new_rows = rows::conform(&rows::project(batch, &values)?, table)?;
+            rows::check(&new_rows, table, plan.checks.as_deref(), &context)?;
             let new_keys = rows::keys(&new_rows, &key_positions)?;
             if transaction.extent != Extent::Statement {
                 duplicates::check_keys(table, &snapshot, &new_rows, &new_keys, &ending, &mut taken)?;

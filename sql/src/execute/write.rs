@@ -45,6 +45,11 @@ impl WriteFailure {
         }
     }
 
+    /// Whether nothing has run because the plan was made under another schema.
+    fn is_stale(&self) -> bool {
+        matches!(self, Self::Statement(error) if exec::statement::is_stale_plan(error))
+    }
+
     pub(super) fn into_error(self) -> SqlError {
         match self {
             Self::Statement(error) | Self::Conflict(error) | Self::Duplicate(error) => error,
@@ -96,7 +101,9 @@ impl SessionExecutor {
             };
             match outcome {
                 Ok(effect) => return Ok(finish(&plan, effect)),
-                Err(failure) if alone && retries(&plan, &failure) => self.cancel.check()?,
+                Err(failure) if failure.is_stale() || alone && retries(&plan, &failure) => {
+                    self.cancel.check()?;
+                }
                 Err(failure) => return Err(failure.into_error()),
             }
         }

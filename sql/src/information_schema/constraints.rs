@@ -129,6 +129,9 @@ fn constraints(facts: &Facts) -> Vec<Row> {
         rows.push(line(&table.namespace, index.key.name.clone(), &table.name, "PRIMARY KEY"));
     }
     for table in facts.scope().tables() {
+        for check in &table.checks {
+            rows.push(line(&table.namespace, check.name.clone(), &table.name, "CHECK"));
+        }
         for column in table.columns.iter().filter(|column| !column.nullable) {
             let name = format!("{PUBLIC_NAMESPACE_OID}_{}_{}_not_null", table.id, column.id);
             rows.push(line(&table.namespace, name, &table.name, "CHECK"));

@@ -21,12 +21,14 @@ pub(crate) const SCHEMATA: Computed = Computed {
 };
 
 fn rows(facts: &Facts) -> Vec<Row> {
-    NAMESPACES
-        .iter()
-        .map(|namespace| {
+    let own = facts.scope().namespaces().map(|namespace| namespace.name.as_str());
+    let fixed = NAMESPACES.iter().map(|namespace| namespace.name);
+    fixed
+        .chain(own)
+        .map(|name| {
             row![
                 Value::name(facts.database_name()),
-                namespace.name,
+                Value::name(name),
                 &facts.user,
                 Value::Null,
                 Value::Null,

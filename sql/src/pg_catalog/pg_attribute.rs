@@ -53,6 +53,7 @@ struct Attribute<'a> {
     dimensions: i16,
     not_null: bool,
     has_default: bool,
+    has_missing: bool,
     identity: &'static str,
     collation: u32,
 }
@@ -75,7 +76,7 @@ impl Attribute<'_> {
             "",
             self.not_null,
             self.has_default,
-            false,
+            self.has_missing,
             self.identity,
             "",
             false,
@@ -111,6 +112,7 @@ fn of_column(relation: u32, column: &Column, number: i64, is_index: bool) -> Row
         dimensions: i16::from(column.ty.array),
         not_null: !column.nullable && !is_index,
         has_default: has_default(column) && !is_index,
+        has_missing: column.missing.is_some() && !is_index,
         identity: if is_index { "" } else { identity },
         collation: collation(column.ty),
     }
@@ -144,6 +146,7 @@ fn of_sequence(relation: u32) -> Vec<Row> {
                 dimensions: 0,
                 not_null: true,
                 has_default: false,
+                has_missing: false,
                 identity: "",
                 collation: 0,
             }
@@ -167,6 +170,7 @@ fn of_system(relation: &'static SystemRelation) -> Vec<Row> {
                 dimensions: column.dimensions,
                 not_null: column.not_null,
                 has_default: false,
+                has_missing: false,
                 identity: "",
                 collation: column.collation,
             }

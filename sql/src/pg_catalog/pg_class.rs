@@ -1,7 +1,7 @@
 //! Relations of every kind: tables, key indexes, sequences, and the system relations themselves.
 
 use exec::functions::catalog::Relation;
-use exec::functions::catalog::builtin::{BTREE_OID, HEAP_OID, OWNER_OID, namespace_oid};
+use exec::functions::catalog::builtin::{BTREE_OID, HEAP_OID, OWNER_OID};
 use proto::catalog::PUBLIC_NAMESPACE_OID;
 
 use super::{Computed, Facts, Row, Value, row};
@@ -55,6 +55,7 @@ struct Class<'a> {
     method: u32,
     kind: &'static str,
     columns: usize,
+    checks: i64,
     has_index: bool,
     has_rules: bool,
     is_shared: bool,
@@ -62,13 +63,13 @@ struct Class<'a> {
 }
 
 impl Class<'_> {
-    fn row(self) -> Row {
+    fn row(self, facts: &Facts) -> Row {
         let oid = self.relation.oid();
         let has_storage = self.kind != "v";
         row![
             oid,
             Value::name(self.relation.name()),
-            namespace_oid(self.relation.namespace()).unwrap_or(PUBLIC_NAMESPACE_OID),
+            facts.scope().namespace_oid(self.relation.namespace()).unwrap_or(PUBLIC_NAMESPACE_OID),
             self.row_type,
             0,
             OWNER_OID,
@@ -84,7 +85,7 @@ impl Class<'_> {
             "p",
             self.kind,
             i64::try_from(self.columns).unwrap_or_default(),
-            0,
+            self.checks,
             self.has_rules,
             false,
             false,
@@ -107,7 +108,7 @@ impl Class<'_> {
 fn column_count(relation: Relation<'_>) -> usize {
     match relation {
         Relation::Table(table) => {
-            table.columns.iter().map(|column| column.id as usize).max().unwrap_or_default()
+            table.next_column_id as usize - 1
         }
         Relation::Index(index) => index.key.columns.len(),
         Relation::Sequence(_) => 3,
@@ -115,13 +116,14 @@ fn column_count(relation: Relation<'_>) -> usize {
     }
 }
 
-fn of_relation(relation: Relation<'_>) -> Row {
+fn of_relation(facts: &Facts, relation: Relation<'_>) -> Row {
     let plain = Class {
         relation,
         row_type: 0,
         method: 0,
         kind: "r",
         columns: column_count(relation),
+        checks: 0,
         has_index: false,
         has_rules: false,
         is_shared: false,
@@ -131,6 +133,7 @@ fn of_relation(relation: Relation<'_>) -> Row {
         Relation::Table(table) => Class {
             row_type: table.type_oid.0,
             method: HEAP_OID,
+            checks: i64::try_from(table.checks.len()).unwrap_or_default(),
             has_index: table.primary_key.is_some(),
             replica_identity: "d",
             ..plain
@@ -147,9 +150,9 @@ fn of_relation(relation: Relation<'_>) -> Row {
             ..plain
         },
     }
-    .row()
+    .row(facts)
 }
 
 fn rows(facts: &Facts) -> Vec<Row> {
-    facts.scope().relations().map(of_relation).collect()
+    facts.scope().relations().map(|relation| of_relation(facts, relation)).collect()
 }

@@ -1,8 +1,7 @@
-//! Constraints: so far primary keys.
+//! Constraints: primary keys and CHECKs.
 
 use exec::functions::catalog::Index;
-use exec::functions::catalog::builtin::namespace_oid;
-use proto::catalog::PUBLIC_NAMESPACE_OID;
+use proto::catalog::{CheckConstraint, PUBLIC_NAMESPACE_OID, TableMeta};
 
 use super::{Computed, Facts, Row, Value, row};
 
@@ -41,12 +40,12 @@ pub(crate) const PG_CONSTRAINT: Computed = Computed {
     rows: rows,
 };
 
-fn of_key(index: Index<'_>) -> Row {
+fn of_key(facts: &Facts, index: Index<'_>) -> Row {
     let columns: Vec<i64> = index.key.columns.iter().map(|&id| id.into()).collect();
     row![
         index.key.oid.0,
         &index.key.name,
-        namespace_oid(&index.table.namespace).unwrap_or(PUBLIC_NAMESPACE_OID),
+        facts.scope().namespace_oid(&index.table.namespace).unwrap_or(PUBLIC_NAMESPACE_OID),
         "p",
         false,
         false,
@@ -73,6 +72,39 @@ fn of_key(index: Index<'_>) -> Row {
     ]
 }
 
+fn of_check(facts: &Facts, table: &TableMeta, check: &CheckConstraint) -> Row {
+    let columns: Vec<i64> = check.columns.iter().map(|&id| id.into()).collect();
+    row![
+        check.oid.0,
+        &check.name,
+        facts.scope().namespace_oid(&table.namespace).unwrap_or(PUBLIC_NAMESPACE_OID),
+        "c",
+        false,
+        false,
+        true,
+        table.id.oid().0,
+        0,
+        0,
+        0,
+        0,
+        " ",
+        " ",
+        " ",
+        true,
+        0,
+        false,
+        columns,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        &check.expression,
+    ]
+}
+
 fn rows(facts: &Facts) -> Vec<Row> {
-    facts.scope().indexes().map(of_key).collect()
+    let keys = facts.scope().indexes().map(|index| of_key(facts, index));
+    keys.chain(facts.scope().checks().map(|(table, check)| of_check(facts, table, check))).collect()
 }

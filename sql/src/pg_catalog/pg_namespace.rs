@@ -13,7 +13,10 @@ pub(crate) const PG_NAMESPACE: Computed = Computed {
 };
 
 fn rows(facts: &Facts) -> Vec<Row> {
-    NAMESPACES.iter().map(|namespace| of_namespace(*namespace, &facts.user)).collect()
+    let fixed = NAMESPACES.iter().map(|namespace| of_namespace(*namespace, &facts.user));
+    let own = facts.scope().namespaces();
+    let own = own.map(|made| row![made.oid.0, &made.name, OWNER_OID, None::<Vec<String>>]);
+    fixed.chain(own).collect()
 }
 
 /// Who owns a schema and who else may use it, as in a new database of PostgreSQL.

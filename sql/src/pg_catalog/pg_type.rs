@@ -86,8 +86,8 @@ fn of_builtin(ty: &BuiltinType) -> Row {
     ]
 }
 
-fn of_table(table: &TableMeta, record: &BuiltinType) -> Row {
-    let namespace = namespace_oid(&table.namespace).unwrap_or(PUBLIC_NAMESPACE_OID);
+fn of_table(facts: &Facts, table: &TableMeta, record: &BuiltinType) -> Row {
+    let namespace = facts.scope().namespace_oid(&table.namespace).unwrap_or(PUBLIC_NAMESPACE_OID);
     row![
         table.type_oid.0,
         &table.name,
@@ -127,7 +127,7 @@ fn of_table(table: &TableMeta, record: &BuiltinType) -> Row {
 fn rows(facts: &Facts) -> Vec<Row> {
     let mut rows: Vec<Row> = builtin::types().iter().map(of_builtin).collect();
     if let Some(record) = builtin::type_of_oid(RECORD) {
-        rows.extend(facts.scope().tables().map(|table| of_table(table, record)));
+        rows.extend(facts.scope().tables().map(|table| of_table(facts, table, record)));
     }
     rows
 }

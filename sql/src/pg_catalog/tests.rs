@@ -21,6 +21,7 @@ fn facts() -> Facts {
             nullable: id != 1 && identity.is_none(),
             default: default.map(str::to_owned),
             identity,
+            missing: None,
         };
     let table = TableMeta {
         id: TableId(16_500),
@@ -43,6 +44,9 @@ fn facts() -> Facts {
             columns: vec![1],
         }),
         indexes: Vec::new(),
+        checks: Vec::new(),
+        former: Vec::new(),
+        rewritten: 0,
         channel: ChannelId(1),
     };
     let sequence = |oid: u64, name: &str, column: u32| SequenceMeta {
@@ -55,6 +59,7 @@ fn facts() -> Facts {
         increment: 1,
         minimum: 1,
         maximum: i64::MAX,
+        first: 1,
         owned_by: Some((TableId(16_500), column)),
     };
     let meta = DatabaseMeta {
@@ -69,6 +74,7 @@ fn facts() -> Facts {
         databases: [(database, Arc::new(meta))].into(),
         tables: [(table.id, Arc::new(table))].into(),
         sequences: sequences.into_iter().map(|sequence| (sequence.id, Arc::new(sequence))).collect(),
+        ..CatalogSnapshot::default()
     };
     Facts::new(Arc::new(catalog), database, "elanus")
 }

@@ -17,7 +17,7 @@ pub(super) const DIMENSIONS: [usize; 2] = [5, 33];
 pub(super) const VECTOR_COLUMN: [usize; 2] = [2, 3];
 
 fn column(id: u32, name: &str, ty: ColumnType, nullable: bool) -> Column {
-    Column { id, name: name.to_owned(), ty, nullable, default: None, identity: None }
+    Column { id, name: name.to_owned(), ty, nullable, default: None, identity: None, missing: None }
 }
 
 /// Table 0 has an integer key, table 1 a key of text and integer; `first_oid` and the two behind it are theirs.
@@ -61,6 +61,9 @@ pub(super) fn table_meta(
             columns: key,
         }),
         indexes: Vec::new(),
+        checks: Vec::new(),
+        former: Vec::new(),
+        rewritten: 0,
         channel,
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: texts are PostgreSQL's, character by character, for everything a table of ours can have.
 
+use proto::catalog::CheckConstraint;
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 
 use super::builtin;
@@ -27,6 +28,11 @@ pub fn index_definition(index: Index<'_>) -> String {
 #[must_use]
 pub fn constraint_definition(index: Index<'_>) -> String {
     format!("PRIMARY KEY ({})", column_list(index))
+}
+
+/// `pg_get_constraintdef(constraint)` of a CHECK.
+fn check_definition(check: &CheckConstraint) -> String {
+    format!("CHECK ({})", check.expression)
 }
 
 fn column_list(index: Index<'_>) -> String {
@@ -211,6 +217,9 @@ fn indexdef(row: &Row<'_>) -> Answer {
 
 fn constraintdef(row: &Row<'_>) -> Answer {
     let oid = row.oid(0)?;
+    if let Some((_, check)) = row.scope.checks().find(|(_, check)| check.oid.0 == oid) {
+        return Ok(Some(Value::Text(check_definition(check))));
+    }
     let index = row.scope.indexes().find(|index| index.key.oid.0 == oid);
     Ok(index.map(|index| Value::Text(constraint_definition(index))))
 }

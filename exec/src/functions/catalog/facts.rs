@@ -70,14 +70,13 @@ pub(super) fn functions() -> Vec<PgFunction> {
             .on("int4", "name", |call| strict(call, TypeKind::Name, encoding_name)),
         PgFunction::stable("pg_char_to_encoding")
             .on("name", "int4", |call| strict(call, TypeKind::Int4, encoding_number)),
-        // Only PostgreSQL's own objects have comments yet.
         PgFunction::stable("obj_description")
-            .on("oid", "text", |call| strict(call, TypeKind::Text, description))
-            .on("oid,name", "text", |call| strict(call, TypeKind::Text, description)),
+            .on("oid", "text", |call| strict(call, TypeKind::Text, object_comment))
+            .on("oid,name", "text", |call| strict(call, TypeKind::Text, object_comment)),
         PgFunction::stable("shobj_description")
-            .on("oid,name", "text", |call| strict(call, TypeKind::Text, nothing)),
+            .on("oid,name", "text", |call| strict(call, TypeKind::Text, object_comment)),
         PgFunction::stable("col_description")
-            .on("oid,int4", "text", |call| strict(call, TypeKind::Text, nothing)),
+            .on("oid,int4", "text", |call| strict(call, TypeKind::Text, column_comment)),
         PgFunction::stable("getdatabaseencoding")
             .on("", "name", |call| strict(call, TypeKind::Name, database_encoding)),
         PgFunction::stable("pg_relation_is_publishable")
@@ -93,6 +92,33 @@ pub(super) fn functions() -> Vec<PgFunction> {
             .on("oid", "text", |call| strict(call, TypeKind::Text, empty)),
     ]);
     functions
+}
+
+/// The comment on an object; the name of its catalog narrows it, when it is given.
+fn object_comment(row: &Row<'_>) -> Answer {
+    let oid = row.oid(0)?;
+    let class = match row.given_text(1) {
+        Some(name) => match row.scope.relation_in("pg_catalog", name) {
+            Some(relation) => Some(relation.oid()),
+            None => return Ok(None),
+        },
+        None => None,
+    };
+    let found = row.scope.catalog.comments.iter().find(|(about, _)| {
+        about.object == oid && about.column == 0 && class.is_none_or(|class| class == about.class)
+    });
+    match found {
+        Some((_, text)) => Ok(Some(Value::Text(text.to_string()))),
+        None => description(row),
+    }
+}
+
+fn column_comment(row: &Row<'_>) -> Answer {
+    let (oid, column) = (row.oid(0)?, row.integer(1));
+    let found = row.scope.catalog.comments.iter().find(|(about, _)| {
+        about.object == oid && about.column != 0 && Some(i64::from(about.column)) == column
+    });
+    Ok(found.map(|(_, text)| Value::Text(text.to_string())))
 }
 
 fn visibility() -> Vec<PgFunction> {
@@ -193,10 +219,6 @@ fn zero(_row: &Row<'_>) -> Answer {
 
 fn empty(_row: &Row<'_>) -> Answer {
     Ok(Some(Value::Text(String::new())))
-}
-
-fn nothing(_row: &Row<'_>) -> Answer {
-    Ok(None)
 }
 
 fn table_is_visible(row: &Row<'_>) -> Answer {

@@ -24,7 +24,7 @@ pub fn resolve_reg_name(kind: TypeKind, oid: u32, scope: Scope<'_>) -> String {
                 procedure.arguments.iter().map(|&ty| types::format_type(scope, ty, None)).collect();
             format!("{}({})", quote_identifier(procedure.name), arguments.join(","))
         }),
-        TypeKind::Regnamespace => builtin::namespace_name(oid).map(quote_identifier),
+        TypeKind::Regnamespace => scope.namespace_name(oid).map(quote_identifier),
         TypeKind::Regrole => role_name(scope, oid).map(quote_identifier),
         _ => None,
     };
@@ -44,7 +44,7 @@ pub fn resolve_reg_oid(kind: TypeKind, text: &str, scope: Scope<'_>) -> Result<u
         TypeKind::Regproc | TypeKind::Regprocedure => procedure(text).map(|procedure| procedure.oid),
         TypeKind::Regnamespace => {
             let name = single_name(text)?;
-            builtin::namespace_oid(&name).ok_or_else(|| missing_schema(&name))
+            scope.namespace_oid(&name).ok_or_else(|| missing_schema(&name))
         }
         TypeKind::Regrole => {
             let name = single_name(text)?;

@@ -5,7 +5,9 @@
 //! Invariant: an object shows only in its own database; `pg_catalog` is searched before the search path.
 
 use proto::DatabaseId;
-use proto::catalog::{CatalogSnapshot, PrimaryKey, SequenceMeta, TableMeta};
+use proto::catalog::{
+    CatalogSnapshot, CheckConstraint, NamespaceMeta, PrimaryKey, SequenceMeta, TableMeta,
+};
 
 use super::builtin::{self, SystemRelation};
 use super::names::{quote_identifier, quote_qualified};
@@ -105,6 +107,32 @@ impl<'a> Relation<'a> {
 }
 
 impl<'a> Scope<'a> {
+    /// The OID of a schema.
+    #[must_use]
+    pub fn namespace_oid(self, name: &str) -> Option<u32> {
+        builtin::namespace_oid(name)
+            .or_else(|| self.catalog.namespace(self.database, name).map(|namespace| namespace.oid.0))
+    }
+
+    /// The name of a schema.
+    #[must_use]
+    pub fn namespace_name(self, oid: u32) -> Option<&'a str> {
+        let own = self.namespaces().find(|namespace| namespace.oid.0 == oid);
+        builtin::namespace_name(oid).or_else(|| own.map(|namespace| namespace.name.as_str()))
+    }
+
+    /// The schemas that users made in the database.
+    pub fn namespaces(self) -> impl Iterator<Item = &'a NamespaceMeta> {
+        let database = self.database;
+        let all = self.catalog.namespaces.values();
+        all.map(AsRef::as_ref).filter(move |namespace| namespace.database == database)
+    }
+
+    /// The CHECK constraints of the database's tables.
+    pub fn checks(self) -> impl Iterator<Item = (&'a TableMeta, &'a CheckConstraint)> {
+        self.tables().flat_map(|table| table.checks.iter().map(move |check| (table, check)))
+    }
+
     /// The tables of the database.
     pub fn tables(self) -> impl Iterator<Item = &'a TableMeta> {
         let database = self.database;

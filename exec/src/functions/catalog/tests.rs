@@ -16,6 +16,7 @@ pub(crate) fn shop() -> CatalogSnapshot {
         nullable: id > 1,
         default: default.map(str::to_owned),
         identity: None::<Identity>,
+        missing: None,
     };
     let table = TableMeta {
         id: TableId(16_500),
@@ -37,6 +38,9 @@ pub(crate) fn shop() -> CatalogSnapshot {
             columns: vec![1, 2],
         }),
         indexes: Vec::new(),
+        checks: Vec::new(),
+        former: Vec::new(),
+        rewritten: 0,
         channel: ChannelId(1),
     };
     let foreign = TableMeta {
@@ -57,6 +61,7 @@ pub(crate) fn shop() -> CatalogSnapshot {
         increment: 1,
         minimum: 1,
         maximum: i64::MAX,
+        first: 1,
         owned_by: Some((TableId(16_500), 1)),
     };
     let meta = DatabaseMeta {
@@ -70,6 +75,7 @@ pub(crate) fn shop() -> CatalogSnapshot {
         databases: [(database, Arc::new(meta))].into(),
         tables: [(table.id, Arc::new(table)), (foreign.id, Arc::new(foreign))].into(),
         sequences: [(sequence.id, Arc::new(sequence))].into(),
+        ..CatalogSnapshot::default()
     }
 }
 

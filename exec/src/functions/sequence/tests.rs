@@ -23,6 +23,7 @@ fn statement() -> Arc<StatementContext> {
         increment: 1,
         minimum: 1,
         maximum: i64::MAX,
+        first: 1,
         owned_by: None,
     };
     let mut catalog = CatalogSnapshot::default();

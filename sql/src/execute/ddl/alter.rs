@@ -1,0 +1,184 @@
+//! ALTER TABLE: the changed table put into the transaction's catalog, existing rows shown to meet it, and written
+//! anew where the planner asks for that.
+//!
+//! Invariant: what was shown of the rows, or written in their place, holds at the commit: the owner refuses the
+//! change when a row has begun or ended since.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
+use datafusion::common::DFSchema;
+use exec::StatementContext;
+use futures::StreamExt as _;
+use planner::plan::AlterTable;
+use proto::catalog::{CatalogChange, TableMeta};
+use proto::{ErrorKind, Oid, SequenceId, SqlError};
+
+use super::super::display::value_text;
+use super::super::insert::overlay;
+use super::super::transaction::Transaction;
+use super::super::{SessionExecutor, node_error, rows, storage_error};
+use super::sequence_meta;
+use crate::session::Notice;
+
+impl SessionExecutor {
+    /// Makes the change in a transaction.
+    pub(super) async fn alter_table(
+        &mut self,
+        transaction: &mut Transaction,
+        alter: &AlterTable,
+    ) -> Result<(), SqlError> {
+        for notice in &alter.notices {
+            self.notices.push(Notice { code: notice.code, ..Notice::notice(notice.message.clone()) });
+        }
+        let (after, mut changes, drawn) = self.numbered(alter).await?;
+        let context = self.statement_context(transaction, &[alter.before.id]).await?;
+        let after = Arc::new(with_missing(after, alter, &context)?);
+        let rows = match &alter.rewrite {
+            Some(source) => Some(self.shared.engine.execute(source.clone(), Arc::clone(&context)).await?),
+            None => None,
+        };
+        if alter.rewrite.is_some() || !alter.proofs.is_empty() {
+            let read_ts = context.snapshots.get(&alter.before.id).map(|snapshot| snapshot.read_ts);
+            transaction.unchanged.extend(read_ts.map(|read_ts| (alter.before.id, read_ts)));
+        }
+        changes.push(CatalogChange::PutTable(Arc::clone(&after)));
+        changes.extend(alter.dropped_sequences.iter().map(|id| CatalogChange::DropSequence(*id)));
+        transaction
+            .change_catalog(&self.shared.node.catalog(), changes)
+            .map_err(|error| storage_error(&error))?;
+        if let Some(mut batches) = rows {
+            let own = self.statement_context(transaction, &[]).await?;
+            overlay(transaction, &after).truncate();
+            let mut keys = HashSet::new();
+            while let Some(batch) = batches.next().await {
+                let batch = batch.map_err(exec::to_sql_error)?;
+                let batch = filled(&batch, &after, &drawn, &own).await?;
+                check_new_key(&after, &batch, &mut keys)?;
+                overlay(transaction, &after).insert(&batch).map_err(|error| storage_error(&error))?;
+            }
+        }
+        for proof in &alter.proofs {
+            let context = self.statement_context(transaction, &[after.id]).await?;
+            let mut found = self.shared.engine.execute(proof.plan.clone(), context).await?;
+            while let Some(batch) = found.next().await {
+                if batch.map_err(exec::to_sql_error)?.num_rows() > 0 {
+                    return Err(proof.error.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The table with OIDs for what is new in it, its sequences, and which columns draw from them.
+    async fn numbered(
+        &self,
+        alter: &AlterTable,
+    ) -> Result<(TableMeta, Vec<CatalogChange>, Vec<(u32, SequenceId)>), SqlError> {
+        let mut table = alter.after.clone();
+        let new_checks = table.checks.iter().filter(|check| check.oid == Oid(0)).count();
+        let new_key = table.primary_key.as_ref().is_some_and(|key| key.oid == Oid(0));
+        let count = new_checks + usize::from(new_key) * 2 + alter.sequences.len();
+        if count == 0 {
+            return Ok((table, Vec::new(), Vec::new()));
+        }
+        let first = self.shared.node.allocate_oids(count as u32).await.map_err(|error| node_error(&error))?;
+        let mut oids = (first.0..).map(Oid);
+        let mut next = || oids.next().unwrap_or(Oid(0));
+        for check in table.checks.iter_mut().filter(|check| check.oid == Oid(0)) {
+            check.oid = next();
+        }
+        if let Some(key) = table.primary_key.as_mut().filter(|key| key.oid == Oid(0)) {
+            (key.oid, key.index_oid) = (next(), next());
+        }
+        let mut changes = Vec::new();
+        let mut drawn = Vec::new();
+        for (column, sequence) in &alter.sequences {
+            let id = SequenceId(u64::from(next().0));
+            let owner = Some((table.id, *column));
+            let meta = sequence_meta(id, self.database, &table.namespace, sequence, owner);
+            changes.push(CatalogChange::PutSequence(Arc::new(meta)));
+            // An identity added to a column that exists leaves its values alone.
+            if !alter.before.columns.iter().any(|old| old.id == *column) {
+                drawn.push((*column, id));
+            }
+        }
+        Ok((table, changes, drawn))
+    }
+}
+
+/// The table with the values that rows lack in its new columns.
+fn with_missing(
+    mut table: TableMeta,
+    alter: &AlterTable,
+    context: &Arc<StatementContext>,
+) -> Result<TableMeta, SqlError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
+        .map_err(internal)?;
+    let schema = Arc::new(DFSchema::empty());
+    for (id, expression) in &alter.missing {
+        let values = exec::rows::evaluate(std::slice::from_ref(expression), &schema, &row, context)?;
+        let Some(column) = table.columns.iter_mut().find(|column| column.id == *id) else { continue };
+        let value = arrow::compute::cast(&values[0], &column.ty.data_type()).map_err(internal)?;
+        if value.is_null(0) {
+            continue;
+        }
+        let batch = RecordBatch::try_from_iter([("value", value)]).map_err(internal)?;
+        column.missing = Some(proto::record::encode_batch(&batch).map_err(internal)?);
+    }
+    Ok(table)
+}
+
+/// Rows of a rewrite in the carriers of the table, with drawn values in the columns that take them. NULLs are
+/// let through: the proofs behind speak of them.
+async fn filled(
+    batch: &RecordBatch,
+    table: &TableMeta,
+    drawn: &[(u32, SequenceId)],
+    context: &StatementContext,
+) -> Result<RecordBatch, SqlError> {
+    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+    for (id, sequence) in drawn {
+        let Some(position) = table.columns.iter().position(|column| column.id == *id) else { continue };
+        let values = context.sequences.next_values(*sequence, batch.num_rows()).await?;
+        columns[position] = Arc::new(Int64Array::from(values));
+    }
+    let schema = table.stored_schema();
+    let columns = columns.iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| arrow::compute::cast(column, field.data_type()));
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(internal)?;
+    RecordBatch::try_new(schema, columns).map_err(internal)
+}
+
+/// 23505 when rows of a new key's columns come twice.
+fn check_new_key(
+    table: &TableMeta,
+    batch: &RecordBatch,
+    taken: &mut HashSet<Box<[u8]>>,
+) -> Result<(), SqlError> {
+    let positions = table.key_positions();
+    let Some(key) = &table.primary_key else { return Ok(()) };
+    for (row, bytes) in rows::keys(batch, &positions)?.into_iter().enumerate() {
+        if positions.iter().any(|&at| batch.column(at).is_null(row)) || taken.insert(bytes) {
+            continue;
+        }
+        let names: Vec<&str> = positions.iter().map(|&at| table.columns[at].name.as_str()).collect();
+        let values: Vec<String> =
+            positions.iter().map(|&at| value_text(batch.column(at), table.columns[at].ty, row)).collect();
+        return Err(SqlError::new(
+            ErrorKind::UniqueViolation,
+            format!("could not create unique index \"{}\"", key.name),
+        )
+        .with_detail(format!("Key ({})=({}) is duplicated.", names.join(", "), values.join(", ")))
+        .with_table(&table.namespace, &table.name)
+        .with_constraint(&key.name));
+    }
+    Ok(())
+}
+
+fn internal(error: arrow::error::ArrowError) -> SqlError {
+    SqlError::new(ErrorKind::Internal, format!("rows of ALTER TABLE: {error}"))
+}
