@@ -8,7 +8,6 @@
 //! from a seed that is printed.
 #![expect(
     clippy::disallowed_methods,
-    clippy::unwrap_used,
     clippy::print_stdout,
     reason = "the harness stands outside the house: it is the world the doors open to"
 )]

@@ -75,7 +75,7 @@ pub(super) fn unused_reason(
 
 /// An index with the session's settings.
 pub(super) fn index_use(index: &IndexMeta, settings: &SearchSettings) -> Option<IndexUse> {
-    settings.use_indexes.then(|| IndexUse {
+    settings.use_indexes.then_some(IndexUse {
         oid: index.oid,
         params: SearchParams {
             ef_search: settings.ef_search,

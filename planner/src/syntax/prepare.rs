@@ -78,7 +78,7 @@ fn all_of<T>(
 ) -> Result<Vec<T>, SqlError> {
     let mut parser = parser(tokens);
     let found =
-        parser.parse_comma_separated(|parser| one(parser)).map_err(|error| source.parser_error(&error))?;
+        parser.parse_comma_separated(one).map_err(|error| source.parser_error(&error))?;
     let next = parser.peek_token();
     if next.token == Token::EOF { Ok(found) } else { Err(source.near(next.span)) }
 }

@@ -262,7 +262,7 @@ pub fn decode_record(bytes: Bytes) -> Result<LogRecord, RecordError> {
         BodyForm::Commit(form) => RecordBody::Commit {
             txn: TxnId(form.txn),
             parts: form.parts,
-            placements: form.placements.into_iter().map(placement_of_form).collect(),
+            placements: form.placements.iter().map(placement_of_form).collect(),
             changes: form.changes.into_iter().map(change_of_form).collect::<Result<_, _>>()?,
         },
         BodyForm::Payload(form) => RecordBody::Payload {
@@ -281,7 +281,7 @@ pub fn decode_record(bytes: Bytes) -> Result<LogRecord, RecordError> {
     Ok(LogRecord { channel: ChannelId(form.channel), epoch: Epoch(form.epoch), ts: Timestamp(form.ts), body })
 }
 
-const fn placement_of_form(form: PlacementForm) -> Placement {
+const fn placement_of_form(form: &PlacementForm) -> Placement {
     Placement {
         table: TableId(form.table),
         segment: SegmentId(form.segment),

@@ -132,7 +132,7 @@ impl VectorSet {
     fn case(&self, name: &str, condition: &str, neighbors: &[Vec<i64>]) -> Case {
         let of_query = |(query, ids): (usize, &Vec<i64>)| {
             let nearest = &ids[..ids.len().min(NEAREST)];
-            let farthest = nearest.iter().filter_map(|id| self.vector(*id)).last();
+            let farthest = nearest.iter().rev().find_map(|id| self.vector(*id));
             (farthest.map_or(0.0, |row| self.nearness.distance(row, self.query(query))), nearest.len())
         };
         Case {

@@ -126,11 +126,7 @@ impl Scanner<'_> {
         }
         let text: String = self.chars[start..self.at].iter().collect();
         match text.as_str() {
-            "r" | "br" | "cr" if matches!(self.peek(0), '"' | '#') => {
-                if self.skip_raw() {
-                    return None;
-                }
-            }
+            "r" | "br" | "cr" if matches!(self.peek(0), '"' | '#') && self.skip_raw() => return None,
             "b" | "c" if self.peek(0) == '"' => {
                 self.skip_string();
                 return None;
@@ -179,14 +175,14 @@ pub fn functions(tokens: &[Token]) -> Vec<Function> {
         let word = |ahead: usize| tokens.get(at + ahead).map_or("", |token| token.text.as_str());
         if word(0) == "mod" && word(1) == "tests" && word(2) == "{" {
             at = closing(tokens, at + 2);
-        } else if word(0) == "fn" && word(1).starts_with(|first: char| first.is_alphabetic() || first == '_')
+        } else if word(0) == "fn"
+            && word(1).starts_with(|first: char| first.is_alphabetic() || first == '_')
+            && let Some(body) = body_start(tokens, at)
         {
-            if let Some(body) = body_start(tokens, at) {
-                let end = closing(tokens, body);
-                let line = tokens[at].line;
-                let last = tokens.get(end).map_or(line, |token| token.line);
-                found.push(Function { name: word(1).to_owned(), line, lines: last - line + 1 });
-            }
+            let end = closing(tokens, body);
+            let line = tokens[at].line;
+            let last = tokens.get(end).map_or(line, |token| token.line);
+            found.push(Function { name: word(1).to_owned(), line, lines: last - line + 1 });
         }
         at += 1;
     }

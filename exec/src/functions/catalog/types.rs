@@ -168,13 +168,13 @@ pub fn resolve(scope: Scope<'_>, text: &str) -> Result<u32, SqlError> {
         return super::relations::oid_from_digits(trimmed);
     }
     let name = TypeName::parse(text)?;
-    if let Some(schema) = name.parts.len().checked_sub(2).and_then(|position| name.parts.get(position)) {
-        if builtin::namespace_oid(schema).is_none() {
-            return Err(SqlError::new(
-                ErrorKind::InvalidSchemaName,
-                format!("schema \"{schema}\" does not exist"),
-            ));
-        }
+    if let Some(schema) = name.parts.len().checked_sub(2).and_then(|position| name.parts.get(position))
+        && builtin::namespace_oid(schema).is_none()
+    {
+        return Err(SqlError::new(
+            ErrorKind::InvalidSchemaName,
+            format!("schema \"{schema}\" does not exist"),
+        ));
     }
     name.find(scope).ok_or_else(|| {
         let shown = name.written.as_str();
