@@ -17,6 +17,7 @@ use cluster::meta::{MetaStore, RedbMeta};
 use cluster::oracle::WindowOracle;
 use cluster::{Node, NodeParts};
 use exec::{Engine, EngineSettings};
+use proto::time::{Clock, Dice};
 use segments::file::{FileDoor, SystemDoor};
 use segments::store::LocalStore;
 use tokio::signal::unix::{SignalKind, signal};
@@ -80,22 +81,22 @@ pub fn serve(options: &Serve) -> Result<(), StartError> {
 async fn run(options: &Serve) -> Result<(), StartError> {
     let _lock = directory::lock(&options.data_dir)?;
     let memory_limit = options.memory_limit.unwrap_or_else(memory::default_limit);
-    let clock = Arc::new(SystemClock::new());
-    let dice = Arc::new(SystemDice);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let dice: Arc<dyn Dice> = Arc::new(SystemDice);
     let door: Arc<dyn FileDoor> = Arc::new(SystemDoor);
     let meta =
-        Arc::new(RedbMeta::open(Arc::clone(&door), options.data_dir.join("meta.redb"), clock.clone()).await?);
-    let shared_meta: Arc<dyn MetaStore> = meta.clone();
-    let verifier = password::load(options.password_file.as_deref(), &shared_meta, dice.as_ref()).await?;
-    let oracle = Arc::new(WindowOracle::open(meta.clone(), clock.clone()).await?);
+        RedbMeta::open(Arc::clone(&door), options.data_dir.join("meta.redb"), Arc::clone(&clock)).await?;
+    let meta: Arc<dyn MetaStore> = Arc::new(meta);
+    let verifier = password::load(options.password_file.as_deref(), &meta, dice.as_ref()).await?;
+    let oracle = Arc::new(WindowOracle::open(Arc::clone(&meta), Arc::clone(&clock)).await?);
     let store = LocalStore::open(Arc::clone(&door), options.data_dir.join("objects"))?;
     let node = Node::start(NodeParts {
         meta,
         log: FileLog::new(Arc::clone(&door), options.data_dir.join("log")),
         store: Arc::new(store),
         oracle,
-        clock: clock.clone(),
-        dice: dice.clone(),
+        clock: Arc::clone(&clock),
+        dice: Arc::clone(&dice),
         settings: cluster::Settings::default(),
     })
     .await?;

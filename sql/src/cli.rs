@@ -20,7 +20,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the server.
-    Serve(Serve),
+    Serve(Box<Serve>),
     /// Print the version.
     Version(Version),
     /// Check every object of a data directory (not available yet).
@@ -127,7 +127,7 @@ mod tests {
     fn serve(arguments: &[&str]) -> Serve {
         let command = ["elanus", "serve"].iter().chain(arguments);
         match CommandLine::try_parse_from(command).expect("valid command line").command {
-            Command::Serve(serve) => serve,
+            Command::Serve(serve) => *serve,
             other => panic!("not serve: {other:?}"),
         }
     }

@@ -50,8 +50,10 @@ fn stored_verifier(value: &[u8]) -> Result<Verifier, StartError> {
 
 /// The file's first line.
 fn read(file: &Path) -> Result<String, StartError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| StartError::Io { what: format!("read password file {}", file.display()), source })?;
+    let text = std::fs::read_to_string(file).map_err(|source| StartError::Io {
+        what: format!("read password file {}", file.display()),
+        source,
+    })?;
     match text.lines().next() {
         Some(password) if !password.is_empty() => Ok(password.to_owned()),
         _ => Err(StartError::Password(format!("{} is empty", file.display()))),
@@ -65,6 +67,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::disallowed_methods, reason = "a user writes the file")]
     #[tokio::test]
     async fn a_password_stays_until_another_one_comes() {
         let meta: Arc<dyn MetaStore> = Arc::new(MemoryMeta::new(Arc::new(SystemClock::new())));

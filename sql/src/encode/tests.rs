@@ -151,9 +151,9 @@ fn binary_forms_are_postgresql_s() {
     // ndigits, weight, sign, dscale, digits: as numeric_send gives them.
     assert_eq!(numeric(0, 0), "0000000000000000");
     assert_eq!(numeric(1, 0), "00010000000000000001");
-    assert_eq!(numeric(-123_456_789, 4), "0003000140000004000109291a85".replace("09291a85", "09291a85"));
+    assert_eq!(numeric(-123_456_789, 4), "0003000140000004000109291a85");
     assert_eq!(numeric(10_000, 0), "00010001000000000001");
-    assert_eq!(numeric(5, 5), "0001fffe000000051388".replace("1388", "1388"));
+    assert_eq!(numeric(5, 5), "0001fffe000000051388");
 }
 
 #[test]

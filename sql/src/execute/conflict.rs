@@ -205,6 +205,7 @@ fn in_source_order(touched: &[(Vec<u32>, RecordBatch)]) -> Result<RecordBatch, S
     rows::take_rows(&together, &order.into_iter().map(|(_, place)| place).collect::<Vec<_>>())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "shape of map_err")]
 fn internal(error: arrow::error::ArrowError) -> SqlError {
     SqlError::new(ErrorKind::Internal, format!("rows of ON CONFLICT: {error}"))
 }

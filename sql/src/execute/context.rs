@@ -3,6 +3,7 @@
 //! Invariant: all snapshots of a statement are taken at one read point before its first row is read.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use exec::statement::SearchSettings;
@@ -86,8 +87,8 @@ impl SessionExecutor {
         if !tables.is_empty() {
             let point = self.read_point(transaction).await?;
             for &table in tables {
-                if !snapshots.contains_key(&table) {
-                    snapshots.insert(table, self.table_snapshot(transaction, table, point).await?);
+                if let Entry::Vacant(place) = snapshots.entry(table) {
+                    place.insert(self.table_snapshot(transaction, table, point).await?);
                 }
             }
         }

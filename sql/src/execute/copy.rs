@@ -207,6 +207,7 @@ fn evaluate_constant(
     arrays.pop().ok_or_else(|| SqlError::new(ErrorKind::Internal, "default expression without a value"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "shape of map_err")]
 fn internal(error: arrow::error::ArrowError) -> SqlError {
     SqlError::new(ErrorKind::Internal, format!("rows of COPY: {error}"))
 }

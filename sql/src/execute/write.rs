@@ -35,6 +35,7 @@ pub(super) enum WriteFailure {
 }
 
 impl WriteFailure {
+    #[expect(clippy::needless_pass_by_value, reason = "shape of map_err")]
     pub(super) fn from_node(error: cluster::Error) -> Self {
         let carried = errors::node_error(&error);
         match error {

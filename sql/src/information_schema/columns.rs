@@ -57,7 +57,7 @@ pub(crate) const COLUMNS: Computed = Computed {
         "generation_expression",
         "is_updatable",
     ],
-    rows: rows,
+    rows,
 };
 
 /// What differs from column to column.

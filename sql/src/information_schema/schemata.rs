@@ -17,7 +17,7 @@ pub(crate) const SCHEMATA: Computed = Computed {
         "default_character_set_name",
         "sql_path",
     ],
-    rows: rows,
+    rows,
 };
 
 fn rows(facts: &Facts) -> Vec<Row> {

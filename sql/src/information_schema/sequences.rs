@@ -23,7 +23,7 @@ pub(crate) const SEQUENCES: Computed = Computed {
         "increment",
         "cycle_option",
     ],
-    rows: rows,
+    rows,
 };
 
 fn is_identity(facts: &Facts, sequence: &SequenceMeta) -> bool {

@@ -23,7 +23,7 @@ pub(crate) const TABLES: Computed = Computed {
         "is_typed",
         "commit_action",
     ],
-    rows: rows,
+    rows,
 };
 
 fn rows(facts: &Facts) -> Vec<Row> {

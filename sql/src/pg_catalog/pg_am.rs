@@ -7,7 +7,7 @@ pub(crate) const PG_AM: Computed = Computed {
     schema: "pg_catalog",
     name: "pg_am",
     columns: &["oid", "amname", "amhandler", "amtype"],
-    rows: rows,
+    rows,
 };
 
 /// OIDs of pgvector's methods and of the functions behind them.

@@ -11,7 +11,7 @@ pub(crate) const PG_ATTRDEF: Computed = Computed {
     schema: "pg_catalog",
     name: "pg_attrdef",
     columns: &["oid", "adrelid", "adnum", "adbin"],
-    rows: rows,
+    rows,
 };
 
 /// OIDs from here up belong to defaults, which have none of their own: they are made of table and column.

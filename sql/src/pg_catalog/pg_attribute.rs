@@ -40,7 +40,7 @@ pub(crate) const PG_ATTRIBUTE: Computed = Computed {
         "attfdwoptions",
         "attmissingval",
     ],
-    rows: rows,
+    rows,
 };
 
 /// What differs from column to column.

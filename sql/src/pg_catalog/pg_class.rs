@@ -45,7 +45,7 @@ pub(crate) const PG_CLASS: Computed = Computed {
         "reloptions",
         "relpartbound",
     ],
-    rows: rows,
+    rows,
 };
 
 /// What differs from relation to relation.

@@ -37,7 +37,7 @@ pub(crate) const PG_CONSTRAINT: Computed = Computed {
         "conexclop",
         "conbin",
     ],
-    rows: rows,
+    rows,
 };
 
 fn of_key(facts: &Facts, index: Index<'_>) -> Row {

@@ -28,7 +28,7 @@ pub(crate) const PG_DATABASE: Computed = Computed {
         "datcollversion",
         "datacl",
     ],
-    rows: rows,
+    rows,
 };
 
 /// PostgreSQL's number of UTF8, the one encoding.

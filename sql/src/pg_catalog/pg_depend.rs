@@ -9,7 +9,7 @@ pub(crate) const PG_DEPEND: Computed = Computed {
     schema: "pg_catalog",
     name: "pg_depend",
     columns: &["classid", "objid", "objsubid", "refclassid", "refobjid", "refobjsubid", "deptype"],
-    rows: rows,
+    rows,
 };
 
 const PG_CLASS: u32 = 1259;

@@ -11,7 +11,7 @@ pub(crate) const PG_DESCRIPTION: Computed = Computed {
     schema: "pg_catalog",
     name: "pg_description",
     columns: &["objoid", "classoid", "objsubid", "description"],
-    rows: rows,
+    rows,
 };
 
 /// `pg_catalog.pg_shdescription`: comments on databases.

@@ -19,7 +19,7 @@ pub(crate) const PG_EXTENSION: Computed = Computed {
         "extconfig",
         "extcondition",
     ],
-    rows: rows,
+    rows,
 };
 
 /// `pg_catalog.pg_available_extensions`.

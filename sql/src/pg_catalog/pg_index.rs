@@ -38,7 +38,7 @@ pub(crate) const PG_INDEX: Computed = Computed {
         "indexprs",
         "indpred",
     ],
-    rows: rows,
+    rows,
 };
 
 /// `pg_catalog.pg_indexes`.

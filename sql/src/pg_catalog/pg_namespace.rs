@@ -9,7 +9,7 @@ pub(crate) const PG_NAMESPACE: Computed = Computed {
     schema: "pg_catalog",
     name: "pg_namespace",
     columns: &["oid", "nspname", "nspowner", "nspacl"],
-    rows: rows,
+    rows,
 };
 
 fn rows(facts: &Facts) -> Vec<Row> {

@@ -21,7 +21,7 @@ pub(crate) const PG_OPCLASS: Computed = Computed {
         "opcdefault",
         "opckeytype",
     ],
-    rows: rows,
+    rows,
 };
 
 /// pgvector's index methods, the OID of each one's first class, and the metrics that each knows.

@@ -42,7 +42,7 @@ pub(crate) const PG_PROC: Computed = Computed {
         "proconfig",
         "proacl",
     ],
-    rows: rows,
+    rows,
 };
 
 /// Language `internal`.

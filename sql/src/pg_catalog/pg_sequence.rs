@@ -18,7 +18,7 @@ pub(crate) const PG_SEQUENCE: Computed = Computed {
         "seqcache",
         "seqcycle",
     ],
-    rows: rows,
+    rows,
 };
 
 /// `pg_catalog.pg_sequences`.

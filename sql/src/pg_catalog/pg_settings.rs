@@ -25,7 +25,7 @@ pub(crate) const PG_SETTINGS: Computed = Computed {
         "sourceline",
         "pending_restart",
     ],
-    rows: rows,
+    rows,
 };
 
 fn rows(facts: &Facts) -> Vec<Row> {

@@ -54,7 +54,7 @@ pub(crate) const PG_STAT_ACTIVITY: Computed = Computed {
         "query",
         "backend_type",
     ],
-    rows: rows,
+    rows,
 };
 
 fn rows(facts: &Facts) -> Vec<Row> {

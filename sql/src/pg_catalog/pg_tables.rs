@@ -18,7 +18,7 @@ pub(crate) const PG_TABLES: Computed = Computed {
         "hastriggers",
         "rowsecurity",
     ],
-    rows: rows,
+    rows,
 };
 
 fn rows(facts: &Facts) -> Vec<Row> {

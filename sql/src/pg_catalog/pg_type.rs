@@ -43,7 +43,7 @@ pub(crate) const PG_TYPE: Computed = Computed {
         "typdefault",
         "typacl",
     ],
-    rows: rows,
+    rows,
 };
 
 /// Type `record`, whose functions serve every row type.

@@ -20,7 +20,7 @@ impl Backend for ScriptBackend {
                 format!("role \"{}\" does not exist", request.user),
             ));
         }
-        let mut executor = ScriptExecutor::new(self.0.clone(), request.cancel);
+        let mut executor = ScriptExecutor::new(Log::clone(&self.0), request.cancel);
         for (name, value) in &request.settings {
             executor.settings_mut().set_start(name, value)?;
         }
@@ -31,7 +31,7 @@ impl Backend for ScriptBackend {
 async fn server(settings: ServerSettings) -> (Server, Log) {
     let log = Log::default();
     let registry = Arc::new(CancelRegistry::default());
-    let backend = ScriptBackend(log.clone());
+    let backend = ScriptBackend(Log::clone(&log));
     let server =
         start(([127, 0, 0, 1], 0).into(), backend, registry, Arc::new(SystemDice), None, settings).await.unwrap();
     (server, log)

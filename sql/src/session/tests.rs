@@ -22,13 +22,13 @@ async fn with_limits<T>(limits: SessionLimits, pipe: usize, script: impl AsyncFn
     let (reader, writer) = tokio::io::split(far);
     let cancel = CancelFlag::default();
     let log = Log::default();
-    let executor = ScriptExecutor::new(log.clone(), cancel.clone());
+    let executor = ScriptExecutor::new(Log::clone(&log), cancel.clone());
     log.lock().cancel = Some(cancel.clone());
     let session = Session::new(executor, Gate::new(reader), Replies::new(writer), cancel, limits);
     let client = async {
         let mut client = Client::new(near);
         client.until_ready().await;
-        script(client, log.clone()).await
+        script(client, Log::clone(&log)).await
     };
     let (result, ()) = tokio::join!(client, session.run());
     assert!(log.lock().closed, "the executor was not closed");

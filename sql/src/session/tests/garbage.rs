@@ -79,7 +79,7 @@ async fn random_messages_never_take_a_session_down() {
         let (reader, writer) = tokio::io::split(far);
         let cancel = CancelFlag::default();
         let log = Log::default();
-        let executor = ScriptExecutor::new(log.clone(), cancel.clone());
+        let executor = ScriptExecutor::new(Log::clone(&log), cancel.clone());
         let session = Session::new(executor, Gate::new(reader), Replies::new(writer), cancel, limits);
         let client = async {
             let (mut reader, mut writer) = tokio::io::split(near);
