@@ -89,7 +89,7 @@ async fn changes_that_do_not_fit_are_refused_whole() {
         assert_eq!(*catalog.snapshot(), *before);
     }
     // Planned before somebody else changed the same table.
-    assert!(matches!(apply(&catalog, &[table(16_500, "t", 1)]).await, Err(Error::SchemaChanged)));
+    assert!(matches!(apply(&catalog, &[table(16_500, "other", 1)]).await, Err(Error::SchemaChanged)));
     assert!(matches!(apply(&catalog, &[table(16_700, "u", 2)]).await, Err(Error::UndefinedTable(_))));
     apply(&catalog, &[table(16_500, "t", 2)]).await.expect("the next version");
     let renamed = vec![CatalogChange::DropTable(TableId(16_500)), table(16_600, "t", 1)];

@@ -61,7 +61,7 @@ struct ChangeForm {
     inserts: Vec<Bytes>,
 }
 
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, Copy, PartialEq, Message)]
 struct PlacementForm {
     #[prost(uint64, tag = "1")]
     table: u64,

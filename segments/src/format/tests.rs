@@ -70,7 +70,8 @@ fn check_contents(store: &dyn ObjectStore) -> Result<()> {
     let columns: Vec<ScanColumn> = (0..6).map(ScanColumn::Column).collect();
     let view = state.at(Timestamp(2000));
     let found = view.read_range(&columns, 0, 5)?;
-    assert_eq!(found, batch_of_rows());
+    // Stored rows may hold NULL anywhere, so only the values are the same.
+    assert_eq!(found.columns(), batch_of_rows().columns());
     assert_eq!(
         view.read_rows(&columns, &[4, 0])?.column(0),
         &arrow::compute::take(found.column(0), &arrow::array::UInt32Array::from(vec![4, 0]), None)?

@@ -2,6 +2,7 @@
 //!
 //! Invariant: all snapshots of a statement are taken at one read point before its first row is read.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
@@ -144,19 +145,18 @@ impl SessionExecutor {
             self.own_new_table(transaction, table, point)?
         };
         let own = transaction.catalog.as_ref().and_then(|catalog| catalog.tables.get(&table));
-        if let Some(own) = own
-            && own.schema_version > base.table.schema_version
-        {
-            base = Arc::new(base.with_table(own).map_err(|error| storage_error(&error))?);
+        match own.map(|own| own.schema_version.cmp(&base.table.schema_version)) {
+            Some(Ordering::Greater) => {
+                if let Some(own) = own {
+                    base = Arc::new(base.with_table(own).map_err(|error| storage_error(&error))?);
+                }
+            }
+            // This transaction goes on with the catalog it has changed, which does not know the table any more.
+            Some(Ordering::Less) => return Err(altered(&base)),
+            Some(Ordering::Equal) | None => {}
         }
         match transaction.writes.get(&table) {
-            // Somebody else has changed the table under this transaction's rows.
-            Some(overlay) if overlay.table().schema_version != base.table.schema_version => {
-                Err(SqlError::new(
-                    ErrorKind::SerializationFailure,
-                    format!("could not serialize access: table \"{}\" was altered", base.table.name),
-                ))
-            }
+            Some(overlay) if overlay.table().schema_version != base.table.schema_version => Err(altered(&base)),
             Some(overlay) => Ok(Arc::new(base.with_overlay(overlay))),
             None => Ok(base),
         }
@@ -175,4 +175,12 @@ impl SessionExecutor {
             })?;
         Ok(Arc::new(TableSnapshot { table: Arc::clone(meta), read_ts: point.read_ts, segments: Vec::new() }))
     }
+}
+
+/// Somebody else has changed the table under what this transaction has done.
+fn altered(table: &TableSnapshot) -> SqlError {
+    SqlError::new(
+        ErrorKind::SerializationFailure,
+        format!("could not serialize access: table \"{}\" was altered", table.table.name),
+    )
 }
