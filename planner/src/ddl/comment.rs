@@ -41,22 +41,7 @@ fn address(about: &Commented, context: &PlanContext) -> Result<ObjectAddress> {
             }
             Ok(whole(PG_CLASS, target_table(&name, context)?.id.oid().0))
         }
-        Commented::Column(name) => {
-            let mut parts = name.0.clone();
-            let (Some(ast::ObjectNamePart::Identifier(column)), false) = (parts.pop(), parts.is_empty())
-            else {
-                return Err(crate::error::syntax("column name must be qualified"));
-            };
-            let table = target_table(&qualified(&ast::ObjectName(parts), context)?, context)?;
-            let name = fold(&column);
-            let position =
-                table.column_position(&name).ok_or_else(|| undefined_table_column(&table.name, &name))?;
-            Ok(ObjectAddress {
-                class: PG_CLASS,
-                object: table.id.oid().0,
-                column: table.columns[position].id,
-            })
-        }
+        Commented::Column(name) => column(name, context),
         Commented::Sequence(name) => {
             let name = qualified(name, context)?;
             match super::sequence::find(&name, context) {
@@ -106,4 +91,21 @@ fn address(about: &Commented, context: &PlanContext) -> Result<ObjectAddress> {
             Ok(whole(PG_CONSTRAINT, oid.0))
         }
     }
+}
+
+fn column(name: &ast::ObjectName, context: &PlanContext) -> Result<ObjectAddress> {
+    let mut parts = name.0.clone();
+    let (Some(ast::ObjectNamePart::Identifier(column)), false) = (parts.pop(), parts.is_empty())
+    else {
+        return Err(crate::error::syntax("column name must be qualified"));
+    };
+    let table = target_table(&qualified(&ast::ObjectName(parts), context)?, context)?;
+    let name = fold(&column);
+    let position =
+        table.column_position(&name).ok_or_else(|| undefined_table_column(&table.name, &name))?;
+    Ok(ObjectAddress {
+        class: PG_CLASS,
+        object: table.id.oid().0,
+        column: table.columns[position].id,
+    })
 }

@@ -15,9 +15,9 @@ pub(crate) fn create_table_as(
     query: &ast::Query,
     context: &PlanContext,
 ) -> Result<CreateTableAs> {
-    let names = create.columns.iter().map(|column| fold(&column.name)).collect();
+    let names: Vec<String> = create.columns.iter().map(|column| fold(&column.name)).collect();
     let query = plan_query(query, context)?;
-    made(&create.name, create.if_not_exists, names, query, context)
+    made(&create.name, create.if_not_exists, &names, query, context)
 }
 
 /// The target of SELECT INTO and the query without it.
@@ -31,13 +31,13 @@ pub(crate) fn select_into(query: &ast::Query, context: &PlanContext) -> Result<O
     plain.into = None;
     let query = ast::Query { body: Box::new(ast::SetExpr::Select(Box::new(plain))), ..query.clone() };
     let query = plan_query(&query, context)?;
-    made(&into.name, false, Vec::new(), query, context).map(Some)
+    made(&into.name, false, &[], query, context).map(Some)
 }
 
 fn made(
     name: &ast::ObjectName,
     if_not_exists: bool,
-    names: Vec<String>,
+    names: &[String],
     query: QueryPlan,
     context: &PlanContext,
 ) -> Result<CreateTableAs> {

@@ -70,18 +70,12 @@ fn converted(
     };
     if !bound.is_unknown() && !can_cast(bound.ty, conversion.ty, CastContext::Assignment) {
         let automatically = if conversion.using.is_some() { "result of USING clause for " } else { "" };
-        let hint = format!(
-            "{}",
-            if conversion.using.is_some() {
-                "You might need to add an explicit cast.".to_owned()
-            } else {
-                format!(
-                    "You might need to specify \"USING {}::{}\".",
-                    exec::functions::catalog::names::quote_identifier(&column.name),
-                    conversion.ty.display()
-                )
-            }
-        );
+        let hint = if conversion.using.is_some() {
+            "You might need to add an explicit cast.".to_owned()
+        } else {
+            let name = exec::functions::catalog::names::quote_identifier(&column.name);
+            format!("You might need to specify \"USING {name}::{}\".", conversion.ty.display())
+        };
         return Err(datatype_mismatch(format!(
             "{automatically}column \"{}\" cannot be cast automatically to type {}",
             column.name,

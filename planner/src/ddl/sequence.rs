@@ -214,31 +214,27 @@ pub(super) fn drop_sequences(dropped: &super::Dropped<'_>, context: &PlanContext
 fn refuse_used(sequence: &SequenceMeta, context: &PlanContext) -> Result<()> {
     let drawn = super::columns::drawn_from(&sequence.namespace, &sequence.name);
     let tables = context.catalog.tables.values().filter(|table| table.database == context.database);
-    for table in tables {
-        for column in table.columns.iter().filter(|column| column.default.as_deref() == Some(&drawn)) {
-            if column.identity.is_some() {
-                return Err(SqlError::new(
-                    ErrorKind::DependentObjectsStillExist,
-                    format!(
-                        "cannot drop sequence {} because column {} of table {} requires it",
-                        sequence.name, column.name, table.name
-                    ),
-                )
-                .with_hint(format!(
-                    "You can drop column {} of table {} instead.",
-                    column.name, table.name
-                )));
-            }
-            return Err(SqlError::new(
-                ErrorKind::DependentObjectsStillExist,
-                format!("cannot drop sequence {} because other objects depend on it", sequence.name),
-            )
-            .with_detail(format!(
-                "default value for column {} of table {} depends on sequence {}",
-                column.name, table.name, sequence.name
-            ))
-            .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
-        }
+    let mut users = tables.flat_map(|table| table.columns.iter().map(move |column| (table, column)));
+    let Some((table, column)) = users.find(|(_, column)| column.default.as_deref() == Some(&drawn)) else {
+        return Ok(());
+    };
+    if column.identity.is_some() {
+        return Err(SqlError::new(
+            ErrorKind::DependentObjectsStillExist,
+            format!(
+                "cannot drop sequence {} because column {} of table {} requires it",
+                sequence.name, column.name, table.name
+            ),
+        )
+        .with_hint(format!("You can drop column {} of table {} instead.", column.name, table.name)));
     }
-    Ok(())
+    Err(SqlError::new(
+        ErrorKind::DependentObjectsStillExist,
+        format!("cannot drop sequence {} because other objects depend on it", sequence.name),
+    )
+    .with_detail(format!(
+        "default value for column {} of table {} depends on sequence {}",
+        column.name, table.name, sequence.name
+    ))
+    .with_hint("Use DROP ... CASCADE to drop the dependent objects too."))
 }

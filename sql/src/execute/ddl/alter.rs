@@ -179,6 +179,7 @@ fn check_new_key(
     Ok(())
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
 fn internal(error: arrow::error::ArrowError) -> SqlError {
     SqlError::new(ErrorKind::Internal, format!("rows of ALTER TABLE: {error}"))
 }
