@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::TaskContext;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -25,7 +25,6 @@ use proto::SqlError;
 
 use crate::error::Error;
 use crate::memory::LimitedPool;
-use crate::scan::{rows_in, worthwhile_partitions};
 use crate::statement::{StatementContext, StatementExtension};
 use crate::to_sql_error;
 
@@ -122,7 +121,8 @@ impl Engine {
     /// or planning finds something wrong, which `execute` will tell.
     pub async fn template(&self, plan: LogicalPlan, context: &Arc<StatementContext>) -> Option<Template> {
         // No snapshot may stay in the template.
-        let context = Arc::new(StatementContext { snapshots: HashMap::new(), ..StatementContext::clone(context) });
+        let context =
+            Arc::new(StatementContext { snapshots: HashMap::new(), ..StatementContext::clone(context) });
         self.planned_template(plan, &context).await.ok().flatten()
     }
 
@@ -135,7 +135,10 @@ impl Engine {
             return Ok(None);
         }
         let types = parameters::types_in(&plan)?;
-        let state = self.state(context);
+        // Exchanging a few rows between tasks costs more than it gains.
+        let mut options = self.statement_options(context);
+        options.execution.target_partitions = 1;
+        let state = self.state_with(context, options);
         let optimized = parameters::plan_with_functions(optimized(&state, plan)?)?;
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
         Template::of(physical, types)
@@ -212,8 +215,12 @@ impl Engine {
 
     /// A state that carries a statement.
     fn state(&self, context: &Arc<StatementContext>) -> SessionState {
+        self.state_with(context, self.statement_options(context))
+    }
+
+    fn state_with(&self, context: &Arc<StatementContext>, options: ConfigOptions) -> SessionState {
         let mut state = self.template.clone();
-        *state.config_mut().options_mut() = self.statement_options(context);
+        *state.config_mut().options_mut() = options;
         state.config_mut().set_extension(Arc::clone(context));
         state.mark_start_execution();
         state
@@ -221,9 +228,6 @@ impl Engine {
 
     fn statement_options(&self, context: &Arc<StatementContext>) -> ConfigOptions {
         let mut options = ConfigOptions::clone(&self.options);
-        // Exchanging a few rows between tasks costs more than it gains.
-        let rows = context.snapshots.values().map(|snapshot| rows_in(snapshot)).sum();
-        options.execution.target_partitions = worthwhile_partitions(rows, options.execution.target_partitions);
         options.extensions.insert(StatementExtension(Arc::clone(context)));
         options
     }

@@ -170,12 +170,12 @@ impl SegmentScanExec {
 }
 
 /// Row versions of a snapshot.
-pub(crate) fn rows_in(snapshot: &TableSnapshot) -> usize {
+fn rows_in(snapshot: &TableSnapshot) -> usize {
     snapshot.segments.iter().map(|view| view.rows()).sum()
 }
 
 /// The partitions that so many rows are worth, at most `most`.
-pub(crate) fn worthwhile_partitions(rows: usize, most: usize) -> usize {
+fn worthwhile_partitions(rows: usize, most: usize) -> usize {
     rows.div_ceil(PARTITION_ROWS).clamp(1, most.max(1))
 }
 
