@@ -30,7 +30,7 @@ mod subquery;
 mod window;
 
 pub(crate) use coerce::{constant, typed_null};
-pub(crate) use function::function_name;
+pub(crate) use function::{EXPAND_ARRAY, function_name};
 pub(crate) use naming::output_name;
 pub(crate) use subquery::as_subquery;
 

@@ -28,9 +28,9 @@ pub enum Plan {
     Transaction(TransactionCommand),
     Copy(Box<CopyPlan>),
     Explain(ExplainPlan),
+    Checkpoint,
     Prepare(PreparePlan),
     Execute(ExecutePlan),
-    Checkpoint,
     /// `DECLARE CURSOR`.
     Declare { name: String, query: Box<QueryPlan> },
     Cursor(CursorCommand),
@@ -468,6 +468,7 @@ pub enum SessionCommand {
     Deallocate {
         name: Option<String>,
     },
+    Unlisten,
     /// `SET SESSION CHARACTERISTICS AS TRANSACTION …`.
     SetCharacteristics(TransactionModes),
 }

@@ -134,9 +134,12 @@ fn found(column: &ScopeColumn) -> Found {
     Found { name: column.name.clone(), bound: column.bound(), origin: column.origin }
 }
 
-/// Whether a column is one of the row-identity columns of a DML target.
+/// The system column that names a row's relation; system relations have it.
+pub(crate) const TABLEOID: &str = "tableoid";
+
+/// Whether a column stands in no `*`: the row-identity columns of a DML target, system columns.
 fn is_identity(name: &str) -> bool {
-    matches!(name, "_segment" | "_ordinal" | "_row")
+    matches!(name, "_segment" | "_ordinal" | "_row" | TABLEOID)
 }
 
 /// A FROM clause inside its enclosing queries.

@@ -7,7 +7,8 @@
 //!
 //! What it is not: fast. The engine plans without it first, and comes here only when DataFusion refuses.
 //!
-//! Invariants: equal outer values are computed once per batch; a scalar subquery that gives two rows is 21000;
+//! Invariants: equal outer values are computed once (up to a bound); a subquery in a branch of CASE runs only for
+//! the rows of that branch; a scalar subquery that gives two rows is 21000;
 //! the statement's cancel flag is looked at before every run.
 
 use std::collections::{HashMap, HashSet};
@@ -21,6 +22,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result as DfResult, ScalarValue};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
+use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::logical_plan::Subquery;
 use datafusion::logical_expr::{
@@ -28,10 +30,14 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 use datafusion::physical_plan::collect;
+use parking_lot::Mutex;
 use proto::{ErrorKind, SqlError};
 
 use crate::error::{internal, raise};
 use crate::statement::of_config;
+
+/// Outer values whose rows are kept.
+const KNOWN_VALUES: usize = 4096;
 
 /// Whether any expression of a plan holds a subquery.
 pub(super) fn has_subqueries(plan: &LogicalPlan) -> DfResult<bool> {
@@ -53,7 +59,7 @@ pub(super) fn apply_subqueries(plan: LogicalPlan, state: &SessionState) -> DfRes
         let in_filter = matches!(node, LogicalPlan::Filter(_));
         let rewritten = node.map_expressions(|expression| {
             let name = names.save(&expression);
-            let applied = expression.transform_up(|part| as_function(part, in_filter, state))?;
+            let applied = applied(expression, None, in_filter, state)?;
             Ok(applied.update_data(|expression| name.restore(expression)))
         })?;
         replaced |= rewritten.transformed;
@@ -62,13 +68,70 @@ pub(super) fn apply_subqueries(plan: LogicalPlan, state: &SessionState) -> DfRes
     Ok(replaced.then_some(plan.data))
 }
 
+/// An expression with its subqueries as functions. `guard` says on which rows its value matters at all.
+fn applied(
+    expression: Expr,
+    guard: Option<&Expr>,
+    in_filter: bool,
+    state: &SessionState,
+) -> DfResult<Transformed<Expr>> {
+    if let Expr::Case(case) = expression {
+        return branches_applied(case, guard, in_filter, state);
+    }
+    let parts = expression.map_children(|part| applied(part, guard, in_filter, state))?;
+    parts.transform_data(|expression| as_function(expression, guard, in_filter, state))
+}
+
+/// A CASE whose branches run their subqueries only on the rows that come to them: asynchronous functions are
+/// evaluated ahead of the expression around them, for every row.
+fn branches_applied(
+    mut case: Case,
+    guard: Option<&Expr>,
+    in_filter: bool,
+    state: &SessionState,
+) -> DfResult<Transformed<Expr>> {
+    let mut changed = false;
+    let mut step = |expression: Box<Expr>, guard: Option<&Expr>| -> DfResult<Box<Expr>> {
+        let done = applied(*expression, guard, in_filter, state)?;
+        changed |= done.transformed;
+        Ok(Box::new(done.data))
+    };
+    let within = |condition: &Expr| match guard {
+        Some(guard) => guard.clone().and(condition.clone()),
+        None => condition.clone(),
+    };
+    case.expr = case.expr.map(|operand| step(operand, guard)).transpose()?;
+    let mut rest: Option<Expr> = None;
+    let mut guardable = true;
+    for (when, then) in &mut case.when_then_expr {
+        *when = step(std::mem::take(when), guard)?;
+        let condition = match &case.expr {
+            Some(operand) => operand.as_ref().clone().eq(when.as_ref().clone()),
+            None => when.as_ref().clone(),
+        };
+        guardable &= !condition.is_volatile();
+        let own = guardable.then(|| within(&condition));
+        *then = step(std::mem::take(then), own.as_ref().or(guard))?;
+        let missed = condition.is_not_true();
+        rest = Some(rest.map_or_else(|| missed.clone(), |rest| rest.and(missed.clone())));
+    }
+    let rest = rest.filter(|_| guardable).map(|rest| within(&rest));
+    case.else_expr = case.else_expr.map(|other| step(other, rest.as_ref().or(guard))).transpose()?;
+    Ok(Transformed::new_transformed(Expr::Case(case), changed))
+}
+
 /// A subquery expression as a function; anything else, and what DataFusion does well, as it is.
-fn as_function(expression: Expr, in_filter: bool, state: &SessionState) -> DfResult<Transformed<Expr>> {
-    let (subquery, kind, mut arguments) = match &expression {
-        Expr::ScalarSubquery(subquery) => (subquery, Kind::Scalar, Vec::new()),
-        Expr::Exists(exists) => (&exists.subquery, Kind::Exists { negated: exists.negated }, Vec::new()),
+fn as_function(
+    expression: Expr,
+    guard: Option<&Expr>,
+    in_filter: bool,
+    state: &SessionState,
+) -> DfResult<Transformed<Expr>> {
+    let (subquery, kind, searched) = match &expression {
+        Expr::ScalarSubquery(subquery) => (subquery, Kind::Scalar, None),
+        Expr::Exists(exists) => (&exists.subquery, Kind::Exists { negated: exists.negated }, None),
         Expr::InSubquery(search) => {
-            (&search.subquery, Kind::In { negated: search.negated }, vec![search.expr.as_ref().clone()])
+            (&search.subquery, Kind::In { negated: search.negated }, Some(search.expr.as_ref()))
         }
         _ => return Ok(Transformed::no(expression)),
     };
@@ -77,7 +140,8 @@ fn as_function(expression: Expr, in_filter: bool, state: &SessionState) -> DfRes
     if is_plain {
         return Ok(Transformed::no(expression));
     }
-    arguments.extend(outer.iter().map(|(_, column)| Expr::Column(column.clone())));
+    let columns = outer.iter().map(|(_, column)| Expr::Column(column.clone()));
+    let arguments: Vec<Expr> = guard.into_iter().chain(searched).cloned().chain(columns).collect();
     let result = match kind {
         Kind::Scalar => Arc::clone(&subquery.subquery.schema().fields()[0]),
         _ => proto::ColumnType::BOOL.arrow_field("exists", true),
@@ -89,6 +153,8 @@ fn as_function(expression: Expr, in_filter: bool, state: &SessionState) -> DfRes
     };
     let function = ApplyFunction {
         plan: Arc::clone(&subquery.subquery),
+        guarded: guard.is_some(),
+        known: Mutex::default(),
         outer: outer.into_iter().map(|(_, column)| column).collect(),
         kind,
         result,
@@ -205,6 +271,10 @@ enum Kind {
 #[derive(Debug)]
 struct ApplyFunction {
     plan: Arc<LogicalPlan>,
+    /// Whether the first argument says on which rows the subquery is wanted.
+    guarded: bool,
+    /// The rows for outer values that came before; a function lives no longer than its statement.
+    known: Mutex<HashMap<Vec<ScalarValue>, ArrayRef>>,
     outer: Vec<Column>,
     kind: Kind,
     result: FieldRef,
@@ -214,7 +284,7 @@ struct ApplyFunction {
 
 impl PartialEq for ApplyFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.plan == other.plan
+        self.kind == other.kind && self.guarded == other.guarded && self.plan == other.plan
     }
 }
 
@@ -257,21 +327,20 @@ impl AsyncScalarUDFImpl for ApplyFunction {
             .iter()
             .map(|value| value.to_array(arguments.number_rows))
             .collect::<DfResult<Vec<_>>>()?;
-        let searched = usize::from(matches!(self.kind, Kind::In { .. }));
-        let mut known: HashMap<Vec<ScalarValue>, ArrayRef> = HashMap::new();
+        let guards = usize::from(self.guarded);
+        let searched = guards + usize::from(matches!(self.kind, Kind::In { .. }));
         let mut answers = Vec::with_capacity(arguments.number_rows);
         for row in 0..arguments.number_rows {
             let values = columns
                 .iter()
                 .map(|column| ScalarValue::try_from_array(column, row))
                 .collect::<DfResult<Vec<_>>>()?;
-            let outer = values.get(searched..).unwrap_or_default().to_vec();
-            if !known.contains_key(&outer) {
-                let rows = self.run(&outer).await?;
-                known.insert(outer.clone(), rows);
+            if self.guarded && values.first() != Some(&ScalarValue::Boolean(Some(true))) {
+                answers.push(ScalarValue::try_from(self.result.data_type())?);
+                continue;
             }
-            let rows = known.get(&outer).ok_or_else(|| internal("subquery without rows"))?;
-            answers.push(self.answer(rows, values.first())?);
+            let rows = self.rows_for(values.get(searched..).unwrap_or_default()).await?;
+            answers.push(self.answer(&rows, values.get(guards))?);
         }
         if answers.is_empty() {
             return Ok(ColumnarValue::Array(arrow::array::new_empty_array(self.result.data_type())));
@@ -281,6 +350,19 @@ impl AsyncScalarUDFImpl for ApplyFunction {
 }
 
 impl ApplyFunction {
+    /// The subquery's rows for some outer values, run for them once.
+    async fn rows_for(&self, outer: &[ScalarValue]) -> DfResult<ArrayRef> {
+        if let Some(rows) = self.known.lock().get(outer) {
+            return Ok(Arc::clone(rows));
+        }
+        let rows = self.run(outer).await?;
+        let mut known = self.known.lock();
+        if known.len() < KNOWN_VALUES {
+            known.insert(outer.to_vec(), Arc::clone(&rows));
+        }
+        Ok(rows)
+    }
+
     /// The first column of the subquery's rows for some outer values.
     async fn run(&self, outer: &[ScalarValue]) -> DfResult<ArrayRef> {
         of_config(self.state.config_options())?.cancel.check()?;

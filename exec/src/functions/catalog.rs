@@ -11,6 +11,7 @@ use crate::functions::overload::PgFunction;
 
 pub mod builtin;
 mod definitions;
+mod expand;
 mod facts;
 pub mod names;
 pub mod relations;
@@ -21,12 +22,12 @@ pub mod types;
 
 pub use definitions::{constraint_definition, default_text, index_definition};
 pub use relations::{resolve_reg_name, resolve_reg_oid};
-pub use scope::{Index, Relation, Scope};
+pub use scope::{Index, Key, Relation, Scope};
 
 /// Every function over the catalogs.
 #[must_use]
 pub fn functions() -> Vec<PgFunction> {
-    [definitions::functions(), facts::functions(), sizes::functions()].into_iter().flatten().collect()
+    [definitions::functions(), expand::functions(), facts::functions(), sizes::functions()].into_iter().flatten().collect()
 }
 
 #[cfg(test)]

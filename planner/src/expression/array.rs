@@ -9,7 +9,8 @@ use super::coerce::one_scale;
 use crate::binder::{Binder, Bound};
 use crate::calls;
 use crate::environment::Env;
-use crate::error::{Result, datatype_mismatch, unsupported};
+use crate::error::{At, Result, datatype_mismatch, unsupported};
+use crate::names::fold;
 
 impl Binder<'_> {
     pub(super) fn array(&self, elements: &[ast::Expr], env: &Env<'_>) -> Result<Bound> {
@@ -35,8 +36,14 @@ impl Binder<'_> {
     }
 
     pub(super) fn access(&self, root: &ast::Expr, chain: &[AccessExpr], env: &Env<'_>) -> Result<Bound> {
-        let mut bound = self.bind(root, env)?;
+        let (mut bound, chain) = self.access_root(root, chain, env)?;
         for step in chain {
+            if let AccessExpr::Dot(ast::Expr::Identifier(field)) = step
+                && bound.ty == ColumnType::scalar(TypeKind::Record)
+            {
+                bound = record_field(bound, &fold(field)).at(field.span)?;
+                continue;
+            }
             let AccessExpr::Subscript(Subscript::Index { index }) = step else {
                 return Err(match step {
                     AccessExpr::Dot(_) => unsupported("field access"),
@@ -61,6 +68,22 @@ impl Binder<'_> {
             bound = Bound::new(calls::call(function, vec![bound.expr, index]), element);
         }
         Ok(bound)
+    }
+
+    /// What is accessed, and the steps into it: `table.column[1]` is parsed as two steps into `table`.
+    fn access_root<'c>(
+        &self,
+        root: &ast::Expr,
+        chain: &'c [AccessExpr],
+        env: &Env<'_>,
+    ) -> Result<(Bound, &'c [AccessExpr])> {
+        let ast::Expr::Identifier(first) = root else { return Ok((self.bind(root, env)?, chain)) };
+        let mut names = vec![first.clone()];
+        names.extend(chain.iter().map_while(|step| match step {
+            AccessExpr::Dot(ast::Expr::Identifier(name)) => Some(name.clone()),
+            _ => None,
+        }));
+        Ok((env.scope.resolve(&names)?.bound, &chain[names.len() - 1..]))
     }
 
     /// `int2vector` and `oidvector` as the arrays they stand for; anything else as it is.
@@ -90,6 +113,24 @@ impl Binder<'_> {
             _ => Ok(None),
         }
     }
+}
+
+/// A field of a record. Records come from one function, and are carried as their text.
+fn record_field(record: Bound, field: &str) -> Result<Bound> {
+    let (number, ty) = match field {
+        "x" => (1, ColumnType::scalar(TypeKind::Int2)),
+        "n" => (2, ColumnType::INT4),
+        _ => {
+            let message = format!("could not identify column \"{field}\" in record data type");
+            return Err(SqlError::new(proto::ErrorKind::UndefinedColumn, message));
+        }
+    };
+    let (Some(trim), Some(part)) = (calls::scalar("btrim"), calls::scalar("split_part")) else {
+        return Err(unsupported("field access"));
+    };
+    let inner = calls::call(trim, vec![record.expr, lit("()")]);
+    let text = calls::call(part, vec![inner, lit(","), lit(number)]);
+    Ok(Bound::new(exec::functions::cast::cast(text, ty, CastContext::Explicit), ty))
 }
 
 /// An empty array of a type, for `ARRAY[]::int[]`.

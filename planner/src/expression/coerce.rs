@@ -113,9 +113,18 @@ impl Binder<'_> {
                     let texts: ArrayRef = Arc::new(StringArray::from(vec![text]));
                     let explicit = context == CastContext::Explicit;
                     let from = TypeKind::Unknown.into();
-                    let array = cast_array(&texts, from, ty, explicit, &InputContext::default())?;
+                    let (plain, input) = (ty.without_typmod(), InputContext::default());
+                    let array = cast_array(&texts, from, plain, explicit, &input)?;
+                    // What does not fit the modifier is found when the statement runs, and has no position then.
+                    let (array, fits) = match cast_array(&array, plain, ty, explicit, &input) {
+                        Ok(array) => (array, true),
+                        Err(_) => (array, false),
+                    };
                     let value = ScalarValue::try_from_array(&array, 0).map_err(from_datafusion)?;
-                    return Ok(Bound::new(constant(value, ty), ty));
+                    if fits {
+                        return Ok(Bound::new(constant(value, ty), ty));
+                    }
+                    return Ok(Bound::new(cast(constant(value, plain), ty, context), ty));
                 }
                 let text = Expr::Literal(ScalarValue::Utf8(Some(text)), metadata);
                 Ok(Bound::new(cast(text, ty, context), ty))

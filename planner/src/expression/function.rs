@@ -29,6 +29,9 @@ const KEYWORD_NAMES: [(&str, &str); 6] = [
     ("char_length", "length"),
 ];
 
+/// The function that gives records: rows of `x`, an element of its array, and `n`, the element's number.
+pub(crate) const EXPAND_ARRAY: &str = "_pg_expandarray";
+
 /// A call taken apart.
 pub(super) struct Call {
     pub name: String,
@@ -208,7 +211,7 @@ impl Binder<'_> {
 
     fn scalar_call(&self, call: Call, env: &Env<'_>) -> Result<Bound> {
         match call.name.as_str() {
-            "unnest" | "generate_series" => {
+            "unnest" | "generate_series" | EXPAND_ARRAY => {
                 env.place.check_set_returning()?;
                 let (array, ty) = self.row_array(&call.name, call.arguments)?;
                 let rows = Expr::Unnest(Unnest::new(array));
@@ -235,6 +238,11 @@ impl Binder<'_> {
 
     /// The array whose elements a function that returns rows returns, and the array's type.
     pub(crate) fn row_array(&self, name: &str, arguments: Vec<Bound>) -> Result<(Expr, ColumnType)> {
+        if name == EXPAND_ARRAY {
+            let arguments = arguments.into_iter().map(|array| self.as_array(array)).collect::<Result<_>>()?;
+            let records = self.call(name, arguments)?;
+            return Ok((records.expr, records.ty));
+        }
         if name == "unnest" {
             let no_such = undefined_function(name, &types(&arguments));
             let mut arguments = arguments.into_iter();
@@ -336,7 +344,8 @@ pub(crate) fn function_name(name: &ast::ObjectName) -> Result<(String, sqlparser
         [name] => (fold(name), name.span),
         [schema, name] => {
             let schema_name = fold(schema);
-            if !matches!(schema_name.as_str(), "pg_catalog" | "public" | "elanus") {
+            let own = schema_name == "information_schema" && fold(name) == EXPAND_ARRAY;
+            if !own && !matches!(schema_name.as_str(), "pg_catalog" | "public" | "elanus") {
                 let message = format!("schema \"{schema_name}\" does not exist");
                 return Err(SqlError::new(ErrorKind::InvalidSchemaName, message).at(schema.span));
             }

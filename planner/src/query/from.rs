@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{Column, TableReference};
+use datafusion::common::{Column, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
+use exec::functions::catalog::builtin;
 use exec::table::{Columns as TableColumns, table_source};
 use proto::catalog::TableMeta;
-use proto::{ColumnType, ErrorKind, SqlError};
+use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 use sqlparser::ast::{self, TableFactor, TableWithJoins};
 
 use super::rows::{RowFunction, too_many_aliases};
@@ -15,8 +16,9 @@ use super::{Columns, Planned};
 use crate::binder::Binder;
 use crate::environment::{Ctes, Outside};
 use crate::error::{At, Result, from_datafusion, syntax, unsupported};
+use crate::expression::constant;
 use crate::names::{NamedRelation, fold, qualified, relation};
-use crate::scope::{Relation, Relations, Scope, ScopeColumn};
+use crate::scope::{Relation, Relations, Scope, ScopeColumn, TABLEOID};
 
 /// A plan and the columns it offers.
 #[derive(Clone, Debug)]
@@ -160,8 +162,9 @@ impl Binder<'_> {
         let (plan, mut relation) = match relation(&name, self.context)? {
             NamedRelation::Table(table) => self.table(&table, &shown, TableColumns::User)?,
             NamedRelation::System(provider) => {
-                let source = provider_as_source(provider);
-                self.scan(&shown, source)?
+                let scanned = self.scan(&shown, provider_as_source(provider))?;
+                let schema = name.schema.as_deref().unwrap_or("pg_catalog");
+                with_tableoid(scanned, builtin::relation(schema, &name.name).map(|found| found.oid))?
             }
         };
         if alias.is_none() {
@@ -273,6 +276,27 @@ fn distinctly_named(plan: LogicalPlan, columns: &Columns) -> Result<LogicalPlan>
         .map(|(column, name)| datafusion::logical_expr::Expr::Column(column.column.clone()).alias(name))
         .collect();
     super::project(plan, outputs)
+}
+
+/// A system relation with its OID as the hidden column `tableoid`.
+fn with_tableoid(
+    (plan, mut relation): (LogicalPlan, Relation),
+    oid: Option<u32>,
+) -> Result<(LogicalPlan, Relation)> {
+    let reference = relation.columns.first().and_then(|column| column.column.relation.clone());
+    let (Some(oid), Some(reference)) = (oid, reference) else { return Ok((plan, relation)) };
+    let mut outputs: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let ty: ColumnType = TypeKind::Oid.into();
+    let value = constant(ScalarValue::UInt32(Some(oid)), ty);
+    outputs.push(value.alias_qualified(Some(reference.clone()), TABLEOID));
+    relation.columns.push(ScopeColumn {
+        name: TABLEOID.to_owned(),
+        ty,
+        column: Column::new(Some(reference), TABLEOID),
+        origin: None,
+        hidden: true,
+    });
+    Ok((super::project(plan, outputs)?, relation))
 }
 
 /// Gives a relation the column names of its alias.

@@ -14,7 +14,7 @@ use crate::binder::{Binder, Bound};
 use crate::calls;
 use crate::environment::{Env, Outside, Place};
 use crate::error::{At, Result, from_datafusion, unsupported};
-use crate::expression::function_name;
+use crate::expression::{EXPAND_ARRAY, function_name};
 use crate::names::fold;
 use crate::scope::{Relation, Relations, Scope, ScopeColumn};
 
@@ -120,6 +120,18 @@ impl Binder<'_> {
             let name = alias.to_owned();
             let narrow = name_is_series(name.as_str(), &value, ty);
             return Ok(vec![RowColumn { name, value, ty, is_list: true, cast: narrow }]);
+        }
+        if name == EXPAND_ARRAY {
+            let (value, array) = self.row_array("unnest", arguments)?;
+            let ty = ColumnType { array: false, ..array };
+            let mut columns = vec![RowColumn { name: "x".to_owned(), value, ty, is_list: true, cast: false }];
+            columns.extend(ordinality(&columns).map(|number| RowColumn {
+                name: "n".to_owned(),
+                ty: ColumnType::INT4,
+                cast: true,
+                ..number
+            }));
+            return Ok(columns);
         }
         let bound = self.call(name, arguments)?;
         Ok(vec![RowColumn {

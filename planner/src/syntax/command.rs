@@ -9,7 +9,7 @@ use super::{Statement, copy, prepare, session, statements, transaction};
 use crate::plan::{ExplainFormat, ExplainOptions};
 
 /// Commands that are a later capability, with the words that start them.
-const LATER: [(&str, &str); 15] = [
+const LATER: [(&str, &str); 14] = [
     ("vacuum", "VACUUM"),
     ("analyze", "ANALYZE"),
     ("reindex", "REINDEX"),
@@ -18,7 +18,6 @@ const LATER: [(&str, &str); 15] = [
     ("do", "DO"),
     ("lock", "LOCK TABLE"),
     ("listen", "LISTEN"),
-    ("unlisten", "UNLISTEN"),
     ("notify", "NOTIFY"),
     ("grant", "GRANT"),
     ("revoke", "REVOKE"),
@@ -69,6 +68,7 @@ pub(super) fn parse(source: &Source<'_>, tokens: &[TokenWithSpan]) -> Result<Opt
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {
             transaction::parse(&first, cursor)?
         }
+        "unlisten" => session::unlisten(cursor)?,
         "prepare" => prepare::prepare(source, cursor)?,
         "execute" => prepare::execute(source, cursor)?,
         "declare" => statements::declare(source, cursor)?,

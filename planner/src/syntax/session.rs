@@ -1,4 +1,4 @@
-//! SET, RESET, SHOW, DISCARD and DEALLOCATE.
+//! SET, RESET, SHOW, DISCARD, DEALLOCATE and UNLISTEN.
 
 use proto::SqlError;
 use sqlparser::tokenizer::Token;
@@ -156,4 +156,13 @@ pub(super) fn deallocate(mut cursor: Cursor<'_>) -> Result<Statement, SqlError> 
     let name = if cursor.keyword("all") { None } else { Some(cursor.name()?) };
     cursor.expect_end()?;
     Ok(Statement::Session(SessionCommand::Deallocate { name }))
+}
+
+/// UNLISTEN: nothing can be listened to yet, so that there is nothing to end.
+pub(super) fn unlisten(mut cursor: Cursor<'_>) -> Result<Statement, SqlError> {
+    if !cursor.token(&Token::Mul) {
+        cursor.name()?;
+    }
+    cursor.expect_end()?;
+    Ok(Statement::Session(SessionCommand::Unlisten))
 }

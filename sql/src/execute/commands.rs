@@ -45,6 +45,7 @@ impl SessionExecutor {
                 name: name.clone(),
                 tag: if name.is_some() { "DEALLOCATE" } else { "DEALLOCATE ALL" }.to_owned(),
             })),
+            SessionCommand::Unlisten => done("UNLISTEN"),
             SessionCommand::SetCharacteristics(modes) => {
                 self.set_characteristics(modes)?;
                 done("SET")

@@ -1,6 +1,6 @@
 //! Constraints and their columns: primary keys, and NOT NULL as the standard's CHECK.
 
-use exec::functions::catalog::Index;
+use exec::functions::catalog::Key;
 use proto::catalog::PUBLIC_NAMESPACE_OID;
 
 use crate::pg_catalog::{Computed, Facts, Row, Value, row};
@@ -61,7 +61,7 @@ pub(crate) const TABLE_CONSTRAINTS: Computed = Computed {
 
 fn column_usage(facts: &Facts) -> Vec<Row> {
     let database = facts.database_name();
-    let of_key = |index: Index<'_>| {
+    let of_key = |index: Key<'_>| {
         let (table, key) = (index.table, index.key);
         index
             .column_names()
@@ -78,12 +78,12 @@ fn column_usage(facts: &Facts) -> Vec<Row> {
             })
             .collect::<Vec<_>>()
     };
-    facts.scope().indexes().flat_map(of_key).collect()
+    facts.scope().keys().flat_map(of_key).collect()
 }
 
 fn key_columns(facts: &Facts) -> Vec<Row> {
     let database = facts.database_name();
-    let of_key = |index: Index<'_>| {
+    let of_key = |index: Key<'_>| {
         let (table, key) = (index.table, index.key);
         index
             .column_names()
@@ -103,7 +103,7 @@ fn key_columns(facts: &Facts) -> Vec<Row> {
             })
             .collect::<Vec<_>>()
     };
-    facts.scope().indexes().flat_map(of_key).collect()
+    facts.scope().keys().flat_map(of_key).collect()
 }
 
 fn constraints(facts: &Facts) -> Vec<Row> {
@@ -124,7 +124,7 @@ fn constraints(facts: &Facts) -> Vec<Row> {
         ]
     };
     let mut rows = Vec::new();
-    for index in facts.scope().indexes() {
+    for index in facts.scope().keys() {
         let table = index.table;
         rows.push(line(&table.namespace, index.key.name.clone(), &table.name, "PRIMARY KEY"));
     }

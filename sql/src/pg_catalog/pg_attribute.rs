@@ -125,11 +125,7 @@ fn of_table(table: &TableMeta) -> Vec<Row> {
 }
 
 fn of_index(index: Index<'_>) -> Vec<Row> {
-    let columns = index.key.columns.iter().filter_map(|id| index.table.columns.iter().find(|c| c.id == *id));
-    (1..)
-        .zip(columns)
-        .map(|(number, column)| of_column(index.key.index_oid.0, column, number, true))
-        .collect()
+    (1..).zip(index.columns()).map(|(number, column)| of_column(index.oid(), column, number, true)).collect()
 }
 
 fn of_sequence(relation: u32) -> Vec<Row> {

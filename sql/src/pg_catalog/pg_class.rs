@@ -1,10 +1,10 @@
 //! Relations of every kind: tables, key indexes, sequences, and the system relations themselves.
 
-use exec::functions::catalog::Relation;
+use exec::functions::catalog::{Index, Relation};
 use exec::functions::catalog::builtin::{BTREE_OID, HEAP_OID, OWNER_OID};
 use proto::catalog::PUBLIC_NAMESPACE_OID;
 
-use super::{Computed, Facts, Row, Value, row};
+use super::{Computed, Facts, Row, Value, pg_am, row};
 
 /// `pg_catalog.pg_class`.
 pub(crate) const PG_CLASS: Computed = Computed {
@@ -60,6 +60,8 @@ struct Class<'a> {
     has_rules: bool,
     is_shared: bool,
     replica_identity: &'static str,
+    /// What was written in WITH.
+    options: Vec<String>,
 }
 
 impl Class<'_> {
@@ -98,7 +100,7 @@ impl Class<'_> {
             0,
             0,
             Value::Null,
-            Value::Null,
+            (!self.options.is_empty()).then_some(self.options),
             Value::Null,
         ]
     }
@@ -110,7 +112,7 @@ fn column_count(relation: Relation<'_>) -> usize {
         Relation::Table(table) => {
             table.next_column_id as usize - 1
         }
-        Relation::Index(index) => index.key.columns.len(),
+        Relation::Index(index) => index.columns().count(),
         Relation::Sequence(_) => 3,
         Relation::System(relation) => relation.columns.len(),
     }
@@ -128,17 +130,24 @@ fn of_relation(facts: &Facts, relation: Relation<'_>) -> Row {
         has_rules: false,
         is_shared: false,
         replica_identity: "n",
+        options: Vec::new(),
     };
     match relation {
         Relation::Table(table) => Class {
             row_type: table.type_oid.0,
             method: HEAP_OID,
             checks: i64::try_from(table.checks.len()).unwrap_or_default(),
-            has_index: table.primary_key.is_some(),
+            has_index: table.primary_key.is_some() || !table.indexes.is_empty(),
             replica_identity: "d",
             ..plain
         },
-        Relation::Index(_) => Class { method: BTREE_OID, kind: "i", ..plain },
+        Relation::Index(index) => {
+            let (method, options) = match index {
+                Index::Key(_) => (BTREE_OID, Vec::new()),
+                Index::Vector { index, .. } => (pg_am::oid(index.method), index.written_options.clone()),
+            };
+            Class { method, kind: "i", options, ..plain }
+        }
         Relation::Sequence(_) => Class { kind: "S", ..plain },
         Relation::System(system) => Class {
             row_type: system.type_oid,

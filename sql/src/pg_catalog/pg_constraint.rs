@@ -1,6 +1,6 @@
 //! Constraints: primary keys and CHECKs.
 
-use exec::functions::catalog::Index;
+use exec::functions::catalog::Key;
 use proto::catalog::{CheckConstraint, PUBLIC_NAMESPACE_OID, TableMeta};
 
 use super::{Computed, Facts, Row, Value, row};
@@ -40,7 +40,7 @@ pub(crate) const PG_CONSTRAINT: Computed = Computed {
     rows,
 };
 
-fn of_key(facts: &Facts, index: Index<'_>) -> Row {
+fn of_key(facts: &Facts, index: Key<'_>) -> Row {
     let columns: Vec<i64> = index.key.columns.iter().map(|&id| id.into()).collect();
     row![
         index.key.oid.0,
@@ -105,6 +105,6 @@ fn of_check(facts: &Facts, table: &TableMeta, check: &CheckConstraint) -> Row {
 }
 
 fn rows(facts: &Facts) -> Vec<Row> {
-    let keys = facts.scope().indexes().map(|index| of_key(facts, index));
+    let keys = facts.scope().keys().map(|key| of_key(facts, key));
     keys.chain(facts.scope().checks().map(|(table, check)| of_check(facts, table, check))).collect()
 }

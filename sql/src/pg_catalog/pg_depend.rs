@@ -37,7 +37,11 @@ fn rows(facts: &Facts) -> Vec<Row> {
             rows.push(row![PG_ATTRDEF, default, 0, PG_CLASS, oid, i64::from(column.id), "a"]);
         }
     }
-    for index in scope.indexes() {
+    for (table, index) in scope.tables().flat_map(|t| t.indexes.iter().map(move |index| (t, index))) {
+        let (oid, table, column) = (index.oid.0, table.id.oid().0, i64::from(index.column));
+        rows.push(row![PG_CLASS, oid, 0, PG_CLASS, table, column, "a"]);
+    }
+    for index in scope.keys() {
         let table = index.table.id.oid().0;
         rows.push(row![PG_CLASS, index.key.index_oid.0, 0, PG_CONSTRAINT, index.key.oid.0, 0, "i"]);
         for &column in &index.key.columns {

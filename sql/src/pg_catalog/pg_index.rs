@@ -1,4 +1,4 @@
-//! Indexes: so far those behind primary keys.
+//! Indexes: those behind primary keys, and vector indexes.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -9,7 +9,7 @@ use proto::TypeKind;
 use proto::catalog::Column;
 
 use super::pg_attribute::collation;
-use super::{Computed, Facts, Row, Value, fixed, row};
+use super::{Computed, Facts, Row, Value, fixed, pg_opclass, row};
 
 /// `pg_catalog.pg_index`.
 pub(crate) const PG_INDEX: Computed = Computed {
@@ -72,18 +72,22 @@ fn operator_class(column: &Column) -> u32 {
     CLASSES.get(&ty.0).copied().unwrap_or_default()
 }
 
-fn of_key(index: Index<'_>) -> Row {
-    let columns: Vec<&Column> =
-        index.key.columns.iter().filter_map(|id| index.table.columns.iter().find(|c| c.id == *id)).collect();
+fn of_index(index: Index<'_>) -> Row {
+    let columns: Vec<&Column> = index.columns().collect();
+    let is_key = matches!(index, Index::Key(_));
+    let class = |column: &&Column| match index {
+        Index::Key(_) => operator_class(column),
+        Index::Vector { index, .. } => pg_opclass::oid(index),
+    };
     let count = i64::try_from(columns.len()).unwrap_or_default();
     row![
-        index.key.index_oid.0,
-        index.table.id.oid().0,
+        index.oid(),
+        index.table().id.oid().0,
         count,
         count,
-        true,
+        is_key,
         false,
-        true,
+        is_key,
         false,
         true,
         false,
@@ -94,7 +98,7 @@ fn of_key(index: Index<'_>) -> Row {
         false,
         columns.iter().map(|column| i64::from(column.id)).collect::<Vec<_>>(),
         columns.iter().map(|column| i64::from(collation(column.ty))).collect::<Vec<_>>(),
-        columns.iter().map(|column| i64::from(operator_class(column))).collect::<Vec<_>>(),
+        columns.iter().map(|column| i64::from(class(column))).collect::<Vec<_>>(),
         vec![0_i64; columns.len()],
         Value::Null,
         Value::Null,
@@ -102,7 +106,7 @@ fn of_key(index: Index<'_>) -> Row {
 }
 
 fn rows(facts: &Facts) -> Vec<Row> {
-    facts.scope().indexes().map(of_key).collect()
+    facts.scope().indexes().map(of_index).collect()
 }
 
 fn indexes(facts: &Facts) -> Vec<Row> {
@@ -110,8 +114,9 @@ fn indexes(facts: &Facts) -> Vec<Row> {
         .scope()
         .indexes()
         .map(|index| {
-            let table = index.table;
-            row![&table.namespace, &table.name, &index.key.name, Value::Null, index_definition(index)]
+            let table = index.table();
+            let name = Value::name(index.name());
+            row![&table.namespace, &table.name, name, Value::Null, index_definition(index)]
         })
         .collect()
 }

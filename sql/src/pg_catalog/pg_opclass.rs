@@ -1,7 +1,7 @@
 //! Operator classes: PostgreSQL's for keys, and pgvector's where the extension exists.
 
 use exec::functions::catalog::builtin::OWNER_OID;
-use proto::catalog::PUBLIC_NAMESPACE_OID;
+use proto::catalog::{IndexMeta, PUBLIC_NAMESPACE_OID};
 use proto::{DistanceMetric, TypeKind};
 
 use super::{Computed, Facts, Row, fixed, row};
@@ -29,6 +29,15 @@ const METHODS: [(u32, u32, &[DistanceMetric]); 2] = [
     (16_394, 16_300, &[DistanceMetric::L2, DistanceMetric::InnerProduct, DistanceMetric::Cosine]),
     (16_395, 16_310, &DistanceMetric::ALL),
 ];
+
+/// The OID of the class of a vector index.
+pub(super) fn oid(index: &IndexMeta) -> u32 {
+    let method = super::pg_am::oid(index.method);
+    let found = METHODS.iter().find(|(known, ..)| *known == method);
+    found
+        .and_then(|(_, first, metrics)| (*first..).zip(*metrics).find(|(_, metric)| **metric == index.metric))
+        .map_or(0, |(oid, _)| oid)
+}
 
 fn rows(facts: &Facts) -> Vec<Row> {
     let mut rows = fixed::file("pg_opclass").map(fixed::parse).unwrap_or_default();

@@ -6,28 +6,47 @@ use proto::catalog::CheckConstraint;
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 
 use super::builtin;
-use super::names::{quote_identifier, quote_qualified};
+use super::names::{quote_identifier, quote_literal, quote_qualified};
 use super::relations;
 use super::row::{Answer, Row, Value, evaluate, strict};
-use super::scope::{Index, Relation, Scope};
+use super::scope::{Index, Key, Relation, Scope};
 use super::types;
 use crate::functions::overload::PgFunction;
 
 /// `pg_get_indexdef(index)`.
 #[must_use]
 pub fn index_definition(index: Index<'_>) -> String {
-    format!(
-        "CREATE UNIQUE INDEX {} ON {} USING btree ({})",
-        quote_identifier(&index.key.name),
-        quote_qualified(&index.table.namespace, &index.table.name),
-        column_list(index)
-    )
+    let name = quote_identifier(index.name());
+    let table = quote_qualified(&index.table().namespace, &index.table().name);
+    let columns = column_list(index);
+    match index {
+        Index::Key(_) => format!("CREATE UNIQUE INDEX {name} ON {table} USING btree ({columns})"),
+        Index::Vector { index, .. } => {
+            let method = index.method.name();
+            // The class that the method would take by itself is not written.
+            let class = if index.method.default_metric() == Some(index.metric) {
+                String::new()
+            } else {
+                format!(" {}", index.metric.operator_class())
+            };
+            let options: Vec<String> = index
+                .written_options
+                .iter()
+                .map(|option| match option.split_once('=') {
+                    Some((name, value)) => format!("{name}={}", quote_literal(value)),
+                    None => option.clone(),
+                })
+                .collect();
+            let with = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
+            format!("CREATE INDEX {name} ON {table} USING {method} ({columns}{class}){with}")
+        }
+    }
 }
 
 /// `pg_get_constraintdef(constraint)` of a primary key.
 #[must_use]
-pub fn constraint_definition(index: Index<'_>) -> String {
-    format!("PRIMARY KEY ({})", column_list(index))
+pub fn constraint_definition(key: Key<'_>) -> String {
+    format!("PRIMARY KEY ({})", column_list(Index::Key(key)))
 }
 
 /// `pg_get_constraintdef(constraint)` of a CHECK.
@@ -36,7 +55,7 @@ fn check_definition(check: &CheckConstraint) -> String {
 }
 
 fn column_list(index: Index<'_>) -> String {
-    index.column_names().map(quote_identifier).collect::<Vec<_>>().join(", ")
+    index.columns().map(|column| quote_identifier(&column.name)).collect::<Vec<_>>().join(", ")
 }
 
 /// A column default as PostgreSQL prints it: literals carry the type they were read as.
@@ -204,12 +223,12 @@ fn nothing(_row: &Row<'_>) -> Answer {
 
 fn indexdef(row: &Row<'_>) -> Answer {
     let oid = row.oid(0)?;
-    let Some(index) = row.scope.indexes().find(|index| index.key.index_oid.0 == oid) else { return Ok(None) };
+    let Some(index) = row.scope.indexes().find(|index| index.oid() == oid) else { return Ok(None) };
     let text = match row.integer(1) {
         None | Some(0) => index_definition(index),
         Some(position) => {
             let position = usize::try_from(position - 1).unwrap_or(usize::MAX);
-            index.column_names().nth(position).map(quote_identifier).unwrap_or_default()
+            index.columns().nth(position).map(|column| quote_identifier(&column.name)).unwrap_or_default()
         }
     };
     Ok(Some(Value::Text(text)))
@@ -220,8 +239,8 @@ fn constraintdef(row: &Row<'_>) -> Answer {
     if let Some((_, check)) = row.scope.checks().find(|(_, check)| check.oid.0 == oid) {
         return Ok(Some(Value::Text(check_definition(check))));
     }
-    let index = row.scope.indexes().find(|index| index.key.oid.0 == oid);
-    Ok(index.map(|index| Value::Text(constraint_definition(index))))
+    let key = row.scope.keys().find(|key| key.key.oid.0 == oid);
+    Ok(key.map(|key| Value::Text(constraint_definition(key))))
 }
 
 fn serial_sequence(row: &Row<'_>) -> Answer {

@@ -6,7 +6,7 @@
 
 use proto::DatabaseId;
 use proto::catalog::{
-    CatalogSnapshot, CheckConstraint, NamespaceMeta, PrimaryKey, SequenceMeta, TableMeta,
+    CatalogSnapshot, CheckConstraint, Column, IndexMeta, NamespaceMeta, PrimaryKey, SequenceMeta, TableMeta,
 };
 
 use super::builtin::{self, SystemRelation};
@@ -44,25 +44,68 @@ pub enum Relation<'a> {
     System(&'static SystemRelation),
 }
 
-/// An index of a user table; so far only the one behind a primary key.
+/// A primary key with the index behind it.
 #[derive(Clone, Copy, Debug)]
-pub struct Index<'a> {
+pub struct Key<'a> {
     pub table: &'a TableMeta,
     pub key: &'a PrimaryKey,
 }
 
-impl<'a> Index<'a> {
+impl<'a> Key<'a> {
     /// The names of the key columns in key order.
     pub fn column_names(self) -> impl Iterator<Item = &'a str> {
-        self.key.columns.iter().filter_map(move |id| {
-            self.table.columns.iter().find(|column| column.id == *id).map(|column| column.name.as_str())
-        })
+        Index::Key(self).columns().map(|column| column.name.as_str())
     }
 }
 
-/// The indexes of a table.
+/// An index of a user table.
+#[derive(Clone, Copy, Debug)]
+pub enum Index<'a> {
+    Key(Key<'a>),
+    Vector { table: &'a TableMeta, index: &'a IndexMeta },
+}
+
+impl<'a> Index<'a> {
+    /// `pg_class.oid` of the index.
+    #[must_use]
+    pub const fn oid(self) -> u32 {
+        match self {
+            Self::Key(key) => key.key.index_oid.0,
+            Self::Vector { index, .. } => index.oid.0,
+        }
+    }
+
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        match self {
+            Self::Key(key) => &key.key.name,
+            Self::Vector { index, .. } => &index.name,
+        }
+    }
+
+    #[must_use]
+    pub const fn table(self) -> &'a TableMeta {
+        match self {
+            Self::Key(key) => key.table,
+            Self::Vector { table, .. } => table,
+        }
+    }
+
+    /// The indexed columns in their order.
+    pub fn columns(self) -> impl Iterator<Item = &'a Column> {
+        let ids = match self {
+            Self::Key(key) => key.key.columns.as_slice(),
+            Self::Vector { index, .. } => std::slice::from_ref(&index.column),
+        };
+        let table = self.table();
+        ids.iter().filter_map(move |id| table.columns.iter().find(|column| column.id == *id))
+    }
+}
+
+/// The indexes of a table: its key's, then the others in the order of their creation.
 pub fn indexes(table: &TableMeta) -> impl Iterator<Item = Index<'_>> {
-    table.primary_key.iter().map(move |key| Index { table, key })
+    let key = table.primary_key.iter().map(move |key| Index::Key(Key { table, key }));
+    key.chain(table.indexes.iter().map(move |index| Index::Vector { table, index }))
 }
 
 impl<'a> Relation<'a> {
@@ -71,7 +114,7 @@ impl<'a> Relation<'a> {
     pub const fn oid(self) -> u32 {
         match self {
             Self::Table(table) => table.id.oid().0,
-            Self::Index(index) => index.key.index_oid.0,
+            Self::Index(index) => index.oid(),
             Self::Sequence(sequence) => sequence.id.oid().0,
             Self::System(relation) => relation.oid,
         }
@@ -82,7 +125,7 @@ impl<'a> Relation<'a> {
     pub fn name(self) -> &'a str {
         match self {
             Self::Table(table) => &table.name,
-            Self::Index(index) => &index.key.name,
+            Self::Index(index) => index.name(),
             Self::Sequence(sequence) => &sequence.name,
             Self::System(relation) => relation.name,
         }
@@ -93,7 +136,7 @@ impl<'a> Relation<'a> {
     pub fn namespace(self) -> &'a str {
         match self {
             Self::Table(table) => &table.namespace,
-            Self::Index(index) => &index.table.namespace,
+            Self::Index(index) => &index.table().namespace,
             Self::Sequence(sequence) => &sequence.namespace,
             Self::System(relation) => relation.namespace,
         }
@@ -137,6 +180,11 @@ impl<'a> Scope<'a> {
     pub fn tables(self) -> impl Iterator<Item = &'a TableMeta> {
         let database = self.database;
         self.catalog.tables.values().map(AsRef::as_ref).filter(move |table| table.database == database)
+    }
+
+    /// The primary keys of the database's tables.
+    pub fn keys(self) -> impl Iterator<Item = Key<'a>> {
+        self.tables().filter_map(|table| table.primary_key.as_ref().map(|key| Key { table, key }))
     }
 
     /// The indexes of the database's tables.

@@ -10,7 +10,8 @@ fn keys_print_as_sql() {
         index_definition(index),
         "CREATE UNIQUE INDEX items_pkey ON public.items USING btree (id, \"Name\")"
     );
-    assert_eq!(constraint_definition(index), "PRIMARY KEY (id, \"Name\")");
+    let key = scope(&catalog, &path).keys().next().unwrap();
+    assert_eq!(constraint_definition(key), "PRIMARY KEY (id, \"Name\")");
 }
 
 #[test]
