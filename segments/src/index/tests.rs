@@ -30,13 +30,13 @@ fn vectors(rows: usize, odd: bool, random: &mut ChaCha8Rng) -> Vec<Option<Vec<f3
         (0..30).map(|_| (0..DIMENSIONS).map(|_| random.random_range(-1.0..1.0)).collect()).collect();
     let mut vectors = Vec::with_capacity(rows);
     for _ in 0..rows {
-        let kind = if odd { random.random_range(0..20) } else { 9 };
+        let kind = if odd { random.random_range(0..100) } else { 9 };
         vectors.push(match kind {
             0 => None,
             1 => Some(vec![0.0; DIMENSIONS]),
             _ => {
                 let centre = &centres[random.random_range(0..centres.len())];
-                Some(centre.iter().map(|element| element + random.random_range(-0.3..0.3)).collect())
+                Some(centre.iter().map(|element| element + random.random_range(-0.9..0.9)).collect())
             }
         });
     }
@@ -139,7 +139,7 @@ fn an_index_finds_nearly_all_of_the_nearest_rows_and_only_admitted_ones() {
                 by_index += usize::from(found.method == SearchMethod::Index);
             }
             assert!(by_index >= 20, "{method:?} {metric:?}: {by_index} of 40 by index");
-            assert!(sum / 40.0 > 0.9, "{method:?} {metric:?}: recall {}", sum / 40.0);
+            assert!(sum / 40.0 > 0.85, "{method:?} {metric:?}: recall {}", sum / 40.0);
         }
     }
 }
@@ -211,7 +211,8 @@ fn a_damaged_index_is_found_out_and_its_segment_answers_exactly() {
             block_on(put_new(&store, &key, bytes.into())).unwrap();
             let damaged = crate::ObjectEntry { key, ..entry.clone() };
             let segment = block_on(segment.with_index(&store, &meta, &damaged));
-            let found = ask(&segment, DistanceMetric::L2, &query, 10, &admit, Some(&allowed(&meta, 4000, 20)));
+            let found =
+                ask(&segment, DistanceMetric::L2, &query, 10, &admit, Some(&allowed(&meta, 4000, 20)));
             let again = IndexUse { forced: true, ..allowed(&meta, 4000, 20) };
             let forced = ask(&segment, DistanceMetric::L2, &query, 10, &admit, Some(&again));
             assert_eq!(found.hits, exact.hits, "byte {at}");
