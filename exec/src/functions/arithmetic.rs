@@ -288,15 +288,19 @@ pub(crate) fn operators() -> Vec<PgFunction> {
         PgFunction::immutable("<@").on("anyarray,anyarray", "bool", super::arrays::contained),
         PgFunction::immutable("&&").on("anyarray,anyarray", "bool", super::arrays::overlaps),
         PgFunction::immutable("&")
+            .on("int2,int2", "int2", |call| bitwise::<Int16Type>(call, |a, b| a & b))
             .on("int4,int4", "int4", |call| bitwise::<Int32Type>(call, |a, b| a & b))
             .on("int8,int8", "int8", |call| bitwise::<Int64Type>(call, |a, b| a & b)),
         PgFunction::immutable("|")
+            .on("int2,int2", "int2", |call| bitwise::<Int16Type>(call, |a, b| a | b))
             .on("int4,int4", "int4", |call| bitwise::<Int32Type>(call, |a, b| a | b))
             .on("int8,int8", "int8", |call| bitwise::<Int64Type>(call, |a, b| a | b)),
         PgFunction::immutable("#")
+            .on("int2,int2", "int2", |call| bitwise::<Int16Type>(call, |a, b| a ^ b))
             .on("int4,int4", "int4", |call| bitwise::<Int32Type>(call, |a, b| a ^ b))
             .on("int8,int8", "int8", |call| bitwise::<Int64Type>(call, |a, b| a ^ b)),
         PgFunction::immutable("~")
+            .on("int2", "int2", |call| unary::<Int16Type, Int16Type>(call, |a| Ok(!a)))
             .on("int4", "int4", |call| unary::<Int32Type, Int32Type>(call, |a| Ok(!a)))
             .on("int8", "int8", |call| unary::<Int64Type, Int64Type>(call, |a| Ok(!a))),
         PgFunction::immutable("<<")
