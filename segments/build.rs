@@ -30,7 +30,8 @@ fn faiss_sources() -> PathBuf {
     let text = String::from_utf8(output.stdout).expect("cargo metadata prints text");
     let metadata: serde_json::Value = serde_json::from_str(&text).expect("cargo metadata prints JSON");
     let packages = metadata["packages"].as_array().expect("packages are listed");
-    let package = packages.iter().find(|package| package["name"] == "faiss-sys").expect("faiss-sys is locked");
+    let package =
+        packages.iter().find(|package| package["name"] == "faiss-sys").expect("faiss-sys is locked");
     let manifest = PathBuf::from(package["manifest_path"].as_str().expect("a package has a manifest"));
     manifest.parent().expect("a manifest is in a folder").join("faiss")
 }

@@ -23,9 +23,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use proto::catalog::{
-    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, FormError, ObjectAddress, TableMeta, decode_comment,
-    decode_database, decode_namespace, decode_sequence, decode_table, encode_comment, encode_database,
-    encode_namespace, encode_sequence, encode_table,
+    CatalogChange, CatalogSnapshot, DatabaseMeta, FIRST_USER_OID, FormError, ObjectAddress, TableMeta,
+    decode_comment, decode_database, decode_namespace, decode_sequence, decode_table, encode_comment,
+    encode_database, encode_namespace, encode_sequence, encode_table,
 };
 use proto::{ChannelId, DatabaseId, Oid, SegmentId, TableId, TxnId};
 
@@ -265,7 +265,8 @@ fn check(base: &CatalogSnapshot, changes: &[CatalogChange]) -> Result<()> {
                     }
                     None if table.schema_version > 1 => return Err(Error::UndefinedTable(table.id)),
                     Some(known)
-                        if known.schema_version + 1 != table.schema_version && !same_but_indexes(known, table) =>
+                        if known.schema_version + 1 != table.schema_version
+                            && !same_but_indexes(known, table) =>
                     {
                         return Err(Error::SchemaChanged);
                     }

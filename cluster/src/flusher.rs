@@ -214,7 +214,10 @@ impl Flusher {
             return Ok(());
         };
         let SegmentForm::Sealed(sealed) = &found.state.form else {
-            return Err(Error::Internal(format!("segment {} is in no file, it has no indexes", change.segment)));
+            return Err(Error::Internal(format!(
+                "segment {} is in no file, it has no indexes",
+                change.segment
+            )));
         };
         let job = files::Job {
             parts: &self.parts,

@@ -189,7 +189,9 @@ pub(crate) fn stored_pairs<'a>(
 /// Whether a segment of a table has an index that can be searched.
 pub(crate) fn is_indexed(state: &ChannelState, table: TableId, segment: SegmentId, oid: Oid) -> bool {
     // A segment that is gone needs none.
-    state.tables.get(&table).and_then(|rows| rows.segment(segment)).is_none_or(|found| {
-        found.state.form.index(oid).is_some_and(|index| index.usable().is_some())
-    })
+    state
+        .tables
+        .get(&table)
+        .and_then(|rows| rows.segment(segment))
+        .is_none_or(|found| found.state.form.index(oid).is_some_and(|index| index.usable().is_some()))
 }

@@ -80,7 +80,10 @@ pub(crate) fn create_database(
             "template" => matches!(lower.as_str(), "template0" | "template1" | "default"),
             "encoding" => matches!(lower.as_str(), "utf8" | "utf-8" | "unicode" | "default"),
             "lc_collate" | "lc_ctype" | "locale" => {
-                matches!(lower.as_str(), "c" | "c.utf-8" | "c.utf8" | "en_us.utf-8" | "en_us.utf8" | "default")
+                matches!(
+                    lower.as_str(),
+                    "c" | "c.utf-8" | "c.utf8" | "en_us.utf-8" | "en_us.utf8" | "default"
+                )
             }
             "allow_connections" => lower == "true",
             "connection limit" => lower == "-1",

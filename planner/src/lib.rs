@@ -34,10 +34,10 @@ pub use context::{NoSystemRelations, PlanContext, PlanSettings, SystemRelations}
 pub use error::Error;
 pub use exec::ParameterValue;
 pub use plan::{
-    AlterTable, ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions, CopyPlan,
-    CreateTable, CreateTableAs, CursorCommand, DdlCommand, DdlNotice, DeletePlan, DiscardTarget, ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount,
-    InsertPlan, Isolation, NewColumn, NewKey, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan, Returning, RowChecks,
-    RowProof,
+    AlterTable, ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions,
+    CopyPlan, CreateTable, CreateTableAs, CursorCommand, DdlCommand, DdlNotice, DeletePlan, DiscardTarget,
+    ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount, InsertPlan, Isolation, NewColumn,
+    NewKey, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan, Returning, RowChecks, RowProof,
     SessionCommand, SetValue, TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
 };
 pub use rules::rules;

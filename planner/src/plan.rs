@@ -32,7 +32,10 @@ pub enum Plan {
     Prepare(PreparePlan),
     Execute(ExecutePlan),
     /// `DECLARE CURSOR`.
-    Declare { name: String, query: Box<QueryPlan> },
+    Declare {
+        name: String,
+        query: Box<QueryPlan>,
+    },
     Cursor(CursorCommand),
     CreateTableAs(Box<CreateTableAs>),
 }
@@ -301,20 +304,48 @@ pub enum DdlCommand {
     CreateTable(CreateTable),
     AlterTable(Box<AlterTable>),
     /// There is nothing to do but to say so.
-    Nothing { tag: &'static str, notices: Vec<DdlNotice> },
-    DropTable { tables: Vec<Arc<TableMeta>>, skipped: Vec<String>, cascade: bool },
+    Nothing {
+        tag: &'static str,
+        notices: Vec<DdlNotice>,
+    },
+    DropTable {
+        tables: Vec<Arc<TableMeta>>,
+        skipped: Vec<String>,
+        cascade: bool,
+    },
     CreateIndex(CreateIndex),
     /// Tables with the OIDs of their indexes to be dropped, and names that IF EXISTS passes over.
-    DropIndex { indexes: Vec<(Arc<TableMeta>, Oid)>, skipped: Vec<String> },
-    CreateExtension { name: String, if_not_exists: bool },
-    DropExtension { name: String, if_exists: bool },
-    CreateDatabase { name: String },
-    DropDatabase { name: String, force: bool },
+    DropIndex {
+        indexes: Vec<(Arc<TableMeta>, Oid)>,
+        skipped: Vec<String>,
+    },
+    CreateExtension {
+        name: String,
+        if_not_exists: bool,
+    },
+    DropExtension {
+        name: String,
+        if_exists: bool,
+    },
+    CreateDatabase {
+        name: String,
+    },
+    DropDatabase {
+        name: String,
+        force: bool,
+    },
     /// Definitions that are complete: sequences, schemas, comments, tables dropped with what hangs on them. An id
     /// or OID of 0 is drawn when it is carried out.
-    Catalog { tag: &'static str, changes: Vec<CatalogChange>, notices: Vec<DdlNotice> },
+    Catalog {
+        tag: &'static str,
+        changes: Vec<CatalogChange>,
+        notices: Vec<DdlNotice>,
+    },
     /// `ALTER SEQUENCE … RESTART`: the next value, with the changed definition.
-    RestartSequence { sequence: Arc<SequenceMeta>, next: i64 },
+    RestartSequence {
+        sequence: Arc<SequenceMeta>,
+        next: i64,
+    },
 }
 
 impl DdlCommand {

@@ -16,7 +16,9 @@ use sqlparser::ast;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::plan::{CopyOptions, CursorCommand, DiscardTarget, ExplainOptions, SessionCommand, TransactionCommand};
+use crate::plan::{
+    CopyOptions, CursorCommand, DiscardTarget, ExplainOptions, SessionCommand, TransactionCommand,
+};
 
 mod command;
 mod copy;

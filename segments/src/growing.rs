@@ -108,7 +108,13 @@ impl GrowingRows {
         let from: Vec<u32> = self.table.columns.iter().map(|column| column.id).collect();
         let mut chunks = Vec::with_capacity(self.chunks.len());
         for chunk in self.chunks.iter() {
-            let arrays = layout::columns(&table, self.table.schema_version, &from, chunk.batch.columns(), chunk.len())?;
+            let arrays = layout::columns(
+                &table,
+                self.table.schema_version,
+                &from,
+                chunk.batch.columns(),
+                chunk.len(),
+            )?;
             let options = RecordBatchOptions::new().with_row_count(Some(chunk.len()));
             let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)?;
             chunks.push(Arc::new(Chunk { batch, ts: chunk.ts.clone(), rows: chunk.rows.clone() }));

@@ -78,13 +78,7 @@ pub trait VectorIndex: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// Damaged bytes, or a query of other dimensions than the column's.
-    fn search(
-        &self,
-        query: &[f32],
-        k: usize,
-        params: &SearchParams,
-        admit: &BooleanBuffer,
-    ) -> Result<Found>;
+    fn search(&self, query: &[f32], k: usize, params: &SearchParams, admit: &BooleanBuffer) -> Result<Found>;
 }
 
 /// # Errors
@@ -216,7 +210,9 @@ impl VectorColumn {
             Some(part) if ordinal - part.first < part.rows => {
                 part.slice(ordinal - part.first, ordinal - part.first + 1, self.dimensions)
             }
-            _ => Err(Error::corrupted("vector index", format!("it names row {ordinal}, which does not exist"))),
+            _ => {
+                Err(Error::corrupted("vector index", format!("it names row {ordinal}, which does not exist")))
+            }
         }
     }
 

@@ -28,9 +28,9 @@ pub mod store;
 pub mod view;
 
 mod append_list;
-mod layout;
 #[cfg(test)]
 mod fixture;
+mod layout;
 #[cfg(test)]
 mod model;
 
@@ -39,9 +39,9 @@ pub use error::{Error, Result};
 pub use file::{FileDoor, SystemDoor};
 pub use format::manifest::{Manifest, ManifestId, ObjectEntry, ObjectKind, SegmentFiles, TableFiles};
 pub use growing::{GrowingRows, GrowingSegment};
+pub use index::{BuildPhase, SearchParams, SegmentIndex};
 pub use overlay::{PRIVATE_SEGMENT, TableOverlay};
 pub use sealed::SealedSegment;
-pub use index::{BuildPhase, SearchParams, SegmentIndex};
 pub use search::{Hit, IndexUse, SearchMethod, SegmentHits, top_k};
 pub use snapshot::{SnapshotSource, TableSnapshot};
 pub use store::LocalStore;

@@ -84,16 +84,18 @@ impl SealedSegment {
                 columns.push(Arc::new(SealedColumn::Ended));
                 continue;
             }
-            columns.push(Arc::new(match (files.object(ObjectKind::Vectors(column.id)), column.ty.dimensions()) {
-                (Some(entry), Some(dimensions)) => {
-                    let bytes = fetch(store, entry).await?;
-                    SealedColumn::Vectors(VectorFile::open(bytes, segment, rows, dimensions)?)
-                }
-                _ => match scalars.position(column.id) {
-                    Some(position) => SealedColumn::Scalar { position, array: OnceLock::new() },
-                    None => SealedColumn::Absent(OnceLock::new()),
+            columns.push(Arc::new(
+                match (files.object(ObjectKind::Vectors(column.id)), column.ty.dimensions()) {
+                    (Some(entry), Some(dimensions)) => {
+                        let bytes = fetch(store, entry).await?;
+                        SealedColumn::Vectors(VectorFile::open(bytes, segment, rows, dimensions)?)
+                    }
+                    _ => match scalars.position(column.id) {
+                        Some(position) => SealedColumn::Scalar { position, array: OnceLock::new() },
+                        None => SealedColumn::Absent(OnceLock::new()),
+                    },
                 },
-            }));
+            ));
         }
         let keys = match &table.primary_key {
             // Nobody looks for rows that have ended.
@@ -120,9 +122,16 @@ impl SealedSegment {
     }
 
     /// An index from its file. One that cannot be opened is carried with the reason: the segment answers without it.
-    async fn open_index(&self, store: &dyn ObjectStore, meta: &IndexMeta, entry: &ObjectEntry) -> SegmentIndex {
+    async fn open_index(
+        &self,
+        store: &dyn ObjectStore,
+        meta: &IndexMeta,
+        entry: &ObjectEntry,
+    ) -> SegmentIndex {
         let opened = match fetch(store, entry).await {
-            Ok(bytes) => self.index_column(meta).and_then(|column| build::open(meta, bytes, self.id(), column)),
+            Ok(bytes) => {
+                self.index_column(meta).and_then(|column| build::open(meta, bytes, self.id(), column))
+            }
             Err(error) => Err(error),
         };
         match opened {
@@ -145,7 +154,12 @@ impl SealedSegment {
     }
 
     /// This segment with an index more, or with another file for one it has.
-    pub async fn with_index(&self, store: &dyn ObjectStore, meta: &IndexMeta, entry: &ObjectEntry) -> Arc<Self> {
+    pub async fn with_index(
+        &self,
+        store: &dyn ObjectStore,
+        meta: &IndexMeta,
+        entry: &ObjectEntry,
+    ) -> Arc<Self> {
         let mut segment = self.without_index(meta.oid);
         segment.files.objects.push(entry.clone());
         segment.indexes.push(Arc::new(self.open_index(store, meta, entry).await));

@@ -134,7 +134,8 @@ fn by_index(
         return Ok(None);
     }
     // Beyond either bound a scan would have been cheaper, or is by now.
-    let bound = if allowed.forced { f64::INFINITY } else { (expected * PATIENCE).max(scan_cost / distance_cost) };
+    let bound =
+        if allowed.forced { f64::INFINITY } else { (expected * PATIENCE).max(scan_cost / distance_cost) };
     let params = SearchParams {
         most_distances: (bound as usize).min(allowed.params.most_distances),
         ..allowed.params.clone()

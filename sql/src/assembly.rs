@@ -107,7 +107,14 @@ async fn run(options: &Serve) -> Result<(), StartError> {
         },
         planner::rules(),
     )?;
-    let shared = Arc::new(Shared { node: Arc::clone(&node), engine, clock, dice, sessions: Arc::default(), connections: Arc::default() });
+    let shared = Arc::new(Shared {
+        node: Arc::clone(&node),
+        engine,
+        clock,
+        dice,
+        sessions: Arc::default(),
+        connections: Arc::default(),
+    });
     if options.sample {
         sample::load(&shared).await?;
     }

@@ -71,7 +71,8 @@ impl Verifier {
     /// The secret of a user that does not exist: no proof fits it, and its salt is the same each time, so that
     /// nobody learns from it which users there are.
     fn secret_of_nobody(&self, user: &str) -> ScramSecret {
-        let hash = |part: &[u8]| xxhash_rust::xxh3::xxh3_128(&[&self.server_key, part, user.as_bytes()].concat());
+        let hash =
+            |part: &[u8]| xxhash_rust::xxh3::xxh3_128(&[&self.server_key, part, user.as_bytes()].concat());
         let key = || [hash(b"key"), hash(b"more")].map(u128::to_be_bytes).concat();
         ScramSecret::Verifier {
             salt: hash(b"salt").to_be_bytes().to_vec(),
@@ -162,7 +163,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_verifiers() {
-        for text in ["", "secret", "SCRAM-SHA-256$4096:c2FsdA==$AAAA:AAAA", "SCRAM-SHA-256$x:c2FsdA==$AAAA:AAAA"] {
+        for text in
+            ["", "secret", "SCRAM-SHA-256$4096:c2FsdA==$AAAA:AAAA", "SCRAM-SHA-256$x:c2FsdA==$AAAA:AAAA"]
+        {
             assert_eq!(text.parse::<Verifier>(), Err(NoVerifier), "{text}");
         }
     }

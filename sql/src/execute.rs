@@ -50,8 +50,8 @@ mod transactions;
 mod update;
 mod write;
 
-pub use connections::Connections;
 use connections::Connection;
+pub use connections::Connections;
 use context::SettingsCache;
 use copy::CopyRun;
 use cursors::Cursors;

@@ -65,11 +65,8 @@ impl Node {
         if self.catalog().tables.get(&table).is_none_or(|table| table.index(oid).is_none()) {
             return Err(gone(oid));
         }
-        let missing: Vec<SegmentId> = waited_for
-            .iter()
-            .copied()
-            .filter(|segment| !is_indexed(&state, table, *segment, oid))
-            .collect();
+        let missing: Vec<SegmentId> =
+            waited_for.iter().copied().filter(|segment| !is_indexed(&state, table, *segment, oid)).collect();
         match missing.iter().find_map(|segment| runtime.builds.failure(oid, *segment)) {
             Some(failure) => Err(failure.into()),
             None => Ok(missing.is_empty()),

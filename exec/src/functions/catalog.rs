@@ -27,7 +27,10 @@ pub use scope::{Index, Key, Relation, Scope};
 /// Every function over the catalogs.
 #[must_use]
 pub fn functions() -> Vec<PgFunction> {
-    [definitions::functions(), expand::functions(), facts::functions(), sizes::functions()].into_iter().flatten().collect()
+    [definitions::functions(), expand::functions(), facts::functions(), sizes::functions()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[cfg(test)]

@@ -112,8 +112,7 @@ impl AsyncScalarUDFImpl for SetVal {
         let rows = args.number_rows;
         let arrays = args.args.iter().map(|arg| arg.to_array(rows)).collect::<DfResult<Vec<_>>>()?;
         let called = arrays.get(2).map(|array| array.as_boolean().clone());
-        let (oids, values) =
-            (arrays[0].as_primitive::<UInt32Type>(), arrays[1].as_primitive::<Int64Type>());
+        let (oids, values) = (arrays[0].as_primitive::<UInt32Type>(), arrays[1].as_primitive::<Int64Type>());
         let mut out = Vec::with_capacity(rows);
         for row in 0..rows {
             let null = arrays.iter().any(|array| array.is_null(row));
@@ -128,7 +127,12 @@ impl AsyncScalarUDFImpl for SetVal {
 }
 
 /// Sets a sequence: the value given next is the one behind `value`, or `value` itself when it is not called yet.
-async fn set_value(context: &StatementContext, oid: u32, value: i64, is_called: bool) -> Result<(), SqlError> {
+async fn set_value(
+    context: &StatementContext,
+    oid: u32,
+    value: i64,
+    is_called: bool,
+) -> Result<(), SqlError> {
     let session = &context.session;
     let id = sequence_of(session, oid)?;
     let Some(meta) = session.catalog.sequences.get(&id) else { return Ok(()) };

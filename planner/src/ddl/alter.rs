@@ -364,7 +364,8 @@ impl<'a> Alteration<'a> {
     }
 
     fn convert(&mut self, position: usize, ty: &ast::DataType, using: Option<&ast::Expr>) -> Result<()> {
-        let conversion = rows::conversion(self.context, &self.before, &self.after.columns[position], ty, using)?;
+        let conversion =
+            rows::conversion(self.context, &self.before, &self.after.columns[position], ty, using)?;
         let column = &mut self.after.columns[position];
         let new = conversion.ty;
         if self.after.primary_key.as_ref().is_some_and(|key| key.columns.contains(&column.id)) {
@@ -375,8 +376,8 @@ impl<'a> Alteration<'a> {
         if let Some(text) = text {
             let parsed = crate::syntax::parse_expression(&text)?;
             let name = column.name.clone();
-            column.default = default_text(self.context, &name, new, &parsed).map_err(|error| {
-                match error.kind {
+            column.default =
+                default_text(self.context, &name, new, &parsed).map_err(|error| match error.kind {
                     ErrorKind::DatatypeMismatch => SqlError::new(
                         ErrorKind::DatatypeMismatch,
                         format!(
@@ -385,8 +386,7 @@ impl<'a> Alteration<'a> {
                         ),
                     ),
                     _ => error,
-                }
-            })?;
+                })?;
         }
         self.converted.insert(self.after.columns[position].id, conversion);
         Ok(())
@@ -475,7 +475,9 @@ impl<'a> Alteration<'a> {
         let gone = |id: u32| !kept.contains(&id);
         let sequences = self.context.catalog.sequences.values();
         let dropped_sequences = sequences
-            .filter(|sequence| sequence.owned_by.is_some_and(|(table, id)| table == self.before.id && gone(id)))
+            .filter(|sequence| {
+                sequence.owned_by.is_some_and(|(table, id)| table == self.before.id && gone(id))
+            })
             .map(|sequence| sequence.id)
             .collect();
         let rows = rows::effects(&self, self.context)?;

@@ -75,8 +75,7 @@ fn understood(
 ) -> Result<(String, BTreeSet<usize>)> {
     let table = Arc::new(table.clone());
     let binder = Binder::new(context);
-    let relations =
-        Relations { relations: vec![row_relation(&table, &table.name)], merged: Vec::new() };
+    let relations = Relations { relations: vec![row_relation(&table, &table.name)], merged: Vec::new() };
     let ctes = Ctes::default();
     let env = Env::new(&relations, &ctes, Place::Check);
     let bound = binder.bind_condition(condition, "CHECK", &env)?;
@@ -87,15 +86,13 @@ fn understood(
         bound.column_refs().into_iter().filter_map(|column| table.column_position(&column.name)).collect();
     let text = binder.printed(condition, &env)?;
     // A text that does not read back is of no use.
-    let reads = parse_expression(&text).is_ok_and(|parsed| binder.bind_condition(&parsed, "CHECK", &env).is_ok());
+    let reads =
+        parse_expression(&text).is_ok_and(|parsed| binder.bind_condition(&parsed, "CHECK", &env).is_ok());
     Ok((if reads { text } else { condition.to_string() }, positions))
 }
 
 /// The constraints that every row written to a table must meet, in the order PostgreSQL looks at them.
-pub(crate) fn row_checks(
-    table: &Arc<TableMeta>,
-    binder: &Binder<'_>,
-) -> Result<Option<Box<RowChecks>>> {
+pub(crate) fn row_checks(table: &Arc<TableMeta>, binder: &Binder<'_>) -> Result<Option<Box<RowChecks>>> {
     if table.checks.is_empty() {
         return Ok(None);
     }

@@ -50,7 +50,15 @@ pub(super) struct Columns<'a> {
 
 impl<'a> Columns<'a> {
     pub(super) const fn new(context: &'a PlanContext, namespace: &'a str, table: &'a str) -> Self {
-        Self { context, namespace, table, columns: Vec::new(), said_null: Vec::new(), key: None, checks: Vec::new() }
+        Self {
+            context,
+            namespace,
+            table,
+            columns: Vec::new(),
+            said_null: Vec::new(),
+            key: None,
+            checks: Vec::new(),
+        }
     }
 
     pub(super) fn finish(mut self) -> Finished {
@@ -234,7 +242,8 @@ impl<'a> Columns<'a> {
         ty: ColumnType,
         options: &[SequenceOptions],
     ) -> Result<NewSequence> {
-        let mut name = free_name(self.context, self.namespace, &bounded_name(self.table, Some(column), "seq"));
+        let mut name =
+            free_name(self.context, self.namespace, &bounded_name(self.table, Some(column), "seq"));
         let taken = |name: &str| {
             let sequences = self.columns.iter().filter_map(|column| column.sequence.as_ref());
             sequences.into_iter().any(|sequence| sequence.name == name)
@@ -302,9 +311,7 @@ pub(super) fn default_text(
     }
     Ok(match expression {
         ast::Expr::Value(value) if value.value == Value::Null => None,
-        ast::Expr::Value(_) if unknown => {
-            Some(format!("{expression}::{}", ty.without_typmod().display()))
-        }
+        ast::Expr::Value(_) if unknown => Some(format!("{expression}::{}", ty.without_typmod().display())),
         other => Some(other.to_string()),
     })
 }

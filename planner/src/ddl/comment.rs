@@ -29,7 +29,8 @@ const fn whole(class: u32, object: u32) -> ObjectAddress {
 }
 
 fn address(about: &Commented, context: &PlanContext) -> Result<ObjectAddress> {
-    let undefined = |what: String| SqlError::new(ErrorKind::UndefinedObject, format!("{what} does not exist"));
+    let undefined =
+        |what: String| SqlError::new(ErrorKind::UndefinedObject, format!("{what} does not exist"));
     match about {
         Commented::Table(name) => {
             let name = qualified(name, context)?;
@@ -85,9 +86,9 @@ fn address(about: &Commented, context: &PlanContext) -> Result<ObjectAddress> {
             let name = fold(name);
             let check = table.checks.iter().find(|check| check.name == name).map(|check| check.oid);
             let key = table.primary_key.as_ref().filter(|key| key.name == name).map(|key| key.oid);
-            let oid = check.or(key).ok_or_else(|| {
-                undefined(format!("constraint \"{name}\" for table \"{}\"", table.name))
-            })?;
+            let oid = check
+                .or(key)
+                .ok_or_else(|| undefined(format!("constraint \"{name}\" for table \"{}\"", table.name)))?;
             Ok(whole(PG_CONSTRAINT, oid.0))
         }
     }
@@ -95,17 +96,11 @@ fn address(about: &Commented, context: &PlanContext) -> Result<ObjectAddress> {
 
 fn column(name: &ast::ObjectName, context: &PlanContext) -> Result<ObjectAddress> {
     let mut parts = name.0.clone();
-    let (Some(ast::ObjectNamePart::Identifier(column)), false) = (parts.pop(), parts.is_empty())
-    else {
+    let (Some(ast::ObjectNamePart::Identifier(column)), false) = (parts.pop(), parts.is_empty()) else {
         return Err(crate::error::syntax("column name must be qualified"));
     };
     let table = target_table(&qualified(&ast::ObjectName(parts), context)?, context)?;
     let name = fold(&column);
-    let position =
-        table.column_position(&name).ok_or_else(|| undefined_table_column(&table.name, &name))?;
-    Ok(ObjectAddress {
-        class: PG_CLASS,
-        object: table.id.oid().0,
-        column: table.columns[position].id,
-    })
+    let position = table.column_position(&name).ok_or_else(|| undefined_table_column(&table.name, &name))?;
+    Ok(ObjectAddress { class: PG_CLASS, object: table.id.oid().0, column: table.columns[position].id })
 }

@@ -72,13 +72,7 @@ fn made(
         }
         columns.push(NewColumn { name, ty, nullable: true, default: None, identity: None, sequence: None });
     }
-    let create = CreateTable {
-        namespace,
-        name: name.name,
-        exists,
-        columns,
-        primary_key: None,
-        checks: Vec::new(),
-    };
+    let create =
+        CreateTable { namespace, name: name.name, exists, columns, primary_key: None, checks: Vec::new() };
     Ok(CreateTableAs { create, query })
 }

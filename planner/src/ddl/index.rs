@@ -110,10 +110,7 @@ fn other_relation(name: &str, schemas: &[String], context: &PlanContext) -> SqlE
     match keyed {
         Some(table) => SqlError::new(
             ErrorKind::DependentObjectsStillExist,
-            format!(
-                "cannot drop index {name} because constraint {name} on table {} requires it",
-                table.name
-            ),
+            format!("cannot drop index {name} because constraint {name} on table {} requires it", table.name),
         )
         .with_hint(format!("You can drop constraint {name} on table {} instead.", table.name)),
         None => SqlError::new(ErrorKind::WrongObjectType, format!("\"{name}\" is not an index")),
@@ -260,9 +257,7 @@ fn operator_class(
 
 fn check_dimensions(column: &Column, method: IndexMethod) -> Result<()> {
     match column.ty.dimensions() {
-        None => {
-            Err(SqlError::new(ErrorKind::InvalidParameterValue, "column does not have dimensions"))
-        }
+        None => Err(SqlError::new(ErrorKind::InvalidParameterValue, "column does not have dimensions")),
         Some(dimensions) if dimensions > MAX_INDEXED_DIMENSIONS => Err(SqlError::new(
             ErrorKind::ProgramLimitExceeded,
             format!(

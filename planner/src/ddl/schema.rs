@@ -30,11 +30,8 @@ pub(crate) fn create_schema(
         return Err(SqlError::new(ErrorKind::DuplicateSchema, message));
     }
     if name.starts_with("pg_") {
-        return Err(SqlError::new(
-            ErrorKind::ReservedName,
-            format!("unacceptable schema name \"{name}\""),
-        )
-        .with_detail("The prefix \"pg_\" is reserved for system schemas."));
+        return Err(SqlError::new(ErrorKind::ReservedName, format!("unacceptable schema name \"{name}\""))
+            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
     }
     let namespace = NamespaceMeta { oid: Oid(0), database: context.database, name };
     let changes = vec![CatalogChange::PutNamespace(Arc::new(namespace))];

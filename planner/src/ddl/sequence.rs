@@ -79,7 +79,8 @@ fn owner(clauses: &SequenceClauses, context: &PlanContext) -> Result<Option<Opti
 
 /// The sequence of a name under the search path.
 pub(super) fn find(name: &QualifiedName, context: &PlanContext) -> Option<Arc<SequenceMeta>> {
-    let within = |schema: &str| context.catalog.sequence(context.database, schema, &name.name).map(Arc::clone);
+    let within =
+        |schema: &str| context.catalog.sequence(context.database, schema, &name.name).map(Arc::clone);
     match &name.schema {
         Some(schema) => within(schema),
         None => context.search_path.iter().find_map(|schema| within(schema)),

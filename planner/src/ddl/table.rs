@@ -47,7 +47,8 @@ pub(crate) fn create_table(create: &ast::CreateTable, context: &PlanContext) -> 
         add_check(&mut made, check, context)?;
     }
     let primary_key = key.map(|KeyOf { name: given, columns }| NewKey {
-        name: given.unwrap_or_else(|| free_name(context, &namespace, &bounded_name(&name.name, None, "pkey"))),
+        name: given
+            .unwrap_or_else(|| free_name(context, &namespace, &bounded_name(&name.name, None, "pkey"))),
         columns,
     });
     if let Some(key) = &primary_key

@@ -138,7 +138,8 @@ impl Binder<'_> {
         let (left, right) = (self.print(left, env)?, self.print(right, env)?);
         let symbol = symbol(operator);
         let known = [left.known(), right.known()];
-        let same_family = matches!(known, [Some(left), Some(right)] if has_own_operator(left.kind, right.kind));
+        let same_family =
+            matches!(known, [Some(left), Some(right)] if has_own_operator(left.kind, right.kind));
         let (left_type, right_type) = if comparison(operator).is_some() || same_family {
             compared(known)
         } else {

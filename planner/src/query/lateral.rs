@@ -42,9 +42,8 @@ impl Binder<'_> {
         let apply = Apply { left: &left.plan, kept: &kept, marker: marker.as_deref() };
         let (applied, values) = match apply.apply(&planned.plan) {
             Ok(joined) => {
-                let value = |column: &QueryColumn| {
-                    matched(Expr::Column(column.column.clone()), marker.as_deref())
-                };
+                let value =
+                    |column: &QueryColumn| matched(Expr::Column(column.column.clone()), marker.as_deref());
                 (joined, planned.columns.iter().map(value).collect())
             }
             // Not of a form that is a join.

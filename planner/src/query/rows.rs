@@ -223,7 +223,11 @@ fn relation_of(alias: String, qualifier: &str, columns: &[RowColumn], names: Vec
     Relation { alias, schema: None, columns, table: None }
 }
 
-pub(super) fn unnest(plan: LogicalPlan, columns: Vec<Column>, null_handling: NullHandling) -> Result<LogicalPlan> {
+pub(super) fn unnest(
+    plan: LogicalPlan,
+    columns: Vec<Column>,
+    null_handling: NullHandling,
+) -> Result<LogicalPlan> {
     let options = UnnestOptions { null_handling, ..UnnestOptions::default() };
     LogicalPlanBuilder::from(plan)
         .unnest_columns_with_options(columns, options)

@@ -85,11 +85,7 @@ pub(super) fn parse(source: &Source<'_>, tokens: &[TokenWithSpan]) -> Result<Opt
 }
 
 /// CREATE, ALTER and DROP of extensions, and of the objects that come later.
-fn object(
-    source: &Source<'_>,
-    verb: &str,
-    mut cursor: Cursor<'_>,
-) -> Result<Option<Statement>, SqlError> {
+fn object(source: &Source<'_>, verb: &str, mut cursor: Cursor<'_>) -> Result<Option<Statement>, SqlError> {
     if cursor.keywords(&["or", "replace"]) {
         let name = cursor.peek_word().unwrap_or_default().to_ascii_uppercase();
         return Ok(Some(Statement::Unsupported(format!("CREATE OR REPLACE {name}"))));

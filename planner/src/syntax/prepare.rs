@@ -77,8 +77,7 @@ fn all_of<T>(
     one: fn(&mut Parser<'static>) -> Result<T, sqlparser::parser::ParserError>,
 ) -> Result<Vec<T>, SqlError> {
     let mut parser = parser(tokens);
-    let found =
-        parser.parse_comma_separated(one).map_err(|error| source.parser_error(&error))?;
+    let found = parser.parse_comma_separated(one).map_err(|error| source.parser_error(&error))?;
     let next = parser.peek_token();
     if next.token == Token::EOF { Ok(found) } else { Err(source.near(next.span)) }
 }

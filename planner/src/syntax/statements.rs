@@ -6,9 +6,9 @@ use proto::SqlError;
 use sqlparser::ast;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::Statement;
 use super::cursor::Cursor;
 use super::errors::Source;
-use super::Statement;
 use crate::plan::{CursorCommand, FetchCount};
 
 /// `DECLARE name … CURSOR … FOR query`.

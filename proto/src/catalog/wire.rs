@@ -8,8 +8,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    CheckConstraint, Column, DatabaseMeta, FormError, FormerColumns, Identity, IndexMeta, IndexMethod, NamespaceMeta,
-    ObjectAddress, PrimaryKey, SequenceMeta, TableMeta, decode, type_from_wire, type_to_wire,
+    CheckConstraint, Column, DatabaseMeta, FormError, FormerColumns, Identity, IndexMeta, IndexMethod,
+    NamespaceMeta, ObjectAddress, PrimaryKey, SequenceMeta, TableMeta, decode, type_from_wire, type_to_wire,
 };
 use crate::id::{ChannelId, DatabaseId, Oid, SequenceId, TableId};
 use crate::metric::DistanceMetric;
@@ -413,11 +413,7 @@ pub fn encode_namespace(namespace: &NamespaceMeta) -> Vec<u8> {
 /// When the bytes are not a schema.
 pub fn decode_namespace(bytes: &[u8]) -> Result<Arc<NamespaceMeta>, FormError> {
     let form: NamespaceForm = decode(bytes)?;
-    Ok(Arc::new(NamespaceMeta {
-        oid: Oid(form.oid),
-        database: DatabaseId(form.database),
-        name: form.name,
-    }))
+    Ok(Arc::new(NamespaceMeta { oid: Oid(form.oid), database: DatabaseId(form.database), name: form.name }))
 }
 
 /// The stored form of a comment.

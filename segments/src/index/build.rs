@@ -149,8 +149,7 @@ fn group(
     for node in (0..count).step_by(step) {
         append(&mut sample, vector(&nodes, node), by_direction);
     }
-    let centroids =
-        faiss::centroids(&sample, dimensions, lists, by_direction, threads).map_err(of_faiss)?;
+    let centroids = faiss::centroids(&sample, dimensions, lists, by_direction, threads).map_err(of_faiss)?;
     drop(sample);
     let mut grouped: Vec<Vec<u32>> = vec![Vec::new(); lists];
     let mut chunk = Vec::with_capacity(ASSIGNED_AT_ONCE * dimensions);

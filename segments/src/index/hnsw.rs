@@ -67,13 +67,7 @@ impl VectorIndex for HnswIndex {
         DISTANCE_COST
     }
 
-    fn search(
-        &self,
-        query: &[f32],
-        k: usize,
-        params: &SearchParams,
-        admit: &BooleanBuffer,
-    ) -> Result<Found> {
+    fn search(&self, query: &[f32], k: usize, params: &SearchParams, admit: &BooleanBuffer) -> Result<Found> {
         check_dimensions(&self.vectors, query)?;
         if k == 0 || self.graph.nodes() == 0 {
             return Ok(Found::default());

@@ -76,13 +76,7 @@ impl VectorIndex for IvfFlatIndex {
         DISTANCE_COST
     }
 
-    fn search(
-        &self,
-        query: &[f32],
-        k: usize,
-        params: &SearchParams,
-        admit: &BooleanBuffer,
-    ) -> Result<Found> {
+    fn search(&self, query: &[f32], k: usize, params: &SearchParams, admit: &BooleanBuffer) -> Result<Found> {
         check_dimensions(&self.vectors, query)?;
         if k == 0 || self.lists.listed() == 0 {
             return Ok(Found::default());

@@ -1,5 +1,5 @@
-use arrow::datatypes::DataType;
 use arrow::array::{Array as _, Float64Array, Int32Array, StringArray};
+use arrow::datatypes::DataType;
 use futures::executor::block_on;
 use object_store::memory::InMemory;
 use proto::catalog::{Column, FormerColumns};
@@ -10,16 +10,13 @@ use crate::deletes::DeleteSet;
 use crate::fixture::table_of;
 use crate::flush::{store_objects, write_segment};
 use crate::growing::GrowingRows;
-use crate::search::top_k;
 use crate::sealed::SealedSegment;
+use crate::search::top_k;
 use crate::view::{ScanColumn, SegmentForm, SegmentState};
 
 /// `a int, b text` at version 1.
 fn before() -> Arc<TableMeta> {
-    Arc::new(TableMeta {
-        schema_version: 1,
-        ..(*table_of(&[ColumnType::INT4, ColumnType::TEXT])).clone()
-    })
+    Arc::new(TableMeta { schema_version: 1, ..(*table_of(&[ColumnType::INT4, ColumnType::TEXT])).clone() })
 }
 
 /// `b text, c float8 DEFAULT 2.5, v vector(2) DEFAULT '[3,4]'` at version 2.

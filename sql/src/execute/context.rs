@@ -156,7 +156,9 @@ impl SessionExecutor {
             Some(Ordering::Equal) | None => {}
         }
         match transaction.writes.get(&table) {
-            Some(overlay) if overlay.table().schema_version != base.table.schema_version => Err(altered(&base)),
+            Some(overlay) if overlay.table().schema_version != base.table.schema_version => {
+                Err(altered(&base))
+            }
             Some(overlay) => Ok(Arc::new(base.with_overlay(overlay))),
             None => Ok(base),
         }

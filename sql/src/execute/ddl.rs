@@ -214,10 +214,18 @@ impl SessionExecutor {
     }
 
     fn home_channel(&self) -> ChannelId {
-        self.shared.node.catalog().databases.get(&self.database).map_or(ChannelId(0), |database| database.home_channel)
+        self.shared
+            .node
+            .catalog()
+            .databases
+            .get(&self.database)
+            .map_or(ChannelId(0), |database| database.home_channel)
     }
 
-    pub(super) async fn create_table(&mut self, create: &CreateTable) -> Result<Vec<CatalogChange>, SqlError> {
+    pub(super) async fn create_table(
+        &mut self,
+        create: &CreateTable,
+    ) -> Result<Vec<CatalogChange>, SqlError> {
         if create.exists {
             self.notices.push(Notice {
                 code: "42P07",

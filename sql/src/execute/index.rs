@@ -59,7 +59,10 @@ impl SessionExecutor {
                 if self.catalog().tables.contains_key(&table) {
                     let mut transaction = self.new_transaction(Extent::Statement);
                     transaction
-                        .change_catalog(&self.shared.node.catalog(), vec![CatalogChange::DropIndex(table, oid)])
+                        .change_catalog(
+                            &self.shared.node.catalog(),
+                            vec![CatalogChange::DropIndex(table, oid)],
+                        )
                         .map_err(|error| super::storage_error(&error))?;
                     self.commit_transaction(transaction).await.map_err(WriteFailure::into_error)?;
                 }

@@ -1,7 +1,7 @@
 //! Relations of every kind: tables, key indexes, sequences, and the system relations themselves.
 
-use exec::functions::catalog::{Index, Relation};
 use exec::functions::catalog::builtin::{BTREE_OID, HEAP_OID, OWNER_OID};
+use exec::functions::catalog::{Index, Relation};
 use proto::catalog::PUBLIC_NAMESPACE_OID;
 
 use super::{Computed, Facts, Row, Value, pg_am, row};
@@ -109,9 +109,7 @@ impl Class<'_> {
 /// The number of a table's columns ever, dropped ones included: the highest attnum.
 fn column_count(relation: Relation<'_>) -> usize {
     match relation {
-        Relation::Table(table) => {
-            table.next_column_id as usize - 1
-        }
+        Relation::Table(table) => table.next_column_id as usize - 1,
         Relation::Index(index) => index.columns().count(),
         Relation::Sequence(_) => 3,
         Relation::System(relation) => relation.columns.len(),

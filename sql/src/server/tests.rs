@@ -32,8 +32,9 @@ async fn server(settings: ServerSettings) -> (Server, Log) {
     let log = Log::default();
     let registry = Arc::new(CancelRegistry::default());
     let backend = ScriptBackend(Log::clone(&log));
-    let server =
-        start(([127, 0, 0, 1], 0).into(), backend, registry, Arc::new(SystemDice), None, settings).await.unwrap();
+    let server = start(([127, 0, 0, 1], 0).into(), backend, registry, Arc::new(SystemDice), None, settings)
+        .await
+        .unwrap();
     (server, log)
 }
 

@@ -82,9 +82,7 @@ fn graph(bench: &mut Bench, set: &VectorSet) -> Result<(), Failure> {
     bench.goal("HNSW build, CREATE INDEX on stored rows", &value, "<= 1.3 ×", ratio <= 1.3);
 
     set_parameter(&index, "efSearch", EF_SEARCH)?;
-    let theirs = rate(set, |query| {
-        index.search(query, NEAREST).map(drop).map_err(|error| refused(&error))
-    })?;
+    let theirs = rate(set, |query| index.search(query, NEAREST).map(drop).map_err(|error| refused(&error)))?;
     let queries: Vec<Vec<u8>> =
         (0..set.query_count()).map(|query| search::binary(set.query(query))).collect();
     let sql = search::statement(set, &set.cases[0]);
@@ -131,15 +129,15 @@ fn scan(bench: &mut Bench, set: &VectorSet) -> Result<(), Failure> {
         .map_err(Failure::Socket)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut words = text.split_whitespace();
-    let (Some(version), Some(theirs)) = (words.next(), words.next().and_then(|rate| rate.parse::<f64>().ok()))
+    let (Some(version), Some(theirs)) =
+        (words.next(), words.next().and_then(|rate| rate.parse::<f64>().ok()))
     else {
         return Err(Failure::Protocol(format!("the wheel: {}", String::from_utf8_lossy(&output.stderr))));
     };
-    let mut index = index_factory(set.dimensions as u32, "SQ8", MetricType::L2).map_err(|error| refused(&error))?;
+    let mut index =
+        index_factory(set.dimensions as u32, "SQ8", MetricType::L2).map_err(|error| refused(&error))?;
     index.train(&set.vectors).and_then(|()| index.add(&set.vectors)).map_err(|error| refused(&error))?;
-    let own = rate(set, |query| {
-        index.search(query, NEAREST).map(drop).map_err(|error| refused(&error))
-    })?;
+    let own = rate(set, |query| index.search(query, NEAREST).map(drop).map_err(|error| refused(&error)))?;
     let ratio = own / theirs;
     let value = format!("{own:.0}/s beside wheel {version} {theirs:.0}/s: {ratio:.2} ×");
     bench.goal("SQ8 scan of the linked FAISS", &value, ">= 0.9 ×", ratio >= 0.9);

@@ -19,10 +19,11 @@ fn points(connection: &mut Connection, rows: usize) {
 }
 
 fn insert(connection: &mut Connection, first: usize, last: usize) {
-    let elements: Vec<String> =
-        (0..DIMENSIONS).map(|at| format!("sin(g * 0.{}7 + {at})", at + 1)).collect();
+    let elements: Vec<String> = (0..DIMENSIONS).map(|at| format!("sin(g * 0.{}7 + {at})", at + 1)).collect();
     let vector = elements.join(", ");
-    let sql = format!("INSERT INTO points SELECT g, ARRAY[{vector}]::vector FROM generate_series({first}, {last}) g");
+    let sql = format!(
+        "INSERT INTO points SELECT g, ARRAY[{vector}]::vector FROM generate_series({first}, {last}) g"
+    );
     connection.run(&sql).expect("insert");
 }
 
@@ -92,10 +93,12 @@ fn searches_are_whole_while_an_index_is_built_and_rows_come_and_go() {
     let mut connection = server.connect();
     connection.run("CHECKPOINT").expect("checkpoint");
     until(&mut connection, STATE, "ready");
-    let totals = "SELECT indexed_rows || ' ' || growing_rows FROM elanus.index_status WHERE index_name = 'slow'";
+    let totals =
+        "SELECT indexed_rows || ' ' || growing_rows FROM elanus.index_status WHERE index_name = 'slow'";
     let rows = connection.value("SELECT count(*) FROM points").expect("count");
     assert_eq!(connection.value(totals).expect("totals"), format!("{rows} 0"));
-    let plan = connection.run("EXPLAIN SELECT id FROM points ORDER BY v <-> (SELECT v FROM points WHERE id = 9000) LIMIT 3");
+    let plan = connection
+        .run("EXPLAIN SELECT id FROM points ORDER BY v <-> (SELECT v FROM points WHERE id = 9000) LIMIT 3");
     let plan = plan.expect("a plan").first_column().join("\n");
     assert!(plan.contains("Index Scan using slow on points"), "{plan}");
 }
@@ -194,7 +197,8 @@ fn a_damaged_index_file_is_noticed_and_the_answers_are_exact() {
     assert!(connection.value(error).expect("an error").contains("checksum"), "the damage is told");
     connection.run("CHECKPOINT").expect("checkpoint");
     until(&mut connection, STATE, "ready");
-    let plan = "EXPLAIN (ANALYZE) SELECT id FROM points ORDER BY v <-> (SELECT v FROM points WHERE id = 9) LIMIT 3";
+    let plan =
+        "EXPLAIN (ANALYZE) SELECT id FROM points ORDER BY v <-> (SELECT v FROM points WHERE id = 9) LIMIT 3";
     let plan = connection.run(plan).expect("a plan").first_column().join("\n");
     assert!(plan.contains("(sealed): index"), "{plan}");
 }

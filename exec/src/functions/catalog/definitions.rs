@@ -37,7 +37,8 @@ pub fn index_definition(index: Index<'_>) -> String {
                     None => option.clone(),
                 })
                 .collect();
-            let with = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
+            let with =
+                if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
             format!("CREATE INDEX {name} ON {table} USING {method} ({columns}{class}){with}")
         }
     }

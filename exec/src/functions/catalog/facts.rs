@@ -249,7 +249,8 @@ fn database_encoding(_row: &Row<'_>) -> Answer {
 /// The comment on an object of the catalog that the second argument names, if there is one.
 fn description(row: &Row<'_>) -> Answer {
     let object = row.oid(0)?;
-    let catalog = row.given_text(1).map(|name| builtin::relation("pg_catalog", name).map_or(0, |found| found.oid));
+    let catalog =
+        row.given_text(1).map(|name| builtin::relation("pg_catalog", name).map_or(0, |found| found.oid));
     let mut found = builtin::descriptions().iter().filter(|described| {
         described.object == object && catalog.is_none_or(|catalog| described.catalog == catalog)
     });
