@@ -84,6 +84,10 @@ fn write_scalar(
         DataType::LargeUtf8 => out.push_str(values.as_string::<i64>().value(row)),
         DataType::Utf8View => out.push_str(values.as_string_view().value(row)),
         DataType::Binary => number::write_bytea(values.as_binary::<i32>().value(row), out),
+        DataType::FixedSizeBinary(proto::numeric::WIDTH) => {
+            let (unscaled, scale) = proto::numeric::unpack(values.as_fixed_size_binary().value(row));
+            number::write_decimal(unscaled, scale as i8, out);
+        }
         DataType::FixedSizeBinary(_) => {
             number::write_uuid(values.as_fixed_size_binary().value(row), out);
         }

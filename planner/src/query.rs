@@ -25,6 +25,7 @@ mod cte;
 mod from;
 mod group;
 mod join;
+mod keyed;
 mod lateral;
 mod limit;
 mod order;
@@ -102,7 +103,7 @@ pub(crate) fn finish(binder: &Binder<'_>, planned: Planned) -> Result<QueryPlan>
         .map(|column| OutputColumn { name: column.name.clone(), ty: column.ty, table: column.origin })
         .collect();
     Ok(QueryPlan {
-        logical: planned.plan,
+        logical: keyed::keyed(planned.plan).map_err(from_datafusion)?,
         columns,
         parameters: binder.parameter_types()?,
         tables: binder.tables(),

@@ -70,13 +70,15 @@ pub(crate) fn column_type(data_type: &DataType) -> Result<ColumnType> {
         DataType::Float(ExactNumberInfo::None) => ColumnType::FLOAT8,
         DataType::Float(ExactNumberInfo::Precision(bits)) => float(*bits)?,
         DataType::Timestamp(precision, zone) => {
-            timestamp(*precision, matches!(zone, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz))?
+            let zoned = matches!(zone, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz);
+            seconds(if zoned { TypeKind::Timestamptz } else { TypeKind::Timestamp }, *precision)
         }
         DataType::Time(_, TimezoneInfo::WithTimeZone | TimezoneInfo::Tz) => {
             return Err(unsupported("type time with time zone"));
         }
-        DataType::Time(..) => TypeKind::Time.into(),
-        DataType::Interval { .. } => TypeKind::Interval.into(),
+        DataType::Time(precision, _) => seconds(TypeKind::Time, *precision),
+        DataType::Interval { fields: None, precision } => interval(*precision),
+        DataType::Interval { .. } => return Err(unsupported("an interval of some fields only")),
         DataType::Bit(_) => return Err(unsupported("type bit")),
         DataType::BitVarying(_) | DataType::VarBit(_) => return Err(unsupported("type bit varying")),
         DataType::TsVector => return Err(unsupported("type tsvector")),
@@ -138,7 +140,16 @@ fn custom(name: &ObjectName, modifiers: &[String]) -> Result<ColumnType> {
             let length = modifier(length)?;
             text(ty.kind, Some(CharacterLength::IntegerLength { length: length.max(0) as u64, unit: None }))
         }
-        (TypeKind::Timestamp | TypeKind::Timestamptz, [_]) => Ok(ty),
+        (TypeKind::Timestamp | TypeKind::Timestamptz, [digits]) => {
+            Ok(seconds(ty.kind, Some(modifier(digits)?.unsigned_abs())))
+        }
+        (TypeKind::Numeric, [precision]) => {
+            numeric(ExactNumberInfo::Precision(modifier(precision)?.unsigned_abs()))
+        }
+        (TypeKind::Numeric, [precision, scale]) => {
+            let precision = modifier(precision)?.unsigned_abs();
+            numeric(ExactNumberInfo::PrecisionAndScale(precision, modifier(scale)?))
+        }
         _ => Err(crate::error::syntax(format!("type modifier is not allowed for type \"{shown}\"")).at(span)),
     }
 }
@@ -223,9 +234,14 @@ fn float(bits: u64) -> Result<ColumnType> {
     }
 }
 
-fn timestamp(precision: Option<u64>, zone: bool) -> Result<ColumnType> {
-    if precision.is_some_and(|digits| digits != 6) {
-        return Err(unsupported("timestamp precision other than 6"));
-    }
-    Ok(if zone { TypeKind::Timestamptz.into() } else { TypeKind::Timestamp.into() })
+/// A type whose modifier is the number of digits of a second; more than six are six, as PostgreSQL warns.
+fn seconds(kind: TypeKind, precision: Option<u64>) -> ColumnType {
+    ColumnType { kind, array: false, typmod: precision.map_or(-1, |digits| digits.min(6) as i32) }
+}
+
+/// `interval(n)`: all fields, n digits of a second.
+fn interval(precision: Option<u64>) -> ColumnType {
+    const ALL_FIELDS: i32 = 0x7fff << 16;
+    let typmod = precision.map_or(-1, |digits| ALL_FIELDS | digits.min(6) as i32);
+    ColumnType { kind: TypeKind::Interval, array: false, typmod }
 }

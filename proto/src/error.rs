@@ -58,6 +58,8 @@ error_kinds! {
     CharacterNotInRepertoire,
     /// 22023
     InvalidParameterValue,
+    /// 22P05
+    UntranslatableCharacter,
     /// 22025
     InvalidEscapeSequence,
     /// 2202E

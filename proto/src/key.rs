@@ -2,17 +2,23 @@
 //!
 //! Layout per column, in key order: int2/int4/int8 as 2/4/8 bytes big-endian with the sign bit flipped; bool as
 //! one byte; float4/float8 as the order-preserving transform of their bits (zero is positive, NaN sorts
-//! last); date as int4, timestamps as int8; text as its bytes with 0x00 written 0x00 0xFF, ended by
-//! 0x00 0x00. Byte order equals column order, so a key file can be sorted and range-scanned.
+//! last); date as int4, time and timestamps as int8; numeric(p,s) as its 16 unscaled bytes, numeric as the 32 bytes at
+//! 38 digits behind the point, interval as its 16 bytes of microseconds (a month is 30 days), signs flipped too; uuid
+//! as it is; text and bytea as their bytes with 0x00 written 0x00 0xFF, ended by 0x00 0x00, character(n) without the
+//! blanks at its end; jsonb as `json::append_key`; arrays and vectors as 0x01 before every element (0x02 for NULL) and
+//! 0x00 at the end. Byte order equals column order, so a key file can be sorted and range-scanned.
 //!
-//! Invariant: equal keys have equal bytes, and a byte string decodes to one key only.
+//! Invariant: equal keys have equal bytes, and a byte string is the key of equal values only.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
-    DataType, Date32Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
 };
 
 use crate::error::{ErrorKind, SqlError};
+use crate::types::{ColumnType, TypeKind};
+use crate::{json, numeric};
 
 /// Encodes the key of every row of `batch` from the columns at `columns`.
 ///
@@ -21,53 +27,59 @@ use crate::error::{ErrorKind, SqlError};
 pub fn encode_keys(batch: &RecordBatch, columns: &[usize]) -> Result<Vec<Box<[u8]>>, SqlError> {
     let mut keys = vec![Vec::new(); batch.num_rows()];
     for &column in columns {
-        append_column(batch.column(column).as_ref(), &mut keys)?;
+        let ty = ColumnType::of_field(batch.schema().field(column));
+        append_column(batch.column(column).as_ref(), ty, &mut keys)?;
     }
     Ok(keys.into_iter().map(Vec::into_boxed_slice).collect())
 }
 
-fn append_column(array: &dyn Array, keys: &mut [Vec<u8>]) -> Result<(), SqlError> {
+fn append_column(array: &dyn Array, ty: ColumnType, keys: &mut [Vec<u8>]) -> Result<(), SqlError> {
     macro_rules! each {
-        ($values:expr, |$value:ident| $bytes:expr) => {
-            for (key, &$value) in keys.iter_mut().zip($values.iter()) {
+        ($ty:ty, |$value:ident| $bytes:expr) => {
+            for (key, &$value) in keys.iter_mut().zip(array.as_primitive::<$ty>().values().iter()) {
                 key.extend_from_slice(&$bytes);
             }
         };
     }
+    macro_rules! rows {
+        ($values:expr, |$key:ident, $value:ident| $append:expr) => {{
+            let values = $values;
+            for (row, $key) in keys.iter_mut().enumerate() {
+                let $value = values.value(row);
+                $append;
+            }
+        }};
+    }
     match array.data_type() {
-        DataType::Boolean => {
-            let values = array.as_boolean();
-            for (row, key) in keys.iter_mut().enumerate() {
-                key.push(u8::from(values.value(row)));
-            }
+        DataType::Boolean => rows!(array.as_boolean(), |key, value| key.push(u8::from(value))),
+        DataType::Int16 => each!(Int16Type, |v| (v ^ i16::MIN).to_be_bytes()),
+        DataType::Int32 => each!(Int32Type, |v| (v ^ i32::MIN).to_be_bytes()),
+        DataType::UInt32 => each!(UInt32Type, |v| v.to_be_bytes()),
+        DataType::Date32 => each!(Date32Type, |v| (v ^ i32::MIN).to_be_bytes()),
+        DataType::Int64 => each!(Int64Type, |v| (v ^ i64::MIN).to_be_bytes()),
+        DataType::Time64(_) => each!(Time64MicrosecondType, |v| (v ^ i64::MIN).to_be_bytes()),
+        DataType::Timestamp(_, _) => each!(TimestampMicrosecondType, |v| (v ^ i64::MIN).to_be_bytes()),
+        DataType::Float32 => each!(Float32Type, |v| ordered_f32(v).to_be_bytes()),
+        DataType::Float64 => each!(Float64Type, |v| ordered_f64(v).to_be_bytes()),
+        DataType::Decimal128(..) => each!(Decimal128Type, |v| (v ^ i128::MIN).to_be_bytes()),
+        DataType::Interval(_) => {
+            each!(IntervalMonthDayNanoType, |v| (interval_micros(v) ^ i128::MIN).to_be_bytes());
         }
-        DataType::Int16 => {
-            each!(array.as_primitive::<Int16Type>().values(), |v| (v ^ i16::MIN).to_be_bytes());
+        DataType::FixedSizeBinary(numeric::WIDTH) => {
+            rows!(array.as_fixed_size_binary(), |key, value| append_numeric(value, key));
         }
-        DataType::Int32 => {
-            each!(array.as_primitive::<Int32Type>().values(), |v| (v ^ i32::MIN).to_be_bytes());
+        DataType::FixedSizeBinary(_) => {
+            rows!(array.as_fixed_size_binary(), |key, value| key.extend_from_slice(value));
         }
-        DataType::Date32 => {
-            each!(array.as_primitive::<Date32Type>().values(), |v| (v ^ i32::MIN).to_be_bytes());
-        }
-        DataType::Int64 => {
-            each!(array.as_primitive::<Int64Type>().values(), |v| (v ^ i64::MIN).to_be_bytes());
-        }
-        DataType::Timestamp(_, _) => {
-            each!(array.as_primitive::<TimestampMicrosecondType>().values(), |v| (v ^ i64::MIN)
-                .to_be_bytes());
-        }
-        DataType::Float32 => {
-            each!(array.as_primitive::<Float32Type>().values(), |v| ordered_f32(v).to_be_bytes());
-        }
-        DataType::Float64 => {
-            each!(array.as_primitive::<Float64Type>().values(), |v| ordered_f64(v).to_be_bytes());
-        }
+        DataType::Binary => rows!(array.as_binary::<i32>(), |key, value| append_bytes(value, key)),
         DataType::Utf8 => {
-            let values = array.as_string::<i32>();
-            for (row, key) in keys.iter_mut().enumerate() {
-                append_text(values.value(row).as_bytes(), key);
-            }
+            rows!(array.as_string::<i32>(), |key, value| append_text(value, ty.kind, key));
+        }
+        DataType::List(_) => {
+            rows!(array.as_list::<i32>(), |key, value| append_elements(&value, ty, key)?);
+        }
+        DataType::FixedSizeList(..) => {
+            rows!(array.as_fixed_size_list(), |key, value| append_elements(&value, ty, key)?);
         }
         other => {
             return Err(SqlError::new(
@@ -79,8 +91,45 @@ fn append_column(array: &dyn Array, keys: &mut [Vec<u8>]) -> Result<(), SqlError
     Ok(())
 }
 
-fn append_text(text: &[u8], key: &mut Vec<u8>) {
-    for &byte in text {
+/// The length of an interval as PostgreSQL compares it: a month is 30 days, a day 24 hours.
+#[must_use]
+pub const fn interval_micros(value: arrow::datatypes::IntervalMonthDayNano) -> i128 {
+    let days = value.months as i128 * 30 + value.days as i128;
+    days * 86_400_000_000 + (value.nanoseconds / 1000) as i128
+}
+
+fn append_numeric(bytes: &[u8], key: &mut Vec<u8>) {
+    let (unscaled, scale) = numeric::unpack(bytes);
+    let mut wide = numeric::comparable(unscaled, scale).to_be_bytes();
+    wide[0] ^= 0x80;
+    key.extend_from_slice(&wide);
+}
+
+fn append_text(text: &str, kind: TypeKind, key: &mut Vec<u8>) {
+    match kind {
+        TypeKind::Jsonb => json::append_key(text, key),
+        TypeKind::Bpchar => append_bytes(text.trim_end_matches(' ').as_bytes(), key),
+        _ => append_bytes(text.as_bytes(), key),
+    }
+}
+
+fn append_elements(elements: &ArrayRef, ty: ColumnType, key: &mut Vec<u8>) -> Result<(), SqlError> {
+    let mut parts = vec![Vec::new(); elements.len()];
+    append_column(elements.as_ref(), ColumnType { array: false, ..ty }, &mut parts)?;
+    for (position, part) in parts.iter().enumerate() {
+        if elements.is_null(position) {
+            key.push(2);
+        } else {
+            key.push(1);
+            key.extend_from_slice(part);
+        }
+    }
+    key.push(0);
+    Ok(())
+}
+
+fn append_bytes(bytes: &[u8], key: &mut Vec<u8>) {
+    for &byte in bytes {
         key.push(byte);
         if byte == 0 {
             key.push(0xff);

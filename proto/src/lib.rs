@@ -9,8 +9,10 @@
 pub mod catalog;
 pub mod error;
 pub mod id;
+pub mod json;
 pub mod key;
 pub mod metric;
+pub mod numeric;
 pub mod record;
 pub mod time;
 pub mod types;

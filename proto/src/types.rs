@@ -19,7 +19,7 @@ pub const TYPE_KEY: &str = "elanus.type";
 pub const TYPMOD_KEY: &str = "elanus.typmod";
 /// pgvector's bound on `vector` dimensions.
 pub const MAX_VECTOR_DIMENSIONS: usize = 16_000;
-/// The scale that `numeric` without a scale is computed with in Arrow decimals.
+/// The digits of the Arrow decimals that carry `numeric(p,s)`.
 pub const NUMERIC_PRECISION: u8 = 38;
 
 macro_rules! type_kinds {
@@ -100,7 +100,8 @@ pub struct ColumnType {
     pub kind: TypeKind,
     /// Whether this is the array type over `kind`.
     pub array: bool,
-    /// PostgreSQL's `atttypmod`: -1 none; for `vector` the dimensions; for `varchar` length + 4.
+    /// PostgreSQL's `atttypmod`: -1 none; for `vector` the dimensions; for `varchar` length + 4; for times the digits
+    /// of a second.
     pub typmod: i32,
 }
 
@@ -212,6 +213,13 @@ impl ColumnType {
             (TypeKind::Numeric, typmod) => {
                 format!("{base}({},{})", (typmod - 4) >> 16, (typmod - 4) & 0xffff)
             }
+            (TypeKind::Time | TypeKind::Timestamp | TypeKind::Timestamptz, digits) => {
+                let (name, zone) = base.split_once(' ').unwrap_or((base, ""));
+                format!("{name}({digits}) {zone}")
+            }
+            (TypeKind::Interval, typmod) if typmod & 0xffff != 0xffff => {
+                format!("{base}({})", typmod & 0xffff)
+            }
             _ => base.to_owned(),
         };
         if self.array { format!("{shown}[]") } else { shown }
@@ -220,22 +228,43 @@ impl ColumnType {
     /// Whether tables may have columns of this type.
     #[must_use]
     pub const fn is_storable(self) -> bool {
+        matches!(
+            self.kind,
+            TypeKind::Bool
+                | TypeKind::Bytea
+                | TypeKind::Char
+                | TypeKind::Name
+                | TypeKind::Int2
+                | TypeKind::Int4
+                | TypeKind::Int8
+                | TypeKind::Oid
+                | TypeKind::Float4
+                | TypeKind::Float8
+                | TypeKind::Numeric
+                | TypeKind::Text
+                | TypeKind::Varchar
+                | TypeKind::Bpchar
+                | TypeKind::Date
+                | TypeKind::Time
+                | TypeKind::Timestamp
+                | TypeKind::Timestamptz
+                | TypeKind::Interval
+                | TypeKind::Uuid
+                | TypeKind::Json
+                | TypeKind::Jsonb
+                | TypeKind::Vector
+        )
+    }
+
+    /// Whether values that PostgreSQL calls equal may be carried differently, so that they compare by a key.
+    #[must_use]
+    pub const fn compares_by_key(self) -> bool {
         !self.array
-            && matches!(
-                self.kind,
-                TypeKind::Bool
-                    | TypeKind::Int2
-                    | TypeKind::Int4
-                    | TypeKind::Int8
-                    | TypeKind::Float4
-                    | TypeKind::Float8
-                    | TypeKind::Text
-                    | TypeKind::Varchar
-                    | TypeKind::Date
-                    | TypeKind::Timestamp
-                    | TypeKind::Timestamptz
-                    | TypeKind::Vector
-            )
+            && match self.kind {
+                TypeKind::Bpchar | TypeKind::Interval | TypeKind::Jsonb => true,
+                TypeKind::Numeric => self.typmod < 4,
+                _ => false,
+            }
     }
 
     /// Whether values are text inside (collatable, `||` concatenates).
@@ -259,10 +288,8 @@ impl ColumnType {
             TypeKind::Int8 => DataType::Int64,
             TypeKind::Float4 => DataType::Float32,
             TypeKind::Float8 => DataType::Float64,
-            TypeKind::Numeric => {
-                let scale = if self.typmod < 4 { 16 } else { ((self.typmod - 4) & 0x7ff) as i8 };
-                DataType::Decimal128(NUMERIC_PRECISION, scale)
-            }
+            TypeKind::Numeric if self.typmod < 4 => DataType::FixedSizeBinary(crate::numeric::WIDTH),
+            TypeKind::Numeric => DataType::Decimal128(NUMERIC_PRECISION, ((self.typmod - 4) & 0x7ff) as i8),
             TypeKind::Bytea => DataType::Binary,
             TypeKind::Date => DataType::Date32,
             TypeKind::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -355,6 +382,7 @@ impl ColumnType {
             | DataType::Decimal256(..) => TypeKind::Numeric,
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView => TypeKind::Bytea,
             DataType::FixedSizeBinary(16) => TypeKind::Uuid,
+            DataType::FixedSizeBinary(crate::numeric::WIDTH) => TypeKind::Numeric,
             DataType::FixedSizeBinary(_) => TypeKind::Bytea,
             DataType::Date32 | DataType::Date64 => TypeKind::Date,
             DataType::Time32(_) | DataType::Time64(_) => TypeKind::Time,
@@ -374,13 +402,18 @@ impl ColumnType {
 
 /// Whether two data types are carried by the same kind of Arrow array, sizes and names aside.
 fn same_carrier(left: &DataType, right: &DataType) -> bool {
-    use DataType::{Decimal128, Decimal256, FixedSizeList, LargeUtf8, List, Timestamp, Utf8, Utf8View};
+    use DataType::{
+        Decimal128, Decimal256, FixedSizeBinary, FixedSizeList, LargeUtf8, List, Timestamp, Utf8, Utf8View,
+    };
     match (left, right) {
         (FixedSizeList(a, _) | List(a), FixedSizeList(b, _) | List(b)) => {
             same_carrier(a.data_type(), b.data_type())
         }
         (Utf8 | LargeUtf8 | Utf8View, Utf8 | LargeUtf8 | Utf8View)
-        | (Decimal128(..) | Decimal256(..), Decimal128(..) | Decimal256(..)) => true,
+        | (
+            Decimal128(..) | Decimal256(..) | FixedSizeBinary(crate::numeric::WIDTH),
+            Decimal128(..) | Decimal256(..) | FixedSizeBinary(crate::numeric::WIDTH),
+        ) => true,
         (Timestamp(_, a), Timestamp(_, b)) => a.is_some() == b.is_some(),
         _ => left == right,
     }

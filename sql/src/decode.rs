@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use exec::text::{InputContext, input, parse_column};
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
@@ -67,6 +68,16 @@ pub fn fit(parameter: Parameter, ty: ColumnType, context: &InputContext) -> Resu
     }
     if given.is_textual()
         && let Some(text) = value.try_as_str().flatten()
+    {
+        let texts = StringArray::from(vec![text]);
+        return Ok(Parameter { value: scalar(&parse_column(&texts, ty, context)?)?, ty });
+    }
+    // A numeric that brings its own scale is read from digits.
+    if ty.kind == TypeKind::Numeric
+        && !ty.array
+        && !given.is_textual()
+        && let Ok(digits) = value.cast_to(&DataType::Utf8)
+        && let Some(text) = digits.try_as_str().flatten()
     {
         let texts = StringArray::from(vec![text]);
         return Ok(Parameter { value: scalar(&parse_column(&texts, ty, context)?)?, ty });

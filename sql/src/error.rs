@@ -35,6 +35,7 @@ sqlstates! {
     InvalidRowCountInOffset "2201X"
     CharacterNotInRepertoire "22021"
     InvalidParameterValue "22023"
+    UntranslatableCharacter "22P05"
     InvalidEscapeSequence "22025"
     ArraySubscriptError "2202E"
     InvalidTextRepresentation "22P02"

@@ -23,6 +23,7 @@ use crate::error::{internal, raise};
 
 mod distinct;
 mod exact;
+mod extreme;
 mod floats;
 mod text;
 mod vector;
@@ -39,6 +40,8 @@ enum Body {
     Joined,
     /// By DataFusion.
     DataFusion(Arc<AggregateUDF>),
+    /// The least or greatest: by DataFusion where values compare as they are carried, else by their keys.
+    Extreme(Arc<AggregateUDF>),
 }
 
 #[derive(Clone, Debug)]
@@ -83,6 +86,12 @@ impl PgAggregate {
         self
     }
 
+    fn extreme(mut self, udf: Arc<AggregateUDF>) -> Self {
+        let signature = Signature::parse("anyelement", "anyelement");
+        self.overloads.push(Overload { signature, body: Body::Extreme(udf) });
+        self
+    }
+
     fn overload_of(&self, fields: &[FieldRef]) -> DfResult<&Overload> {
         let types: Vec<ColumnType> = fields.iter().map(|field| ColumnType::of_field(field)).collect();
         let exact =
@@ -101,6 +110,8 @@ impl PgAggregate {
         let Some(first) = fields.first() else { return Ok(field) };
         let data_type = if overload.signature.is_polymorphic_result() || result.kind == TypeKind::Vector {
             first.data_type().clone()
+        } else if proto::numeric::is_carrier(first.data_type()) {
+            return Ok(field);
         } else if result.kind == TypeKind::Numeric && !result.array {
             let own = scale_of(first.data_type()).unwrap_or(0);
             let scale = if self.name == "sum" { own } else { own.max(exact::AVERAGE_SCALE) };
@@ -165,7 +176,8 @@ impl AggregateUDFImpl for PgAggregate {
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
         match &self.overload_of(args.expr_fields)?.body {
-            Body::DataFusion(udf) => udf.accumulator(args),
+            Body::Extreme(_) if has_key(args.expr_fields) => Ok(extreme::accumulator(self.name, &args)),
+            Body::DataFusion(udf) | Body::Extreme(udf) => udf.accumulator(args),
             Body::Own { make, .. } if args.is_distinct => {
                 Ok(Box::new(distinct::Distinct::new(make(&args), args.expr_fields)))
             }
@@ -179,7 +191,8 @@ impl AggregateUDFImpl for PgAggregate {
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn Accumulator>> {
         match &self.overload_of(args.expr_fields)?.body {
-            Body::DataFusion(udf) => udf.create_sliding_accumulator(args),
+            Body::Extreme(_) if has_key(args.expr_fields) => Ok(extreme::accumulator(self.name, &args)),
+            Body::DataFusion(udf) | Body::Extreme(udf) => udf.create_sliding_accumulator(args),
             Body::Own { make, .. } => Ok(make(&args)),
             Body::Joined => Ok(text::joined()),
         }
@@ -187,7 +200,10 @@ impl AggregateUDFImpl for PgAggregate {
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> DfResult<Vec<FieldRef>> {
         match &self.overload_of(args.input_fields)?.body {
-            Body::DataFusion(udf) => udf.state_fields(args),
+            Body::Extreme(_) if has_key(args.input_fields) => {
+                Ok(named_state(args.name, vec![args.return_field.data_type().clone()]))
+            }
+            Body::DataFusion(udf) | Body::Extreme(udf) => udf.state_fields(args),
             Body::Own { .. } if args.is_distinct => Ok(distinct::state_fields(args.name, args.input_fields)),
             Body::Own { state, .. } => {
                 let input =
@@ -204,13 +220,14 @@ impl AggregateUDFImpl for PgAggregate {
     fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
         match self.overload_of(args.expr_fields).map(|overload| &overload.body) {
             Ok(Body::DataFusion(udf)) => udf.groups_accumulator_supported(args),
+            Ok(Body::Extreme(udf)) => !has_key(args.expr_fields) && udf.groups_accumulator_supported(args),
             _ => false,
         }
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> DfResult<Box<dyn GroupsAccumulator>> {
         match &self.overload_of(args.expr_fields)?.body {
-            Body::DataFusion(udf) => udf.create_groups_accumulator(args),
+            Body::DataFusion(udf) | Body::Extreme(udf) => udf.create_groups_accumulator(args),
             Body::Own { .. } | Body::Joined => Err(internal("no groups accumulator")),
         }
     }
@@ -223,6 +240,11 @@ impl AggregateUDFImpl for PgAggregate {
             AggregateOrderSensitivity::Insensitive
         }
     }
+}
+
+/// Whether the argument's values compare by a key and not as they are carried.
+fn has_key(fields: &[FieldRef]) -> bool {
+    fields.first().is_some_and(|field| super::keys::is_keyed(field))
 }
 
 fn named_state(name: &str, types: Vec<DataType>) -> Vec<FieldRef> {
@@ -280,13 +302,12 @@ fn delegated(name: &str, udf: Arc<AggregateUDF>, signatures: &[(&str, &str)]) ->
 /// The aggregates.
 #[must_use]
 pub(super) fn functions() -> Vec<Function> {
-    let extremes = [("anyelement", "anyelement")];
     vec![
         sum().entry(),
         avg().entry(),
         delegated("count", df::count::count_udaf(), &[("any", "int8"), ("", "int8")]),
-        delegated("min", df::min_max::min_udaf(), &extremes),
-        delegated("max", df::min_max::max_udaf(), &extremes),
+        PgAggregate::new("min").extreme(df::min_max::min_udaf()).entry(),
+        PgAggregate::new("max").extreme(df::min_max::max_udaf()).entry(),
         delegated("bool_and", df::bool_and_or::bool_and_udaf(), &[("bool", "bool")]),
         delegated("bool_or", df::bool_and_or::bool_or_udaf(), &[("bool", "bool")]),
         PgAggregate::new("every").delegate("bool", "bool", df::bool_and_or::bool_and_udaf()).entry(),

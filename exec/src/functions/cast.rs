@@ -3,8 +3,8 @@
 //! A cast is a function of one argument whose target is part of the function (`cast`); `cast_array` is the same
 //! over plain arrays.
 //!
-//! Invariants: the result has the target's Arrow type; numeric without a modifier is the exception and keeps
-//! the scale of its argument (integers: 0, other types: 16, constants of text: their own).
+//! Invariants: the result has the target's Arrow type; a cast to numeric without a modifier that fills no column
+//! is the exception and keeps the one scale of its argument where it has one (integers, decimals, constants of text).
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -52,6 +52,8 @@ pub fn cast_function(target: ColumnType, context: CastContext) -> Arc<ScalarUDF>
 pub struct CastFunction {
     target: ColumnType,
     explicit: bool,
+    /// Whether the value goes into a column.
+    assigned: bool,
     signature: Signature,
 }
 
@@ -76,7 +78,12 @@ impl CastFunction {
             );
         let volatility = if stable { Volatility::Stable } else { Volatility::Immutable };
         let signature = Signature::any(1, volatility);
-        Self { target, explicit: context == CastContext::Explicit, signature }
+        Self {
+            target,
+            explicit: context == CastContext::Explicit,
+            assigned: context == CastContext::Assignment,
+            signature,
+        }
     }
 
     /// What is cast to.
@@ -86,33 +93,36 @@ impl CastFunction {
     }
 
     fn data_type(&self, source: &DataType, constant: Option<&ScalarValue>) -> DataType {
-        if self.target.kind == TypeKind::Numeric && !self.target.array && self.target.typmod < 4 {
-            return DataType::Decimal128(proto::types::NUMERIC_PRECISION, free_scale(source, constant));
+        // What goes into a column, or beside values of other scales, is carried as columns are.
+        if !self.assigned && is_free_numeric(self.target) {
+            return free_carrier(source, constant);
         }
         self.target.data_type()
     }
 }
 
-/// The scale of numeric without a modifier.
-fn free_scale(source: &DataType, constant: Option<&ScalarValue>) -> i8 {
-    if let Some(scale) = scale_of(source) {
-        return scale;
-    }
-    if source.is_integer() {
-        return 0;
-    }
-    let text = match constant {
-        Some(ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => text.clone(),
-        Some(ScalarValue::Float64(Some(value))) => numbers::float_digits(*value, 15),
-        Some(ScalarValue::Float32(Some(value))) => numbers::float_digits(f64::from(*value), 6),
-        _ => return 16,
+fn is_free_numeric(ty: ColumnType) -> bool {
+    ty.kind == TypeKind::Numeric && !ty.array && ty.typmod < 4
+}
+
+/// The carrier of numeric without a modifier: one scale where all values must have it.
+fn free_carrier(source: &DataType, constant: Option<&ScalarValue>) -> DataType {
+    let scale = match constant {
+        Some(ScalarValue::Utf8(Some(text)) | ScalarValue::LargeUtf8(Some(text))) => {
+            number::parse_decimal(text).ok().map(|decimal| decimal.scale)
+        }
+        _ if source.is_integer() => Some(0),
+        _ => scale_of(source).map(i32::from),
     };
-    number::parse_decimal(&text).map_or(16, |decimal| decimal.scale.clamp(0, 37) as i8)
+    match scale {
+        Some(scale @ 0..=37) => DataType::Decimal128(proto::types::NUMERIC_PRECISION, scale as i8),
+        _ => ColumnType::scalar(TypeKind::Numeric).data_type(),
+    }
 }
 
 impl PartialEq for CastFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.target == other.target && self.explicit == other.explicit
+        self.target == other.target && self.explicit == other.explicit && self.assigned == other.assigned
     }
 }
 
@@ -122,6 +132,7 @@ impl Hash for CastFunction {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.target.hash(state);
         self.explicit.hash(state);
+        self.assigned.hash(state);
     }
 }
 
@@ -194,12 +205,7 @@ pub fn cast_array(
     explicit: bool,
     context: &InputContext,
 ) -> Result<ArrayRef, SqlError> {
-    let wanted = if to.kind == TypeKind::Numeric && !to.array && to.typmod < 4 {
-        DataType::Decimal128(proto::types::NUMERIC_PRECISION, free_scale(array.data_type(), None))
-    } else {
-        to.data_type()
-    };
-    convert_to(array, from, to, &wanted, explicit, context)
+    convert_to(array, from, to, &to.data_type(), explicit, context)
 }
 
 fn convert_to(
@@ -213,7 +219,7 @@ fn convert_to(
     if *array.data_type() == DataType::Null {
         return Ok(new_null_array(wanted, array.len()));
     }
-    if is_textual(from) {
+    if is_textual(from) && !(from.kind == to.kind && !to.array && is_json(to)) {
         return from_text(array, to, wanted, explicit, context);
     }
     if to.array || from.array || to.kind == TypeKind::Vector {
@@ -229,10 +235,10 @@ fn convert_to(
         return Ok(result);
     }
     if let Some(result) = dates::convert(array, from.kind, to.kind, &context.zone)? {
-        return Ok(result);
+        return input::round_seconds(result, to);
     }
     if from.kind == to.kind {
-        return Ok(Arc::clone(array));
+        return input::round_seconds(Arc::clone(array), to);
     }
     Err(SqlError::new(
         ErrorKind::CannotCoerce,
@@ -242,6 +248,10 @@ fn convert_to(
 
 fn is_textual(ty: ColumnType) -> bool {
     !ty.array && (ty.is_textual() || matches!(ty.kind, TypeKind::Char | TypeKind::Json | TypeKind::Jsonb))
+}
+
+const fn is_json(ty: ColumnType) -> bool {
+    matches!(ty.kind, TypeKind::Json | TypeKind::Jsonb)
 }
 
 fn from_text(
@@ -257,7 +267,7 @@ fn from_text(
         cast_to(array, &DataType::Utf8)?
     };
     let texts = texts.as_string::<i32>();
-    if is_textual(to) {
+    if is_textual(to) && !is_json(to) {
         return Ok(Arc::new(input::fit_text(texts, to, explicit)?));
     }
     if let (TypeKind::Numeric, false, DataType::Decimal128(precision, scale)) = (to.kind, to.array, wanted) {

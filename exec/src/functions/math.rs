@@ -27,26 +27,25 @@ fn float(call: &Call<'_>, compute: fn(f64) -> Result<f64, SqlError>) -> Result<A
     })
 }
 
-fn zero_scale(_: &ReturnFieldArgs<'_>) -> i8 {
-    0
+fn zero_scale(_: &ReturnFieldArgs<'_>) -> Option<i8> {
+    Some(0)
 }
 
 /// The scale that a constant second argument asks for, else the first argument's.
-fn wanted_scale(args: &ReturnFieldArgs<'_>) -> i8 {
-    let own = args.arg_fields.first().and_then(|field| scale_of(field.data_type())).unwrap_or(0);
+fn wanted_scale(args: &ReturnFieldArgs<'_>) -> Option<i8> {
     match args.scalar_arguments.get(1).copied().flatten() {
-        Some(ScalarValue::Int32(Some(digits))) => (*digits).clamp(0, 37) as i8,
-        Some(ScalarValue::Int64(Some(digits))) => (*digits).clamp(0, 37) as i8,
-        _ => own,
+        Some(ScalarValue::Int32(Some(digits))) => Some((*digits).clamp(0, 37) as i8),
+        Some(ScalarValue::Int64(Some(digits))) => Some((*digits).clamp(0, 37) as i8),
+        _ => same_scale(args),
     }
 }
 
-fn same_scale(args: &ReturnFieldArgs<'_>) -> i8 {
-    args.arg_fields.first().and_then(|field| scale_of(field.data_type())).unwrap_or(0)
+fn same_scale(args: &ReturnFieldArgs<'_>) -> Option<i8> {
+    args.arg_fields.first().and_then(|field| scale_of(field.data_type()))
 }
 
-fn quotient_scale(_: &ReturnFieldArgs<'_>) -> i8 {
-    numeric::QUOTIENT_SCALE
+fn quotient_scale(_: &ReturnFieldArgs<'_>) -> Option<i8> {
+    Some(numeric::QUOTIENT_SCALE)
 }
 
 /// 10^digits, for cutting digits off.
@@ -87,20 +86,14 @@ fn cut_whole(call: &Call<'_>, how: Cut) -> Result<ArrayRef, SqlError> {
 }
 
 fn cut_digits(call: &Call<'_>, how: Cut) -> Result<ArrayRef, SqlError> {
-    let (values, from) = call.decimal(0)?;
+    let values = call.numerics(0)?;
     let digits = call.primitive::<Int32Type>(1)?;
-    let scale = numeric::result_scale(call);
     let nulls = arrow::buffer::NullBuffer::union(values.nulls(), digits.nulls());
-    let mut out = Vec::with_capacity(call.rows());
-    for row in 0..call.rows() {
-        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
-            out.push(0);
-            continue;
-        }
-        let value = cut(i256::from_i128(values.value(row)), from, digits.value(row), scale, how)?;
-        out.push(crate::text::number::to_i128(value)?);
-    }
-    numeric::column(call, out, nulls)
+    numeric::collect(call, nulls, |row, scale| {
+        let ((value, from), digits) = (values.value(row), digits.value(row));
+        let scale = scale.unwrap_or(digits.max(0));
+        Ok((cut(value, from, digits, scale, how)?, scale))
+    })
 }
 
 fn logarithm(value: f64) -> Result<f64, SqlError> {

@@ -10,11 +10,10 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, PrimitiveArray, StringArray, make_array,
-    new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, StringArray, make_array, new_null_array,
 };
 use arrow::compute::cast;
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Decimal128Type, FieldRef};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, FieldRef};
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature as DfSignature,
@@ -23,13 +22,14 @@ use datafusion::logical_expr::{
 use proto::{ColumnType, SqlError, TypeKind};
 
 use crate::error::{internal, raise};
+use crate::functions::numerics::Numerics;
 use crate::functions::signature::Signature;
 use crate::statement::{SessionValues, of_config};
 
 /// The code of an overload.
 pub type Compute = fn(&Call<'_>) -> Result<ArrayRef, SqlError>;
-/// Finds the scale of a numeric result.
-pub type ScaleRule = fn(&ReturnFieldArgs<'_>) -> i8;
+/// Finds the scale of a numeric result; none for a scale per row.
+pub type ScaleRule = fn(&ReturnFieldArgs<'_>) -> Option<i8>;
 
 /// One signature and its code.
 #[derive(Clone, Debug)]
@@ -149,8 +149,10 @@ impl ScalarUDFImpl for PgFunction {
         let field = result.arrow_field(self.name, true);
         let data_type = match (result.kind, result.array) {
             (TypeKind::Numeric, false) => {
-                let scale = overload.scale.map_or_else(|| first_scale(args.arg_fields), |rule| rule(&args));
-                DataType::Decimal128(proto::types::NUMERIC_PRECISION, scale)
+                match overload.scale.map_or_else(|| first_scale(args.arg_fields), |rule| rule(&args)) {
+                    Some(scale) => DataType::Decimal128(proto::types::NUMERIC_PRECISION, scale),
+                    None => field.data_type().clone(),
+                }
             }
             // Vectors keep the dimensions that their argument has.
             _ if overload.signature.is_polymorphic_result() => overload
@@ -216,9 +218,17 @@ pub(crate) fn retype(array: ArrayRef, wanted: &DataType) -> DfResult<ArrayRef> {
     Ok(make_array(array.to_data().into_builder().data_type(wanted.clone()).build()?))
 }
 
-/// The scale of the first decimal argument.
-fn first_scale(fields: &[FieldRef]) -> i8 {
-    fields.iter().find_map(|field| scale_of(field.data_type())).unwrap_or(16)
+/// The scale of the first decimal argument, or of an array's elements.
+fn first_scale(fields: &[FieldRef]) -> Option<i8> {
+    fields.iter().find_map(|field| match field.data_type() {
+        DataType::List(item) => scale_of(item.data_type()),
+        other => scale_of(other),
+    })
+}
+
+/// Whether an argument is a numeric column with a scale per row.
+pub(crate) fn has_own_scales(fields: &[FieldRef]) -> bool {
+    fields.iter().any(|field| proto::numeric::is_carrier(field.data_type()))
 }
 
 /// The scale of a decimal type.
@@ -325,27 +335,12 @@ impl Call<'_> {
         Ok(cast_to(&array, &DataType::Boolean)?.as_boolean().clone())
     }
 
-    /// An argument as decimals with their scale.
+    /// An argument as numerics.
     ///
     /// # Errors
-    /// 22003 when it has more than 38 digits.
-    pub fn decimal(&self, position: usize) -> Result<(Decimal128Array, i32), SqlError> {
-        let array = self.array(position)?;
-        match array.data_type() {
-            DataType::Decimal128(_, scale) => {
-                Ok((array.as_primitive::<Decimal128Type>().clone(), i32::from(*scale)))
-            }
-            DataType::Decimal256(_, scale) => {
-                let narrow = DataType::Decimal128(proto::types::NUMERIC_PRECISION, *scale);
-                let values = cast_to(&array, &narrow)?;
-                Ok((values.as_primitive::<Decimal128Type>().clone(), i32::from(*scale)))
-            }
-            _ => {
-                let scale = 0;
-                let values = cast_to(&array, &DataType::Decimal128(proto::types::NUMERIC_PRECISION, scale))?;
-                Ok((values.as_primitive::<Decimal128Type>().clone(), 0))
-            }
-        }
+    /// XX000 when it is no number.
+    pub(crate) fn numerics(&self, position: usize) -> Result<Numerics, SqlError> {
+        Numerics::of(&self.array(position)?)
     }
 
     /// Lets a function of DataFusion compute the result, then gives it the promised type.

@@ -160,7 +160,10 @@ pub fn carries(data_type: &DataType, ty: ColumnType) -> bool {
                 || left.data_type() == right.data_type()
         }
         (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, DataType::Utf8) => true,
-        (DataType::Decimal128(..) | DataType::Decimal256(..), DataType::Decimal128(..)) => true,
+        (_, own) if ty.kind == TypeKind::Numeric && !matches!(own, DataType::List(_)) => {
+            matches!(data_type, DataType::Decimal128(..) | DataType::Decimal256(..))
+                || proto::numeric::is_carrier(data_type)
+        }
         (DataType::Timestamp(_, left), DataType::Timestamp(_, right)) => left.is_some() == right.is_some(),
         (left, right) => left == right,
     }

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryBuilder, BooleanArray, FixedSizeBinaryBuilder, FixedSizeListArray, ListArray,
-    PrimitiveArray, StringArray,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, FixedSizeBinaryBuilder, FixedSizeListArray,
+    ListArray, PrimitiveArray, StringArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
@@ -19,6 +19,7 @@ use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 use super::number;
 use super::zone::TimeZone;
 use super::{array, datetime_input, interval};
+use crate::functions::numerics;
 
 /// What reading dates depends on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,7 +41,7 @@ pub fn parse_column(
     if ty.array {
         return parse_arrays(texts, ty, context);
     }
-    Ok(match ty.kind {
+    let parsed: ArrayRef = match ty.kind {
         TypeKind::Bool => Arc::new(parse_bools(texts)?),
         TypeKind::Int2 => Arc::new(primitive::<Int16Type>(texts, |text| {
             parse_ranged(text, TypeKind::Int2, i128::from(i16::MIN), i128::from(i16::MAX)).map(|v| v as i16)
@@ -88,9 +89,17 @@ pub fn parse_column(
         TypeKind::Varchar | TypeKind::Bpchar | TypeKind::Name | TypeKind::Char => {
             Arc::new(fit_text(texts, ty, true)?)
         }
-        TypeKind::Text | TypeKind::Unknown | TypeKind::Json | TypeKind::Jsonb | TypeKind::Aclitem => {
+        TypeKind::Text | TypeKind::Unknown | TypeKind::Aclitem => Arc::new(texts.clone()),
+        TypeKind::Json => {
+            texts.iter().flatten().try_for_each(proto::json::validate)?;
             Arc::new(texts.clone())
         }
+        TypeKind::Jsonb => Arc::new(
+            texts
+                .iter()
+                .map(|text| text.map(proto::json::canonical).transpose())
+                .collect::<Result<StringArray, SqlError>>()?,
+        ),
         TypeKind::Record
         | TypeKind::Void
         | TypeKind::PgNodeTree
@@ -98,6 +107,46 @@ pub fn parse_column(
         | TypeKind::Oidvector => {
             return Err(SqlError::unsupported(format!("input of type {}", ty.display())));
         }
+    };
+    round_seconds(parsed, ty)
+}
+
+/// Rounds times to the digits of a second that the type's modifier allows.
+pub(crate) fn round_seconds(array: ArrayRef, ty: ColumnType) -> Result<ArrayRef, SqlError> {
+    let digits = match ty.kind {
+        TypeKind::Time | TypeKind::Timestamp | TypeKind::Timestamptz => ty.typmod,
+        TypeKind::Interval if ty.typmod >= 0 => ty.typmod & 0xffff,
+        _ => return Ok(array),
+    };
+    let Ok(missing @ 1..=6) = u32::try_from(6 - digits) else { return Ok(array) };
+    let unit = 10_i64.pow(missing);
+    let round = |micros: i64, origin: i64| {
+        let distance = micros - origin;
+        let rounded = (distance.abs() + unit / 2) / unit * unit;
+        origin + if distance < 0 { -rounded } else { rounded }
+    };
+    Ok(match array.data_type() {
+        DataType::Time64(_) => {
+            let values = array.as_primitive::<Time64MicrosecondType>();
+            Arc::new(values.unary::<_, Time64MicrosecondType>(|value| round(value, 0)))
+        }
+        DataType::Timestamp(_, zone) => {
+            // PostgreSQL counts from 2000, and halves go away from there.
+            const ORIGIN: i64 = 946_684_800_000_000;
+            let values = array.as_primitive::<TimestampMicrosecondType>();
+            let rounded = values.unary::<_, TimestampMicrosecondType>(|value| match value {
+                i64::MIN | i64::MAX => value,
+                finite => round(finite, ORIGIN),
+            });
+            Arc::new(rounded.with_timezone_opt(zone.clone()))
+        }
+        DataType::Interval(_) => {
+            let values = array.as_primitive::<IntervalMonthDayNanoType>();
+            Arc::new(values.try_unary::<_, IntervalMonthDayNanoType, SqlError>(|value| {
+                interval::make(value.months, value.days, round(value.nanoseconds / 1000, 0))
+            })?)
+        }
+        _ => array,
     })
 }
 
@@ -135,10 +184,16 @@ fn parse_bools(texts: &StringArray) -> Result<BooleanArray, SqlError> {
 }
 
 fn parse_numerics(texts: &StringArray, ty: ColumnType) -> Result<ArrayRef, SqlError> {
-    let DataType::Decimal128(precision, scale) = ty.data_type() else {
-        return Err(SqlError::new(ErrorKind::Internal, "numeric is not carried by decimals"));
-    };
-    parse_numerics_scaled(texts, ty, precision, scale)
+    if let DataType::Decimal128(precision, scale) = ty.data_type() {
+        return parse_numerics_scaled(texts, ty, precision, scale);
+    }
+    numerics::column((0..texts.len()).map(|row| {
+        if texts.is_null(row) {
+            return Ok(None);
+        }
+        let decimal = number::parse_decimal(texts.value(row))?;
+        Ok(Some((decimal.unscaled, decimal.scale)))
+    }))
 }
 
 /// Reads numerics at a given scale; the modifier's precision is checked.

@@ -311,7 +311,14 @@ pub(super) fn default_text(
     }
     Ok(match expression {
         ast::Expr::Value(value) if value.value == Value::Null => None,
-        ast::Expr::Value(_) if unknown => Some(format!("{expression}::{}", ty.without_typmod().display())),
+        ast::Expr::Value(_) if unknown => {
+            // Bare, "character" would be one character.
+            let ty = match ty.without_typmod() {
+                ColumnType { kind: TypeKind::Bpchar, array: false, .. } => "bpchar".to_owned(),
+                other => other.display(),
+            };
+            Some(format!("{expression}::{ty}"))
+        }
         other => Some(other.to_string()),
     })
 }

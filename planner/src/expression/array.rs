@@ -5,7 +5,7 @@ use exec::functions::resolve::{CastContext, common_type};
 use proto::{ColumnType, SqlError, TypeKind};
 use sqlparser::ast::{self, AccessExpr, Subscript};
 
-use super::coerce::one_scale;
+use super::coerce::carried_alike;
 use crate::binder::{Binder, Bound};
 use crate::calls;
 use crate::environment::Env;
@@ -32,7 +32,7 @@ impl Binder<'_> {
             .map(|bound| self.implicit(bound, element.without_typmod()).map(|bound| bound.expr))
             .collect::<Result<Vec<_>>>()?;
         let ty = ColumnType::array_of(element.kind);
-        Ok(Bound::new(calls::make_array(one_scale(elements)), ty))
+        Ok(Bound::new(calls::make_array(carried_alike(elements, element.without_typmod())), ty))
     }
 
     pub(super) fn access(&self, root: &ast::Expr, chain: &[AccessExpr], env: &Env<'_>) -> Result<Bound> {

@@ -81,7 +81,10 @@ impl Binder<'_> {
         }
         let from = bound.ty;
         let same = from.kind == ty.kind && from.array == ty.array;
-        if same && (ty.typmod == -1 || from.typmod == ty.typmod) {
+        // What goes into a numeric column brings its own scale, whatever carried it.
+        let into_numeric =
+            context == CastContext::Assignment && is_free_numeric(ty) && !is_own_scaled(&bound.expr);
+        if same && !into_numeric && (ty.typmod == -1 || from.typmod == ty.typmod) {
             return Ok(bound);
         }
         if !same && !can_cast(from, ty, context) {
@@ -149,7 +152,7 @@ impl Binder<'_> {
             .into_iter()
             .map(|value| self.implicit(value, ty).map(|bound| bound.expr))
             .collect::<Result<Vec<_>>>()?;
-        Ok((one_scale(values), ty))
+        Ok((carried_alike(values, ty), ty))
     }
 
     /// A boolean, or PostgreSQL's message.
@@ -181,27 +184,41 @@ fn widened(expr: &Expr, ty: ColumnType) -> Option<Expr> {
     Some(Expr::Literal(value, None))
 }
 
-/// Decimal constants with as many digits behind the point as the longest has: arrays and CASE need one Arrow type.
-pub(super) fn one_scale(values: Vec<Expr>) -> Vec<Expr> {
+const fn is_free_numeric(ty: ColumnType) -> bool {
+    matches!(ty.kind, TypeKind::Numeric) && !ty.array && ty.typmod < 4
+}
+
+/// Whether an expression is a numeric constant that brings its own scale.
+fn is_own_scaled(value: &Expr) -> bool {
+    matches!(value, Expr::Literal(ScalarValue::FixedSizeBinary(..), _))
+}
+
+/// Numerics in one carrier, which arrays and CASE need: constants of one scale as they are, others with their own.
+pub(super) fn carried_alike(values: Vec<Expr>, ty: ColumnType) -> Vec<Expr> {
     let scale = |value: &Expr| match value {
         Expr::Literal(ScalarValue::Decimal128(_, _, scale), _) => Some(*scale),
         _ => None,
     };
-    let Some(widest) =
-        values.iter().map(scale).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max())
-    else {
+    let first = values.first().and_then(scale);
+    if !is_free_numeric(ty) || first.is_some() && values.iter().all(|value| scale(value) == first) {
         return values;
+    }
+    let own = |value| if is_own_scaled(&value) { value } else { cast(value, ty, CastContext::Assignment) };
+    values.into_iter().map(own).collect()
+}
+
+/// Whether a numeric surely has one scale for all rows.
+pub(super) fn has_one_scale(value: &Expr, ty: ColumnType) -> bool {
+    let integer = |argument: &Expr| {
+        matches!(
+            argument,
+            Expr::Literal(ScalarValue::Int16(_) | ScalarValue::Int32(_) | ScalarValue::Int64(_), _)
+        )
     };
-    let rescaled = |value: &Expr| {
-        let Expr::Literal(ScalarValue::Decimal128(number, precision, scale), metadata) = value else {
-            return None;
-        };
-        let factor = 10_i128.checked_pow(u32::try_from(widest - scale).ok()?)?;
-        let number = match number {
-            Some(number) => Some(number.checked_mul(factor)?),
-            None => None,
-        };
-        Some(Expr::Literal(ScalarValue::Decimal128(number, *precision, widest), metadata.clone()))
-    };
-    values.iter().map(rescaled).collect::<Option<Vec<_>>>().unwrap_or(values)
+    match value {
+        _ if ty.typmod >= 4 => true,
+        Expr::Literal(ScalarValue::Decimal128(..), _) => true,
+        Expr::ScalarFunction(call) => call.func.name() == "pg_cast" && call.args.iter().all(integer),
+        _ => false,
+    }
 }

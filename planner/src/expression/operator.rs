@@ -5,11 +5,13 @@ use std::sync::Arc;
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::{Between, Expr, Operator, binary_expr, not};
 use exec::functions::distance::operator_function;
+use exec::functions::keys::comparison_key;
 use exec::functions::resolve::{choose, common_type, no_such_operator};
 use exec::functions::{Function, FunctionKind, find_operator, resolve_operator};
 use proto::{ColumnType, DistanceMetric, TypeKind};
 use sqlparser::ast::{self, BinaryOperator, Spanned};
 
+use super::coerce::has_one_scale;
 use super::pattern;
 use crate::binder::{Binder, Bound};
 use crate::calls;
@@ -111,6 +113,10 @@ impl Binder<'_> {
         if ty.kind == TypeKind::Vector && !ty.array {
             return self.vector_comparison(left, operator, right);
         }
+        if by_key(ty, &[&left, &right]) {
+            let (left, right) = (comparison_key(left.expr), comparison_key(right.expr));
+            return Ok(Bound::boolean(binary_expr(left, operator, right)));
+        }
         Ok(Bound::boolean(binary_expr(left.expr, operator, right.expr)))
     }
 
@@ -177,7 +183,7 @@ impl Binder<'_> {
         let value = self.bind(value, env)?;
         let (low, high) = (self.bind(low, env)?, self.bind(high, env)?);
         let types = [value.known(), low.known(), high.known()];
-        let same = common_type("BETWEEN", &types).ok().filter(|ty| ty.kind != TypeKind::Vector || ty.array);
+        let same = common_type("BETWEEN", &types).ok().filter(|ty| is_carried_comparable(*ty));
         if let Some(ty) = same {
             let ty = ty.without_typmod();
             let value = Box::new(self.comparable(value, ty)?.expr);
@@ -218,7 +224,7 @@ impl Binder<'_> {
     /// `value IN (list)` on bound operands.
     pub(super) fn in_values(&self, value: Bound, list: Vec<Bound>, negated: bool) -> Result<Bound> {
         let types: Vec<_> = std::iter::once(&value).chain(&list).map(Bound::known).collect();
-        let common = common_type("IN", &types).ok().filter(|ty| ty.kind != TypeKind::Vector || ty.array);
+        let common = common_type("IN", &types).ok().filter(|ty| is_carried_comparable(*ty));
         let Some(ty) = common else {
             let terms = list
                 .into_iter()
@@ -278,6 +284,20 @@ impl Binder<'_> {
             result = Some(binary_expr(before, Operator::Or, binary_expr(equal, Operator::And, rest)));
         }
         result.map(Bound::boolean).ok_or_else(|| unsupported("an empty row"))
+    }
+}
+
+/// Whether values of a type compare as they are carried.
+const fn is_carried_comparable(ty: ColumnType) -> bool {
+    !ty.array && !matches!(ty.kind, TypeKind::Vector) && !ty.without_typmod().compares_by_key()
+}
+
+/// Whether values are compared by their keys.
+pub(super) fn by_key(ty: ColumnType, values: &[&Bound]) -> bool {
+    match (ty.kind, ty.array) {
+        (_, true) => true,
+        (TypeKind::Numeric, false) => !values.iter().all(|value| has_one_scale(&value.expr, value.ty)),
+        _ => ty.compares_by_key(),
     }
 }
 

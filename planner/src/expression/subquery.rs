@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::{ScalarValue, Spans};
 use datafusion::logical_expr::logical_plan::Subquery;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator};
+use exec::functions::keys::comparison_key;
 use exec::functions::resolve::{common_type, no_such_operator};
 use exec::functions::{self, FunctionKind};
 use proto::ColumnType;
@@ -98,7 +99,12 @@ impl Binder<'_> {
             .without_typmod();
         let value = self.implicit(value, ty)?;
         let found = Bound::new(Expr::Column(column.column.clone()), column.ty);
-        let cast = self.implicit(found, ty)?;
+        let mut value = value;
+        let mut cast = self.implicit(found, ty)?;
+        if super::operator::by_key(ty, &[&value, &cast]) {
+            value.expr = comparison_key(value.expr);
+            cast.expr = comparison_key(cast.expr);
+        }
         if matches!(cast.expr, Expr::Column(_)) {
             return Ok((value.expr, subquery));
         }

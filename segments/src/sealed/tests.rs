@@ -1,5 +1,5 @@
 use arrow::array::{
-    Float32Builder, Float64Array, Int32Array, ListBuilder, RecordBatch, StringArray,
+    FixedSizeBinaryArray, Float32Builder, Float64Array, Int32Array, ListBuilder, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field};
@@ -81,6 +81,10 @@ fn every_storable_type_survives_sealing() {
         DataType::Timestamp(_, zone) => {
             let micros = TimestampMicrosecondArray::from(vec![Some(1_709_168_523_456_789), None, Some(-1)]);
             Arc::new(micros.with_timezone_opt(zone))
+        }
+        DataType::FixedSizeBinary(width) => {
+            let values = [Some(vec![1_u8; width as usize]), None, Some(vec![2; width as usize])];
+            Arc::new(FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), width).unwrap())
         }
         other => {
             let text = match other {

@@ -39,6 +39,13 @@ pub(super) fn writer(array: &ArrayRef, ty: ColumnType) -> Result<WriteValue, Sql
             let (values, scale) = (array.as_primitive::<Decimal128Type>().values().clone(), *scale);
             Box::new(move |row, out| numeric::write_binary(&values[row].to_string(), scale, out))
         }
+        (DataType::FixedSizeBinary(proto::numeric::WIDTH), _) => {
+            let values = array.as_fixed_size_binary().clone();
+            Box::new(move |row, out| {
+                let (unscaled, scale) = proto::numeric::unpack(values.value(row));
+                numeric::write_binary(&unscaled.to_string(), scale as i8, out);
+            })
+        }
         (DataType::Decimal256(_, scale), _) => {
             let (values, scale) = (array.as_primitive::<Decimal256Type>().values().clone(), *scale);
             Box::new(move |row, out| numeric::write_binary(&values[row].to_string(), scale, out))

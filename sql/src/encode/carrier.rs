@@ -62,6 +62,7 @@ fn wanted(given: &DataType, ty: ColumnType) -> DataType {
         },
         TypeKind::Numeric => match given {
             DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) if *scale >= 0 => given.clone(),
+            own if proto::numeric::is_carrier(own) => own.clone(),
             DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) if *scale >= 0 => {
                 DataType::Decimal128(*precision, *scale)
             }

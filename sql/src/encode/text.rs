@@ -49,6 +49,13 @@ pub(super) fn writer(
         }
         DataType::Utf8 => strings(array),
         DataType::Binary => bytes(array, context.bytea_escape),
+        DataType::FixedSizeBinary(proto::numeric::WIDTH) => {
+            let values = array.as_fixed_size_binary().clone();
+            through_text(move |row, text| {
+                let (unscaled, scale) = proto::numeric::unpack(values.value(row));
+                number::write_decimal(unscaled, scale as i8, text);
+            })
+        }
         DataType::FixedSizeBinary(_) => {
             let values = array.as_fixed_size_binary().clone();
             through_text(move |row, text| number::write_uuid(values.value(row), text))

@@ -13,6 +13,7 @@ use proto::{ErrorKind, SqlError, TypeKind};
 use crate::error::{internal, raise};
 use crate::functions::arithmetic::numeric::{integer_root, quotient};
 use crate::functions::cast::integer_out_of_range;
+use crate::functions::numerics::{Numerics, quotient_scale};
 use crate::functions::overload::scale_of;
 use crate::text::interval;
 use crate::text::number::{rescale, to_i128};
@@ -32,6 +33,7 @@ enum Finish {
 #[derive(Debug)]
 struct Exact {
     finish: Finish,
+    /// The scale of `sum`; the widest so far where values bring their own.
     input_scale: i32,
     result: DataType,
     count: i64,
@@ -75,7 +77,7 @@ pub(super) fn stddev_pop(args: &AccumulatorArgs<'_>) -> Box<dyn Accumulator> {
 }
 
 pub(super) fn state(_input: &FieldRef, _result: &FieldRef) -> Vec<DataType> {
-    vec![DataType::Int64, DataType::Decimal256(76, 0), DataType::Decimal256(76, 0)]
+    vec![DataType::Int64, DataType::Decimal256(76, 0), DataType::Decimal256(76, 0), DataType::Int32]
 }
 
 pub(super) fn spread_state(input: &FieldRef, result: &FieldRef) -> Vec<DataType> {
@@ -114,7 +116,39 @@ impl Exact {
         matches!(self.finish, Finish::Variance { .. } | Finish::Deviation { .. })
     }
 
+    /// Brings the sums to at least a scale.
+    fn widen(&mut self, scale: i32) -> Result<(), SqlError> {
+        if scale > self.input_scale {
+            self.sum = rescale(self.sum, self.input_scale, scale)?;
+            self.squares = rescale(self.squares, self.input_scale * 2, scale * 2)?;
+            self.input_scale = scale;
+        }
+        Ok(())
+    }
+
+    /// Values that bring their own scale.
+    fn apply_own_scales(&mut self, values: &ArrayRef, sign: i64) -> Result<(), SqlError> {
+        let numbers = Numerics::of(values)?;
+        for row in (0..numbers.len()).filter(|&row| !numbers.is_null(row)) {
+            let (value, scale) = numbers.value(row);
+            self.widen(scale)?;
+            let value = rescale(value, scale, self.input_scale)?;
+            let value = if sign < 0 { value.wrapping_neg() } else { value };
+            self.count += sign;
+            self.sum = self.sum.checked_add(value).ok_or_else(overflow)?;
+            if self.spread() {
+                let square = value.checked_mul(value).ok_or_else(overflow)?;
+                let square = if sign < 0 { square.wrapping_neg() } else { square };
+                self.squares = self.squares.checked_add(square).ok_or_else(overflow)?;
+            }
+        }
+        Ok(())
+    }
+
     fn apply(&mut self, values: &ArrayRef, sign: i64) -> DfResult<()> {
+        if proto::numeric::is_carrier(values.data_type()) {
+            return self.apply_own_scales(values, sign).map_err(raise);
+        }
         let (mut count, mut batch) = (0_i64, i256::ZERO);
         let mut partial = 0_i128;
         let mut squares = i256::ZERO;
@@ -142,8 +176,21 @@ impl Exact {
     }
 
     fn finished(&self) -> Result<ScalarValue, SqlError> {
-        let scale = scale_of(&self.result).map_or(0, i32::from);
+        let own = proto::numeric::is_carrier(&self.result);
+        let scale = match scale_of(&self.result) {
+            Some(scale) => i32::from(scale),
+            None if self.finish == Finish::Sum => self.input_scale,
+            None if self.finish == Finish::Average => {
+                let count = i256::from_i128(i128::from(self.count));
+                quotient_scale((self.sum, self.input_scale), (count, 0))
+            }
+            None => self.input_scale.max(i32::from(AVERAGE_SCALE)),
+        };
         let numeric = |value: i256| -> Result<ScalarValue, SqlError> {
+            if own {
+                let bytes = proto::numeric::pack(value, scale)?.to_vec();
+                return Ok(ScalarValue::FixedSizeBinary(proto::numeric::WIDTH, Some(bytes)));
+            }
             Ok(ScalarValue::Decimal128(Some(to_i128(value)?), proto::types::NUMERIC_PRECISION, scale as i8))
         };
         match self.finish {
@@ -203,6 +250,7 @@ impl Accumulator for Exact {
             ScalarValue::Int64(Some(self.count)),
             ScalarValue::Decimal256(Some(self.sum), 76, 0),
             ScalarValue::Decimal256(Some(self.squares), 76, 0),
+            ScalarValue::Int32(Some(self.input_scale)),
         ])
     }
 
@@ -210,10 +258,15 @@ impl Accumulator for Exact {
         let counts = states[0].as_primitive::<Int64Type>();
         let sums = states[1].as_primitive::<Decimal256Type>();
         let squares = states[2].as_primitive::<Decimal256Type>();
+        let scales = states[3].as_primitive::<Int32Type>();
         for row in 0..counts.len() {
+            let scale = scales.value(row);
+            self.widen(scale).map_err(raise)?;
+            let sum = rescale(sums.value(row), scale, self.input_scale).map_err(raise)?;
+            let square = rescale(squares.value(row), scale * 2, self.input_scale * 2).map_err(raise)?;
             self.count += counts.value(row);
-            self.sum = self.sum.checked_add(sums.value(row)).ok_or_else(|| raise(overflow()))?;
-            self.squares = self.squares.checked_add(squares.value(row)).ok_or_else(|| raise(overflow()))?;
+            self.sum = self.sum.checked_add(sum).ok_or_else(|| raise(overflow()))?;
+            self.squares = self.squares.checked_add(square).ok_or_else(|| raise(overflow()))?;
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! Arithmetic on numeric: computed in 256 bits, kept in 38 digits.
 //!
-//! PostgreSQL's numeric has a scale per value, Arrow one per column: sums keep the larger scale, products add
-//! them up to 20 digits, quotients have at least 16 digits.
+//! Columns of one scale give columns of one scale: sums keep the larger, products add them up to 20 digits, quotients
+//! have at least 16. Where an argument has a scale per row, every result has the scale PostgreSQL gives it.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, PrimitiveArray};
+use arrow::array::{ArrayRef, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Decimal128Type, i256};
 use datafusion::logical_expr::ReturnFieldArgs;
@@ -13,7 +13,8 @@ use proto::{ErrorKind, SqlError};
 
 use super::division_by_zero;
 use crate::functions::cast::decimal_to_float8;
-use crate::functions::overload::{Call, scale_of};
+use crate::functions::numerics;
+use crate::functions::overload::{Call, has_own_scales, scale_of};
 use crate::text::number::{divide_rounded, numeric_overflow, parse_decimal, rescale, to_i128};
 
 /// Most digits behind the point that a product keeps.
@@ -21,26 +22,27 @@ const PRODUCT_SCALE_LIMIT: i8 = 20;
 /// Digits behind the point of a quotient.
 pub(crate) const QUOTIENT_SCALE: i8 = 16;
 
-fn scales(args: &ReturnFieldArgs<'_>) -> (i8, i8) {
+/// The scales of the arguments; none when one of them has a scale per row.
+fn scales(args: &ReturnFieldArgs<'_>) -> Option<(i8, i8)> {
+    if has_own_scales(args.arg_fields) {
+        return None;
+    }
     let scale = |position: usize| {
         args.arg_fields.get(position).and_then(|field| scale_of(field.data_type())).unwrap_or(0)
     };
-    (scale(0), scale(1))
+    Some((scale(0), scale(1)))
 }
 
-pub(crate) fn widest_scale(args: &ReturnFieldArgs<'_>) -> i8 {
-    let (left, right) = scales(args);
-    left.max(right)
+pub(crate) fn widest_scale(args: &ReturnFieldArgs<'_>) -> Option<i8> {
+    scales(args).map(|(left, right)| left.max(right))
 }
 
-pub(crate) fn product_scale(args: &ReturnFieldArgs<'_>) -> i8 {
-    let (left, right) = scales(args);
-    (left + right).min(PRODUCT_SCALE_LIMIT.max(left).max(right))
+pub(crate) fn product_scale(args: &ReturnFieldArgs<'_>) -> Option<i8> {
+    scales(args).map(|(left, right)| (left + right).min(PRODUCT_SCALE_LIMIT.max(left).max(right)))
 }
 
-pub(crate) fn quotient_scale(args: &ReturnFieldArgs<'_>) -> i8 {
-    let (left, right) = scales(args);
-    QUOTIENT_SCALE.max(left).max(right)
+pub(crate) fn quotient_scale(args: &ReturnFieldArgs<'_>) -> Option<i8> {
+    scales(args).map(|(left, right)| QUOTIENT_SCALE.max(left).max(right))
 }
 
 /// A decimal column of the scale the call promised.
@@ -49,9 +51,9 @@ pub(crate) fn column(
     values: Vec<i128>,
     nulls: Option<NullBuffer>,
 ) -> Result<ArrayRef, SqlError> {
-    let scale = result_scale(call);
+    let scale = scale_of(call.result_type()).unwrap_or(0);
     PrimitiveArray::<Decimal128Type>::new(values.into(), nulls)
-        .with_precision_and_scale(proto::types::NUMERIC_PRECISION, scale as i8)
+        .with_precision_and_scale(proto::types::NUMERIC_PRECISION, scale)
         .map(|array| Arc::new(array) as ArrayRef)
         .map_err(|error| SqlError::new(ErrorKind::Internal, error.to_string()))
 }
@@ -61,65 +63,92 @@ pub(crate) fn result_scale(call: &Call<'_>) -> i32 {
     scale_of(call.result_type()).map_or(0, i32::from)
 }
 
-/// Computes on (unscaled, scale) pairs; the function returns an unscaled value at the result's scale.
-fn pairs(
+/// A value between its carriers: unscaled digits and scale.
+type Value = (i256, i32);
+
+/// Collects values of the scale the call promised, or of their own. `compute` is given the scale to compute at when
+/// the call promised one; it returns digits at the scale it chose.
+pub(crate) fn collect(
     call: &Call<'_>,
-    compute: impl Fn((i256, i32), (i256, i32), i32) -> Result<i256, SqlError>,
+    nulls: Option<NullBuffer>,
+    compute: impl Fn(usize, Option<i32>) -> Result<Value, SqlError>,
 ) -> Result<ArrayRef, SqlError> {
-    let ((left, left_scale), (right, right_scale)) = (call.decimal(0)?, call.decimal(1)?);
-    let scale = result_scale(call);
-    let nulls = NullBuffer::union(left.nulls(), right.nulls());
+    let is_null = |row: usize| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+    let Some(scale) = scale_of(call.result_type()).map(i32::from) else {
+        return numerics::column(
+            (0..call.rows()).map(|row| if is_null(row) { Ok(None) } else { compute(row, None).map(Some) }),
+        );
+    };
     let mut values = Vec::with_capacity(call.rows());
     for row in 0..call.rows() {
-        if nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+        if is_null(row) {
             values.push(0);
             continue;
         }
-        let a = (i256::from_i128(left.value(row)), left_scale);
-        let b = (i256::from_i128(right.value(row)), right_scale);
-        values.push(to_i128(compute(a, b, scale)?)?);
+        let (value, from) = compute(row, Some(scale))?;
+        values.push(to_i128(rescale(value, from, scale)?)?);
     }
     column(call, values, nulls)
 }
 
-/// Computes on one decimal; the function returns an unscaled value at the result's scale.
+/// Computes on two numerics at the result's scale, or at the scale a rule finds for each row.
+fn pairs(
+    call: &Call<'_>,
+    rule: impl Fn(Value, Value) -> i32,
+    compute: impl Fn(Value, Value, i32) -> Result<i256, SqlError>,
+) -> Result<ArrayRef, SqlError> {
+    let (left, right) = (call.numerics(0)?, call.numerics(1)?);
+    let nulls = NullBuffer::union(left.nulls(), right.nulls());
+    collect(call, nulls, |row, scale| {
+        let (a, b) = (left.value(row), right.value(row));
+        let scale = scale.unwrap_or_else(|| rule(a, b));
+        Ok((compute(a, b, scale)?, scale))
+    })
+}
+
+/// Computes on one numeric; the function returns an unscaled value at the scale it is given.
 pub(crate) fn single(
     call: &Call<'_>,
     compute: impl Fn(i256, i32, i32) -> Result<i256, SqlError>,
 ) -> Result<ArrayRef, SqlError> {
-    let (array, from) = call.decimal(0)?;
-    let scale = result_scale(call);
-    let mut values = Vec::with_capacity(call.rows());
-    for row in 0..call.rows() {
-        values.push(if array.is_null(row) {
-            0
-        } else {
-            to_i128(compute(i256::from_i128(array.value(row)), from, scale)?)?
-        });
-    }
-    column(call, values, array.nulls().cloned())
+    let values = call.numerics(0)?;
+    collect(call, values.nulls().cloned(), |row, scale| {
+        let (value, from) = values.value(row);
+        let scale = scale.unwrap_or(from);
+        Ok((compute(value, from, scale)?, scale))
+    })
+}
+
+fn wider((_, a): Value, (_, b): Value) -> i32 {
+    a.max(b)
 }
 
 pub(super) fn add(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    pairs(call, |(a, a_scale), (b, b_scale), scale| {
+    pairs(call, wider, |(a, a_scale), (b, b_scale), scale| {
         rescale(a, a_scale, scale)?.checked_add(rescale(b, b_scale, scale)?).ok_or_else(numeric_overflow)
     })
 }
 
 pub(super) fn subtract(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    pairs(call, |(a, a_scale), (b, b_scale), scale| {
+    pairs(call, wider, |(a, a_scale), (b, b_scale), scale| {
         rescale(a, a_scale, scale)?.checked_sub(rescale(b, b_scale, scale)?).ok_or_else(numeric_overflow)
     })
 }
 
 pub(super) fn multiply(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    pairs(call, |(a, a_scale), (b, b_scale), scale| {
-        rescale(a.checked_mul(b).ok_or_else(numeric_overflow)?, a_scale + b_scale, scale)
-    })
+    pairs(
+        call,
+        |(_, a), (_, b)| a + b,
+        |(a, a_scale), (b, b_scale), scale| {
+            rescale(a.checked_mul(b).ok_or_else(numeric_overflow)?, a_scale + b_scale, scale)
+        },
+    )
 }
 
 pub(super) fn divide(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    pairs(call, |(a, a_scale), (b, b_scale), scale| quotient(a, a_scale, b, b_scale, scale))
+    pairs(call, numerics::quotient_scale, |(a, a_scale), (b, b_scale), scale| {
+        quotient(a, a_scale, b, b_scale, scale)
+    })
 }
 
 /// Quotient of two decimals at a scale, rounded half away from zero.
@@ -157,7 +186,7 @@ pub(crate) fn integer_root(value: i256) -> i256 {
 }
 
 pub(crate) fn modulo(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    pairs(call, |(a, a_scale), (b, b_scale), scale| {
+    pairs(call, wider, |(a, a_scale), (b, b_scale), scale| {
         let (a, b) = (rescale(a, a_scale, scale)?, rescale(b, b_scale, scale)?);
         if b == i256::ZERO { Err(division_by_zero()) } else { Ok(a.wrapping_rem(b)) }
     })
@@ -169,7 +198,8 @@ pub(super) fn negate(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 
 /// Integer powers are exact up to the carrier's digits; others go through float8.
 pub(crate) fn power(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    pairs(call, |(a, a_scale), (b, b_scale), scale| {
+    let rule = |a, b| wider(a, b).max(i32::from(QUOTIENT_SCALE));
+    pairs(call, rule, |(a, a_scale), (b, b_scale), scale| {
         let exponent = decimal_to_float8(b, b_scale);
         let value = super::power(decimal_to_float8(a, a_scale), exponent)?;
         let decimal = parse_decimal(&format!("{value:e}"))?;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type,
-    Int32Type, Int64Type, UInt32Type, i256,
+    ArrowPrimitiveType, DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    UInt32Type, i256,
 };
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 
+use crate::functions::numerics::{self, Numerics};
 use crate::functions::resolve::is_oid_like;
 use crate::text::input::check_precision;
 use crate::text::number;
@@ -53,60 +54,98 @@ pub(super) fn convert(
             let values = array.as_primitive::<Int32Type>();
             Arc::new(values.iter().map(|value| value.map(|value| value != 0)).collect::<BooleanArray>())
         }
-        (DataType::Int16, _) => return each::<Int16Type>(array, to, wanted, |v| Number::Int(i64::from(v))),
-        (DataType::Int32, _) => return each::<Int32Type>(array, to, wanted, |v| Number::Int(i64::from(v))),
-        (DataType::Int64, _) => return each::<Int64Type>(array, to, wanted, Number::Int),
-        (DataType::UInt32, _) => return each::<UInt32Type>(array, to, wanted, |v| Number::Int(i64::from(v))),
-        (DataType::Float32, _) => return each::<Float32Type>(array, to, wanted, Number::Float4),
-        (DataType::Float64, _) => return each::<Float64Type>(array, to, wanted, Number::Float),
-        (DataType::Decimal128(_, scale), _) => {
-            let scale = i32::from(*scale);
-            return each::<Decimal128Type>(array, to, wanted, |v| Number::Decimal(i256::from_i128(v), scale));
+        (DataType::Int16, _) => return each(array, to, wanted, primitive::<Int16Type>(array, |v| v.into())),
+        (DataType::Int32, _) => return each(array, to, wanted, primitive::<Int32Type>(array, |v| v.into())),
+        (DataType::Int64, _) => return each(array, to, wanted, primitive::<Int64Type>(array, Number::Int)),
+        (DataType::UInt32, _) => {
+            return each(array, to, wanted, primitive::<UInt32Type>(array, |v| v.into()));
         }
-        (DataType::Decimal256(_, scale), _) => {
-            let scale = i32::from(*scale);
-            return each::<Decimal256Type>(array, to, wanted, |v| Number::Decimal(v, scale));
+        (DataType::Float32, _) => {
+            return each(array, to, wanted, primitive::<Float32Type>(array, Number::Float4));
+        }
+        (DataType::Float64, _) => {
+            return each(array, to, wanted, primitive::<Float64Type>(array, Number::Float));
+        }
+        _ if from == TypeKind::Numeric => {
+            let values = Numerics::of(array)?;
+            return each(array, to, wanted, |row| {
+                let (unscaled, scale) = values.value(row);
+                Number::Decimal(unscaled, scale)
+            });
         }
         _ => return Ok(None),
     }))
 }
 
-fn each<A: ArrowPrimitiveType>(
+macro_rules! from_integer {
+    ($($integer:ty),*) => {
+        $(impl From<$integer> for Number {
+            fn from(value: $integer) -> Self {
+                Self::Int(i64::from(value))
+            }
+        })*
+    };
+}
+
+from_integer!(i16, i32, u32);
+
+/// The number of a row of a primitive array.
+fn primitive<A: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    number: impl Fn(A::Native) -> Number,
+) -> impl Fn(usize) -> Number {
+    let values = array.as_primitive::<A>();
+    move |row| number(values.value(row))
+}
+
+/// Converts every row that is not NULL.
+fn collect<R: ArrowPrimitiveType>(
+    array: &ArrayRef,
+    convert: impl Fn(usize) -> Result<R::Native, SqlError>,
+) -> Result<PrimitiveArray<R>, SqlError> {
+    let nulls = array.nulls();
+    let mut values = Vec::with_capacity(array.len());
+    for row in 0..array.len() {
+        let null = nulls.is_some_and(|nulls| nulls.is_null(row));
+        values.push(if null { R::Native::default() } else { convert(row)? });
+    }
+    Ok(PrimitiveArray::new(values.into(), nulls.cloned()))
+}
+
+fn each(
     array: &ArrayRef,
     to: ColumnType,
     wanted: &DataType,
-    number: impl Fn(A::Native) -> Number,
+    number: impl Fn(usize) -> Number,
 ) -> Result<Option<ArrayRef>, SqlError> {
-    let values = array.as_primitive::<A>();
-    let scale = match wanted {
-        DataType::Decimal128(_, scale) => i32::from(*scale),
-        _ => 0,
-    };
+    let integer = |row: usize, minimum: i64, maximum: i64| to_integer(number(row), to.kind, minimum, maximum);
     Ok(Some(match to.kind {
-        TypeKind::Int2 => Arc::new(values.try_unary::<_, Int16Type, SqlError>(|v| {
-            to_integer(number(v), to.kind, i64::from(i16::MIN), i64::from(i16::MAX)).map(|v| v as i16)
+        TypeKind::Int2 => Arc::new(collect::<Int16Type>(array, |row| {
+            integer(row, i64::from(i16::MIN), i64::from(i16::MAX)).map(|v| v as i16)
         })?),
-        TypeKind::Int4 => Arc::new(values.try_unary::<_, Int32Type, SqlError>(|v| {
-            to_integer(number(v), to.kind, i64::from(i32::MIN), i64::from(i32::MAX)).map(|v| v as i32)
+        TypeKind::Int4 => Arc::new(collect::<Int32Type>(array, |row| {
+            integer(row, i64::from(i32::MIN), i64::from(i32::MAX)).map(|v| v as i32)
         })?),
-        TypeKind::Int8 => {
-            Arc::new(values.try_unary::<_, Int64Type, SqlError>(|v| {
-                to_integer(number(v), to.kind, i64::MIN, i64::MAX)
-            })?)
-        }
-        kind if is_oid_like(kind) => Arc::new(values.try_unary::<_, UInt32Type, SqlError>(|v| {
-            to_integer(number(v), TypeKind::Oid, 0, i64::from(u32::MAX)).map(|v| v as u32)
+        TypeKind::Int8 => Arc::new(collect::<Int64Type>(array, |row| integer(row, i64::MIN, i64::MAX))?),
+        kind if is_oid_like(kind) => Arc::new(collect::<UInt32Type>(array, |row| {
+            to_integer(number(row), TypeKind::Oid, 0, i64::from(u32::MAX)).map(|v| v as u32)
         })?),
-        TypeKind::Float4 => Arc::new(values.try_unary::<_, Float32Type, SqlError>(|v| to_float4(number(v)))?),
-        TypeKind::Float8 => Arc::new(values.try_unary::<_, Float64Type, SqlError>(|v| to_float8(number(v)))?),
-        TypeKind::Numeric => {
-            let result: PrimitiveArray<Decimal128Type> =
-                values.try_unary::<_, Decimal128Type, SqlError>(|v| to_decimal(number(v), scale, to))?;
-            let result = result
-                .with_precision_and_scale(proto::types::NUMERIC_PRECISION, scale as i8)
-                .map_err(|error| SqlError::new(ErrorKind::Internal, error.to_string()))?;
-            Arc::new(result)
-        }
+        TypeKind::Float4 => Arc::new(collect::<Float32Type>(array, |row| to_float4(number(row)))?),
+        TypeKind::Float8 => Arc::new(collect::<Float64Type>(array, |row| to_float8(number(row)))?),
+        TypeKind::Numeric => match wanted {
+            DataType::Decimal128(_, scale) => {
+                let values =
+                    collect::<Decimal128Type>(array, |row| to_decimal(number(row), i32::from(*scale), to))?;
+                let values = values
+                    .with_precision_and_scale(proto::types::NUMERIC_PRECISION, *scale)
+                    .map_err(|error| SqlError::new(ErrorKind::Internal, error.to_string()))?;
+                Arc::new(values)
+            }
+            _ => numerics::column(
+                (0..array.len())
+                    .map(|row| if array.is_null(row) { Ok(None) } else { digits_of(number(row)).map(Some) }),
+            )?,
+        },
         _ => return Ok(None),
     }))
 }
@@ -192,13 +231,18 @@ pub(super) fn float_digits(value: f64, digits: usize) -> String {
     format!("{mantissa}e{exponent}")
 }
 
-fn to_decimal(value: Number, scale: i32, ty: ColumnType) -> Result<i128, SqlError> {
-    let (unscaled, from) = match value {
+/// Unscaled digits and scale of a number.
+fn digits_of(value: Number) -> Result<(i256, i32), SqlError> {
+    Ok(match value {
         Number::Int(value) => (i256::from_i128(i128::from(value)), 0),
         Number::Decimal(unscaled, from) => (unscaled, from),
         Number::Float(value) => float_to_decimal(value, 15)?,
         Number::Float4(value) => float_to_decimal(f64::from(value), 6)?,
-    };
+    })
+}
+
+fn to_decimal(value: Number, scale: i32, ty: ColumnType) -> Result<i128, SqlError> {
+    let (unscaled, from) = digits_of(value)?;
     let result = number::to_i128(number::rescale(unscaled, from, scale)?)?;
     check_precision(result, ty)?;
     Ok(result)

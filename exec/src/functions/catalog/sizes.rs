@@ -10,6 +10,7 @@ use proto::{SqlError, TypeKind};
 
 use super::row::{Answer, Row, Value, strict};
 use crate::functions::overload::{Call, PgFunction};
+use crate::text::number::{rescale, to_i128};
 
 /// The functions of this module.
 pub(super) fn functions() -> Vec<PgFunction> {
@@ -52,10 +53,16 @@ fn pretty(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 }
 
 fn pretty_numeric(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let (sizes, scale) = call.decimal(0)?;
-    let unit = 10_i128.pow(scale.unsigned_abs());
-    let whole = |size: i128| if scale >= 0 { size / unit } else { size * unit };
-    Ok(Arc::new(sizes.iter().map(|size| size.map(|size| size_text(whole(size)))).collect::<StringArray>()))
+    let sizes = call.numerics(0)?;
+    let text = |row: usize| {
+        if sizes.is_null(row) {
+            return Ok(None);
+        }
+        let (size, scale) = sizes.value(row);
+        let unit = rescale(arrow::datatypes::i256::ONE, 0, scale)?;
+        to_i128(size.wrapping_div(unit)).map(|whole| Some(size_text(whole)))
+    };
+    Ok(Arc::new((0..call.rows()).map(text).collect::<Result<StringArray, SqlError>>()?))
 }
 
 /// `pg_size_pretty`: the largest unit in which the number has at most five digits, rounded half away from 0.

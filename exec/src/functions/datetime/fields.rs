@@ -17,17 +17,17 @@ use crate::text::datetime::{DAY_MICROS, civil, days_from_civil, split};
 const MILLION: i128 = 1_000_000;
 
 /// Digits behind the point of a field: seconds, milliseconds and epoch have some, the others none.
-pub(super) fn extract_scale(args: &ReturnFieldArgs<'_>) -> i8 {
+pub(super) fn extract_scale(args: &ReturnFieldArgs<'_>) -> Option<i8> {
     let unit = match args.scalar_arguments.first().copied().flatten() {
         Some(ScalarValue::Utf8(Some(unit))) => unit.to_ascii_lowercase(),
-        _ => return 6,
+        _ => return Some(6),
     };
-    match unit.as_str() {
+    Some(match unit.as_str() {
         "second" | "seconds" | "epoch" => 6,
         "millisecond" | "milliseconds" => 3,
         "julian" => 6,
         _ => 0,
-    }
+    })
 }
 
 /// Whether a word is a unit of some type.
