@@ -43,15 +43,7 @@ pub fn parse_column(
     }
     let parsed: ArrayRef = match ty.kind {
         TypeKind::Bool => Arc::new(parse_bools(texts)?),
-        TypeKind::Int2 => Arc::new(primitive::<Int16Type>(texts, |text| {
-            parse_ranged(text, TypeKind::Int2, i128::from(i16::MIN), i128::from(i16::MAX)).map(|v| v as i16)
-        })?),
-        TypeKind::Int4 => Arc::new(primitive::<Int32Type>(texts, |text| {
-            parse_ranged(text, TypeKind::Int4, i128::from(i32::MIN), i128::from(i32::MAX)).map(|v| v as i32)
-        })?),
-        TypeKind::Int8 => Arc::new(primitive::<Int64Type>(texts, |text| {
-            parse_ranged(text, TypeKind::Int8, i128::from(i64::MIN), i128::from(i64::MAX))
-        })?),
+        TypeKind::Int2 | TypeKind::Int4 | TypeKind::Int8 => parse_integers(texts, ty.kind)?,
         TypeKind::Regtype => Arc::new(primitive::<UInt32Type>(texts, parse_regtype)?),
         // Names of other objects need a catalog: the cast function looks them up.
         TypeKind::Oid
@@ -109,6 +101,20 @@ pub fn parse_column(
         }
     };
     round_seconds(parsed, ty)
+}
+
+fn parse_integers(texts: &StringArray, kind: TypeKind) -> Result<ArrayRef, SqlError> {
+    Ok(match kind {
+        TypeKind::Int2 => Arc::new(primitive::<Int16Type>(texts, |text| {
+            parse_ranged(text, kind, i128::from(i16::MIN), i128::from(i16::MAX)).map(|v| v as i16)
+        })?),
+        TypeKind::Int4 => Arc::new(primitive::<Int32Type>(texts, |text| {
+            parse_ranged(text, kind, i128::from(i32::MIN), i128::from(i32::MAX)).map(|v| v as i32)
+        })?),
+        _ => Arc::new(primitive::<Int64Type>(texts, |text| {
+            parse_ranged(text, kind, i128::from(i64::MIN), i128::from(i64::MAX))
+        })?),
+    })
 }
 
 /// Rounds times to the digits of a second that the type's modifier allows.

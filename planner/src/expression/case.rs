@@ -7,6 +7,9 @@ use crate::binder::{Binder, Bound};
 use crate::environment::Env;
 use crate::error::{Result, internal};
 
+/// Each further argument of GREATEST repeats those before it.
+const MAX_EXTREME_ARGUMENTS: usize = 6;
+
 impl Binder<'_> {
     /// CASE; the form with an operand compares it with every WHEN value.
     pub(super) fn case(
@@ -53,6 +56,28 @@ impl Binder<'_> {
         let null = super::coerce::typed_null(ty)?;
         let case = Case::new(None, vec![(Box::new(test), Box::new(null))], Some(Box::new(left.expr)));
         Ok(Bound::new(Expr::Case(case), ty))
+    }
+
+    /// GREATEST or LEAST of values that compare by a key; NULLs are passed over.
+    pub(super) fn extreme(&self, name: &str, values: Vec<Expr>, ty: ColumnType) -> Result<Bound> {
+        if values.len() > MAX_EXTREME_ARGUMENTS {
+            let type_name = ty.without_typmod().display();
+            return Err(unsupported(format!("{name} of so many values of type {type_name}")));
+        }
+        let operator = if name == "greatest" { Operator::GtEq } else { Operator::LtEq };
+        let mut values = values.into_iter();
+        let mut best = values.next().ok_or_else(|| internal("GREATEST without arguments"))?;
+        for value in values {
+            let left = Bound::new(best.clone(), ty);
+            let wins = self.compare(left, operator, Bound::new(value.clone(), ty))?.expr;
+            let branches = vec![
+                (Box::new(value.clone().is_null()), Box::new(best.clone())),
+                (Box::new(best.clone().is_null()), Box::new(value.clone())),
+                (Box::new(wins), Box::new(best)),
+            ];
+            best = Expr::Case(Case::new(None, branches, Some(Box::new(value))));
+        }
+        Ok(Bound::new(best, ty))
     }
 
     fn settle_beside(&self, value: Bound, other: &Bound) -> Result<Bound> {

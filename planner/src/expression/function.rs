@@ -229,6 +229,9 @@ impl Binder<'_> {
                     return Err(syntax(format!("syntax error at or near \"{}\"", call.name)));
                 }
                 let (args, ty) = self.unify(&call.name.to_uppercase(), call.arguments)?;
+                if call.name != "coalesce" && ty.compares_by_key() {
+                    return self.extreme(&call.name, args, ty);
+                }
                 Ok(Bound::new(calls::call(function, args), ty))
             }
             "nullif" if call.arguments.len() == 2 => self.nullif(call.arguments),
