@@ -1,11 +1,12 @@
 //! CASE and NULLIF.
 
 use datafusion::logical_expr::{Case, Expr, Operator};
+use proto::ColumnType;
 use sqlparser::ast;
 
 use crate::binder::{Binder, Bound};
 use crate::environment::Env;
-use crate::error::{Result, internal};
+use crate::error::{Result, internal, unsupported};
 
 /// Each further argument of GREATEST repeats those before it.
 const MAX_EXTREME_ARGUMENTS: usize = 6;
