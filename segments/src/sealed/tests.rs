@@ -90,6 +90,7 @@ fn every_storable_type_survives_sealing() {
             let text = match other {
                 DataType::Boolean => [Some("true"), None, Some("false")],
                 DataType::Date32 => [Some("2024-02-29"), None, Some("0001-01-01")],
+                DataType::UInt32 => [Some("12"), None, Some("7")],
                 DataType::Time64(_) => [Some("12:34:56.789"), None, Some("00:00:01")],
                 _ => [Some("12"), None, Some("-7")],
             };
