@@ -4,7 +4,7 @@ use super::Value;
 use crate::error::{ErrorKind, SqlError};
 
 /// The deepest nesting that is read.
-const MAX_DEPTH: usize = 1_200;
+const MAX_DEPTH: usize = 300;
 /// PostgreSQL's bounds on numeric's digits before and behind the point.
 const MAX_WHOLE_DIGITS: i64 = 131_072;
 const MAX_FRACTION_DIGITS: i64 = 16_383;
