@@ -11,10 +11,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use object_store::path::Path;
 use proto::catalog::{IndexMeta, TableMeta};
 use proto::{ChannelId, Oid, SegmentId, TableId};
 use segments::flush::{store_objects, write_index};
-use segments::{ObjectEntry, SealedSegment, SegmentForm};
+use segments::{ObjectEntry, ObjectKind, SealedSegment, SegmentForm};
 use tokio::sync::Notify;
 
 use crate::channel::Parts;
@@ -149,8 +150,13 @@ impl Indexer {
             let Some(table) = catalog.tables.get(id) else { continue };
             for segment in rows.segments.iter().filter(|segment| segment.stage == Stage::Stored) {
                 let SegmentForm::Sealed(sealed) = &segment.state.form else { continue };
-                for index in sealed.indexes().iter().filter(|index| table.index(index.oid()).is_none()) {
-                    self.take_out(*id, sealed, index.oid()).await?;
+                // By its files: a segment read after the drop serves the index no more, and still names it.
+                let dropped = sealed.files().objects.iter().filter_map(|entry| match entry.kind {
+                    ObjectKind::Index(oid) if table.index(Oid(oid)).is_none() => Some((Oid(oid), entry)),
+                    _ => None,
+                });
+                for (oid, entry) in dropped {
+                    self.take_out(*id, sealed.id(), oid, entry.key.clone()).await?;
                 }
             }
         }
@@ -158,17 +164,13 @@ impl Indexer {
         Ok(())
     }
 
-    async fn take_out(&self, table: TableId, segment: &SealedSegment, oid: Oid) -> Result<()> {
-        let entry = segment.files().object(segments::ObjectKind::Index(oid.0)).cloned();
-        self.flusher.change_index(IndexChange { table, segment: segment.id(), oid, file: None }).await?;
-        if let Some(entry) = entry {
-            let store = Arc::clone(&self.parts.store);
-            let deleted = blocking_async(async move {
-                object_store::ObjectStoreExt::delete(store.as_ref(), &entry.key).await
-            });
-            if let Err(error) = deleted.await? {
-                tracing::warn!(%error, "the file of a dropped index stays");
-            }
+    async fn take_out(&self, table: TableId, segment: SegmentId, oid: Oid, key: Path) -> Result<()> {
+        self.flusher.change_index(IndexChange { table, segment, oid, file: None }).await?;
+        let store = Arc::clone(&self.parts.store);
+        let deleted =
+            blocking_async(async move { object_store::ObjectStoreExt::delete(store.as_ref(), &key).await });
+        if let Err(error) = deleted.await? {
+            tracing::warn!(%error, "the file of a dropped index stays");
         }
         Ok(())
     }

@@ -128,7 +128,7 @@ fn append_elements(elements: &ArrayRef, ty: ColumnType, key: &mut Vec<u8>) -> Re
     Ok(())
 }
 
-fn append_bytes(bytes: &[u8], key: &mut Vec<u8>) {
+pub(crate) fn append_bytes(bytes: &[u8], key: &mut Vec<u8>) {
     for &byte in bytes {
         key.push(byte);
         if byte == 0 {

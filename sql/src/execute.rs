@@ -55,7 +55,7 @@ pub use connections::Connections;
 use context::SettingsCache;
 use copy::CopyRun;
 use cursors::Cursors;
-pub(crate) use errors::{node_error, storage_error};
+pub(crate) use errors::{node_error, rows_error, storage_error};
 use prepare::{PlanCache, PreparedStatement};
 use setting_changes::SettingChanges;
 use transaction::Transaction;

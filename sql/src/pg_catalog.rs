@@ -11,13 +11,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use cluster::{IndexBuild, IndexStatus};
 use datafusion::datasource::TableProvider;
 use exec::functions::catalog::{Scope, builtin};
 use proto::DatabaseId;
 use proto::catalog::CatalogSnapshot;
 
 use crate::settings::SettingRow;
-use crate::views::{IndexBuildRow, IndexStatusRow, SegmentRow};
+use crate::views::SegmentRow;
 
 mod fixed;
 mod pg_am;
@@ -88,8 +89,8 @@ pub struct Facts {
     pub settings: Source<SettingRow>,
     pub activity: Source<ActivityRow>,
     pub segments: Source<SegmentRow>,
-    pub indexes: Source<IndexStatusRow>,
-    pub builds: Source<IndexBuildRow>,
+    pub indexes: Source<IndexStatus>,
+    pub builds: Source<IndexBuild>,
 }
 
 impl Facts {

@@ -8,7 +8,6 @@ mod channels;
 mod indexes;
 mod segments;
 
-pub use indexes::{IndexBuildRow, IndexStatusRow};
 pub use segments::SegmentRow;
 
 /// The relations with rows.

@@ -20,18 +20,32 @@ pub fn load(connection: &mut Connection, passages: &Passages) -> Result<(), Fail
     reply.error.map_or(Ok(()), |error| Err(Failure::Server(error)))
 }
 
+/// A vector in the binary form of the wire.
+#[must_use]
+pub fn binary_vector(vector: &[f32]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4 + vector.len() * 4);
+    out.extend_from_slice(&(vector.len() as i16).to_be_bytes());
+    out.extend_from_slice(&[0, 0]);
+    vector.iter().for_each(|element| out.extend_from_slice(&element.to_be_bytes()));
+    out
+}
+
 /// The ids that a prepared top-k statement gives for a query vector, sent in binary.
 ///
 /// # Errors
 /// What the server refuses.
 pub fn ask(connection: &mut Connection, statement: &str, query: &[f32]) -> Result<Vec<i64>, Failure> {
-    let mut vector = Vec::with_capacity(4 + query.len() * 4);
-    vector.extend_from_slice(&(query.len() as i16).to_be_bytes());
-    vector.extend_from_slice(&[0, 0]);
-    query.iter().for_each(|value| vector.extend_from_slice(&value.to_be_bytes()));
+    ids(connection, statement, &binary_vector(query))
+}
+
+/// The int8 of each row's first column that a prepared statement gives for its one parameter, both in binary.
+///
+/// # Errors
+/// What the server refuses.
+pub fn ids(connection: &mut Connection, statement: &str, parameter: &[u8]) -> Result<Vec<i64>, Failure> {
     connection.queue_bind(&Bind {
         statement,
-        parameters: vec![(1, Some(vector))],
+        parameters: vec![(1, Some(parameter.to_vec()))],
         result_formats: vec![1],
         ..Bind::default()
     });

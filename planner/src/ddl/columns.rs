@@ -1,5 +1,6 @@
 //! The columns of CREATE TABLE: types, NOT NULL, defaults, serial and identity, primary key.
 
+use exec::functions::catalog::names::quote_identifier;
 use proto::catalog::Identity;
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 use sqlparser::ast::{self, ColumnOption, DataType, GeneratedAs, SequenceOptions, TableConstraint, Value};
@@ -257,7 +258,8 @@ impl<'a> Columns<'a> {
 
 /// The default that draws from a sequence.
 pub(super) fn drawn_from(namespace: &str, sequence: &str) -> String {
-    let qualified = format!("{}.{}", quoted(namespace), quoted(sequence)).replace('\'', "''");
+    let qualified =
+        format!("{}.{}", quote_identifier(namespace), quote_identifier(sequence)).replace('\'', "''");
     format!("nextval('{qualified}'::regclass)")
 }
 
@@ -421,12 +423,4 @@ pub(super) fn with_options(mut sequence: NewSequence, options: &[SequenceOptions
 fn integer(expression: &ast::Expr) -> Result<i64> {
     let text = expression.to_string();
     text.replace(' ', "").parse().map_err(|_| syntax(format!("invalid sequence parameter {text}")))
-}
-
-/// An identifier as SQL text, quoted when it must be.
-fn quoted(name: &str) -> String {
-    let plain = name.chars().enumerate().all(|(position, c)| {
-        c.is_ascii_lowercase() || c == '_' || position > 0 && (c.is_ascii_digit() || c == '$')
-    });
-    if plain && !name.is_empty() { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }

@@ -1,6 +1,7 @@
 //! The bytes by which jsonb values compare, in the order of PostgreSQL's btree operators.
 
 use super::{Value, parse};
+use crate::key::append_bytes;
 
 /// Appends the key of a jsonb's canonical text; nothing for a text that is none.
 pub fn append_key(text: &str, out: &mut Vec<u8>) {
@@ -39,17 +40,6 @@ fn append(value: &Value, out: &mut Vec<u8>) {
             }
         }
     }
-}
-
-/// Bytes that end where no other bytes go on.
-fn append_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    for &byte in bytes {
-        out.push(byte);
-        if byte == 0 {
-            out.push(0xff);
-        }
-    }
-    out.extend_from_slice(&[0, 0]);
 }
 
 /// Sign, place of the first digit, digits without zeros around them; all of it turned over for negative numbers.

@@ -22,7 +22,7 @@ use segments::{ScanColumn, TableSnapshot};
 use super::insert::overlay;
 use super::transaction::Transaction;
 use super::write::{WriteEffect, WriteFailure};
-use super::{SessionExecutor, duplicates, rows, storage_error};
+use super::{SessionExecutor, duplicates, rows, rows_error, storage_error};
 
 /// What becomes of the rows of one source batch.
 #[derive(Debug, Default)]
@@ -138,8 +138,8 @@ fn read_rows(snapshot: &TableSnapshot, met: &[(u32, RowRef)]) -> Result<RecordBa
     let schema = snapshot.table.arrow_schema();
     let together =
         arrow::compute::concat_batches(&pieces.first().map_or(schema, RecordBatch::schema), &pieces)
-            .map_err(internal)?;
-    arrow::compute::take_record_batch(&together, &UInt32Array::from(place)).map_err(internal)
+            .map_err(rows_error("ON CONFLICT"))?;
+    arrow::compute::take_record_batch(&together, &UInt32Array::from(place)).map_err(rows_error("ON CONFLICT"))
 }
 
 /// One batch with the columns of both: the existing row, then the excluded one.
@@ -152,7 +152,7 @@ fn beside(existing: &RecordBatch, excluded: &RecordBatch) -> Result<RecordBatch,
         .map(Arc::clone)
         .collect::<Vec<_>>();
     let columns = existing.columns().iter().chain(excluded.columns()).map(Arc::clone).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(internal)
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(rows_error("ON CONFLICT"))
 }
 
 /// Positions of the pairs that the WHERE of DO UPDATE lets through.
@@ -190,22 +190,18 @@ fn assign(
         fields[*position] = Arc::new(nullable);
         columns[*position] = value;
     }
-    let changed = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(internal)?;
+    let changed =
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(rows_error("ON CONFLICT"))?;
     rows::conform(&changed, table)
 }
 
 /// All touched rows in the order of their source rows.
 fn in_source_order(touched: &[(Vec<u32>, RecordBatch)]) -> Result<RecordBatch, SqlError> {
     let batches: Vec<&RecordBatch> = touched.iter().map(|(_, batch)| batch).collect();
-    let together =
-        arrow::compute::concat_batches(&batches[0].schema(), batches.iter().copied()).map_err(internal)?;
+    let together = arrow::compute::concat_batches(&batches[0].schema(), batches.iter().copied())
+        .map_err(rows_error("ON CONFLICT"))?;
     let mut order: Vec<(u32, u32)> =
         touched.iter().flat_map(|(sources, _)| sources.iter().copied()).zip(0_u32..).collect();
     order.sort_unstable();
     rows::take_rows(&together, &order.into_iter().map(|(_, place)| place).collect::<Vec<_>>())
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "shape of map_err")]
-fn internal(error: arrow::error::ArrowError) -> SqlError {
-    SqlError::new(ErrorKind::Internal, format!("rows of ON CONFLICT: {error}"))
 }

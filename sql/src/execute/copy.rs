@@ -19,7 +19,7 @@ use segments::TableSnapshot;
 use super::insert::RowSink;
 use super::prepare::result_columns;
 use super::transaction::{Extent, Transaction};
-use super::{SessionExecutor, rows};
+use super::{SessionExecutor, rows, rows_error};
 use crate::copy::options::CopyColumns;
 use crate::copy::{CopyFormat, CopyOptions};
 use crate::session::{CopyIn, CopyOut, Outcome};
@@ -144,7 +144,7 @@ impl SessionExecutor {
                     let values = run.context.sequences.next_values(sequence, count).await?;
                     let values = Int64Array::from(values);
                     let ty = table.columns[*position].ty.data_type();
-                    arrow::compute::cast(&values, &ty).map_err(internal)?
+                    arrow::compute::cast(&values, &ty).map_err(rows_error("COPY"))?
                 }
                 None => evaluate_constant(expression, count, &run.context)?,
             });
@@ -157,7 +157,7 @@ impl SessionExecutor {
             .collect();
         let nullable: Vec<_> =
             schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
-        RecordBatch::try_new(Arc::new(Schema::new(nullable)), columns).map_err(internal)
+        RecordBatch::try_new(Arc::new(Schema::new(nullable)), columns).map_err(rows_error("COPY"))
     }
 
     pub(super) async fn copy_end(&mut self) -> Result<u64, SqlError> {
@@ -201,15 +201,10 @@ fn evaluate_constant(
 ) -> Result<ArrayRef, SqlError> {
     let options = RecordBatchOptions::new().with_row_count(Some(count));
     let rows = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
-        .map_err(internal)?;
+        .map_err(rows_error("COPY"))?;
     let schema = Arc::new(DFSchema::empty());
     let mut arrays = exec::rows::evaluate(std::slice::from_ref(expression), &schema, &rows, context)?;
     arrays.pop().ok_or_else(|| SqlError::new(ErrorKind::Internal, "default expression without a value"))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "shape of map_err")]
-fn internal(error: arrow::error::ArrowError) -> SqlError {
-    SqlError::new(ErrorKind::Internal, format!("rows of COPY: {error}"))
 }
 
 /// The planner's options in the codecs' form.

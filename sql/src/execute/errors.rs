@@ -1,6 +1,7 @@
 //! Errors of storage and cluster as the session reports them.
 
-use proto::{Classify, SqlError};
+use arrow::error::ArrowError;
+use proto::{Classify, ErrorKind, SqlError};
 
 /// An error of ours with its kind, detail and hint kept.
 pub(crate) fn classified(error: &dyn Classify) -> SqlError {
@@ -21,4 +22,9 @@ pub(crate) fn node_error(error: &cluster::Error) -> SqlError {
         }
         _ => carried,
     }
+}
+
+/// Rows of ours that Arrow refuses; a defect. `of` says whose rows they are.
+pub(crate) fn rows_error(of: &'static str) -> impl Fn(ArrowError) -> SqlError {
+    move |error| SqlError::new(ErrorKind::Internal, format!("rows of {of}: {error}"))
 }

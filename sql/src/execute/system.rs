@@ -6,14 +6,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cluster::{BuildState, IndexBuild, IndexStatus};
 use datafusion::catalog::TableProvider;
 use planner::SystemRelations;
 use proto::catalog::CatalogSnapshot;
 
 use super::SessionExecutor;
 use crate::pg_catalog::{Facts, Relations, Source};
-use crate::views::{IndexBuildRow, IndexStatusRow, SegmentRow};
+use crate::views::SegmentRow;
 
 /// Relations with a note of whether one was handed out.
 pub(super) struct WatchedRelations {
@@ -60,44 +59,9 @@ impl SessionExecutor {
                 .collect()
         });
         let node = Arc::clone(&self.shared.node);
-        facts.indexes = Source::new(move || node.index_status().into_iter().map(status_row).collect());
+        facts.indexes = Source::new(move || node.index_status());
         let node = Arc::clone(&self.shared.node);
-        facts.builds = Source::new(move || node.index_builds().into_iter().map(build_row).collect());
+        facts.builds = Source::new(move || node.index_builds());
         WatchedRelations { relations: Arc::new(Relations::new(facts)), read: AtomicBool::new(false) }
-    }
-}
-
-fn status_row(status: IndexStatus) -> IndexStatusRow {
-    IndexStatusRow {
-        table: status.table,
-        index: status.index,
-        indexed_rows: status.indexed_rows,
-        pending_rows: status.pending_rows,
-        growing_rows: status.growing_rows,
-        indexed_segments: status.indexed_segments,
-        pending_segments: status.pending_segments,
-        bytes: status.bytes,
-        error: status.error,
-    }
-}
-
-fn build_row(build: IndexBuild) -> IndexBuildRow {
-    let micros = |millis: u64| i64::try_from(millis.saturating_mul(1000)).unwrap_or(i64::MAX);
-    let (state, error) = match build.state {
-        BuildState::Running => ("running", None),
-        BuildState::Finished => ("finished", None),
-        BuildState::Failed { reason, .. } => ("failed", Some(reason)),
-    };
-    IndexBuildRow {
-        table: build.table,
-        index: build.index,
-        segment: build.segment,
-        state,
-        phase: build.phase.text(),
-        rows_done: build.rows_done,
-        rows_total: build.rows_total,
-        started_micros: micros(build.started_millis),
-        ended_micros: build.ended_millis.map(micros),
-        error,
     }
 }

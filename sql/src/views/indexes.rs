@@ -1,42 +1,11 @@
 //! Vector indexes as this node has them: how far each is, and the builds that run or ended last.
 
+use cluster::{BuildState, IndexBuild, IndexStatus};
 use proto::catalog::{IndexMeta, TableMeta};
-use proto::{Oid, SegmentId, TableId};
+use proto::{Oid, TableId};
 
 use super::segments::bigint;
 use crate::pg_catalog::{Computed, Facts, Row, Value, pg_database_oid, row};
-
-/// How far an index is, over rows that are not deleted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexStatusRow {
-    pub table: TableId,
-    pub index: Oid,
-    pub indexed_rows: u64,
-    pub pending_rows: u64,
-    pub growing_rows: u64,
-    pub indexed_segments: u64,
-    pub pending_segments: u64,
-    /// Bytes of the index's files; vectors are elsewhere.
-    pub bytes: u64,
-    pub error: Option<String>,
-}
-
-/// The build of an index over one segment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IndexBuildRow {
-    pub table: TableId,
-    pub index: Oid,
-    pub segment: SegmentId,
-    /// `running`, `finished` or `failed`.
-    pub state: &'static str,
-    pub phase: &'static str,
-    pub rows_done: u64,
-    pub rows_total: u64,
-    /// Microseconds since 1970.
-    pub started_micros: i64,
-    pub ended_micros: Option<i64>,
-    pub error: Option<String>,
-}
 
 /// `elanus.index_status`.
 pub(crate) const INDEX_STATUS: Computed = Computed {
@@ -122,7 +91,7 @@ fn database_name(facts: &Facts, table: &TableMeta) -> Value {
 }
 
 fn status_rows(facts: &Facts) -> Vec<Row> {
-    let row_of = |status: IndexStatusRow| {
+    let row_of = |status: IndexStatus| {
         let (table, index) = found(facts, status.table, status.index)?;
         let state = match (&status.error, status.pending_segments) {
             (Some(_), _) => "failed",
@@ -152,8 +121,13 @@ fn status_rows(facts: &Facts) -> Vec<Row> {
 }
 
 fn build_rows(facts: &Facts) -> Vec<Row> {
-    let row_of = |build: IndexBuildRow| {
+    let row_of = |build: IndexBuild| {
         let (table, index) = found(facts, build.table, build.index)?;
+        let (state, error) = match build.state {
+            BuildState::Running => ("running", None),
+            BuildState::Finished => ("finished", None),
+            BuildState::Failed { reason, .. } => ("failed", Some(reason)),
+        };
         Some(row![
             database_name(facts, table),
             &table.namespace,
@@ -161,20 +135,25 @@ fn build_rows(facts: &Facts) -> Vec<Row> {
             &index.name,
             index.oid.0,
             bigint(build.segment.0),
-            build.state,
-            build.phase,
+            state,
+            build.phase.text(),
             bigint(build.rows_done),
             bigint(build.rows_total),
-            build.started_micros,
-            build.ended_micros,
-            build.error,
+            micros(build.started_millis),
+            build.ended_millis.map(micros),
+            error,
         ])
     };
     facts.builds.rows().into_iter().filter_map(row_of).collect()
 }
 
+/// A timestamp as cells carry it.
+fn micros(millis: u64) -> i64 {
+    bigint(millis.saturating_mul(1000))
+}
+
 fn progress_rows(facts: &Facts) -> Vec<Row> {
-    let row_of = |build: IndexBuildRow| {
+    let row_of = |build: IndexBuild| {
         let (table, index) = found(facts, build.table, build.index)?;
         let database = facts.catalog.databases.get(&table.database)?;
         let (total, done) = (bigint(build.rows_total), bigint(build.rows_done));
@@ -185,7 +164,7 @@ fn progress_rows(facts: &Facts) -> Vec<Row> {
             table.id.oid().0,
             index.oid.0,
             "CREATE INDEX",
-            build.phase,
+            build.phase.text(),
             0_i64,
             0_i64,
             0_i64,
@@ -198,5 +177,11 @@ fn progress_rows(facts: &Facts) -> Vec<Row> {
             0_i64,
         ])
     };
-    facts.builds.rows().into_iter().filter(|build| build.state == "running").filter_map(row_of).collect()
+    facts
+        .builds
+        .rows()
+        .into_iter()
+        .filter(|build| build.state == BuildState::Running)
+        .filter_map(row_of)
+        .collect()
 }

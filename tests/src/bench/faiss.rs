@@ -11,6 +11,7 @@ use ::faiss::{Index as _, MetricType, index_factory};
 use super::load_generator::{Bounds, Work, run as generate};
 use super::{Bench, search, show, timed};
 use crate::data::vectors::{NEAREST, VectorSet};
+use crate::passages::binary_vector;
 use crate::server::{Options, Server};
 use crate::wire::Failure;
 
@@ -83,8 +84,7 @@ fn graph(bench: &mut Bench, set: &VectorSet) -> Result<(), Failure> {
 
     set_parameter(&index, "efSearch", EF_SEARCH)?;
     let theirs = rate(set, |query| index.search(query, NEAREST).map(drop).map_err(|error| refused(&error)))?;
-    let queries: Vec<Vec<u8>> =
-        (0..set.query_count()).map(|query| search::binary(set.query(query))).collect();
+    let queries: Vec<Vec<u8>> = (0..set.query_count()).map(|query| binary_vector(set.query(query))).collect();
     let sql = search::statement(set, &set.cases[0]);
     let settings = [format!("SET hnsw.ef_search = {EF_SEARCH}")];
     let work = Work { sql: &sql, settings: &settings, parameters: &queries };

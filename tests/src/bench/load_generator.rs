@@ -5,7 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::wire::{Address, Bind, Connection, Failure};
+use crate::passages::ids;
+use crate::wire::{Address, Connection, Failure};
 
 /// What a run gave.
 #[derive(Clone, Debug, Default)]
@@ -71,22 +72,7 @@ pub(super) fn open(address: &Address, work: &Work<'_>) -> Result<Connection, Fai
 
 /// Runs the statement once; gives the int8 of each row's first column.
 pub(super) fn once(connection: &mut Connection, parameter: &[u8]) -> Result<Vec<i64>, Failure> {
-    connection.queue_bind(&Bind {
-        statement: "work",
-        parameters: vec![(1, Some(parameter.to_vec()))],
-        result_formats: vec![1],
-        ..Bind::default()
-    });
-    connection.queue_execute("", 0);
-    connection.queue_sync();
-    connection.expect(b'2')?;
-    let outcome = connection.receive_execute();
-    connection.drain()?;
-    let id = |row: Vec<Option<Vec<u8>>>| {
-        let bytes = row.into_iter().next().flatten().and_then(|bytes| bytes.try_into().ok());
-        bytes.map(i64::from_be_bytes).ok_or_else(|| Failure::Protocol("id that is not int8".to_owned()))
-    };
-    outcome?.rows.into_iter().map(id).collect()
+    ids(connection, "work", parameter)
 }
 
 fn one_connection(

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::load_generator::{Bounds, Figures, Work, once, open, run as generate};
 use super::{Bench, show, timed};
 use crate::data::vectors::{Case, NEAREST, VectorSet};
+use crate::passages::binary_vector;
 use crate::server::{Options, Server};
 use crate::wire::{Address, Connection, Failure};
 
@@ -22,15 +23,6 @@ const FILTERED_QUESTIONS: usize = 300;
 struct Sides {
     own: Address,
     oracle: Address,
-}
-
-/// A vector in the binary form of the wire.
-pub(super) fn binary(vector: &[f32]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(4 + vector.len() * 4);
-    out.extend_from_slice(&(vector.len() as i16).to_be_bytes());
-    out.extend_from_slice(&[0, 0]);
-    vector.iter().for_each(|value| out.extend_from_slice(&value.to_be_bytes()));
-    out
 }
 
 pub(super) fn statement(set: &VectorSet, case: &Case) -> String {
@@ -174,7 +166,7 @@ pub(super) fn run(bench: &mut Bench, set: &VectorSet) -> Result<(), Failure> {
     let sides = Sides { own: server.address().clone(), oracle: bench.oracle.with_database("elanus_bench") };
     Connection::open(&sides.oracle)?.run(&format!("VACUUM ANALYZE {}", set.name))?;
     server.connect().run("CHECKPOINT")?;
-    let queries: Vec<Vec<u8>> = (0..set.query_count()).map(|query| binary(set.query(query))).collect();
+    let queries: Vec<Vec<u8>> = (0..set.query_count()).map(|query| binary_vector(set.query(query))).collect();
     exact(bench, &sides, set, &queries)?;
     indexed(bench, &sides, set, &queries)
 }

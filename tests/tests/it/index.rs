@@ -202,3 +202,24 @@ fn a_damaged_index_file_is_noticed_and_the_answers_are_exact() {
     let plan = connection.run(plan).expect("a plan").first_column().join("\n");
     assert!(plan.contains("(sealed): index"), "{plan}");
 }
+
+#[test]
+fn the_files_of_an_index_go_with_it_or_with_its_column() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    points(&mut connection, 2_000);
+    connection.run("CREATE INDEX slow ON points USING hnsw (v vector_l2_ops)").expect("index");
+    connection.run("CREATE INDEX lists ON points USING ivfflat (v) WITH (lists = 3)").expect("lists");
+    assert_eq!(index_files(&server.data_dir()).len(), 2);
+    let left = |connection: &mut Connection, sql: &str, wanted: usize| {
+        connection.run(sql).expect(sql);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while index_files(&server.data_dir()).len() != wanted {
+            assert!(Instant::now() < deadline, "{sql}: {:?}", index_files(&server.data_dir()));
+            connection.run("SELECT 1").expect("the server lives");
+        }
+    };
+    left(&mut connection, "DROP INDEX slow", 1);
+    left(&mut connection, "ALTER TABLE points DROP COLUMN v", 0);
+    assert_eq!(connection.value("SELECT count(*) FROM points").expect("count"), "2000");
+}

@@ -19,7 +19,7 @@ use proto::{ErrorKind, Oid, SequenceId, SqlError};
 use super::super::display::value_text;
 use super::super::insert::overlay;
 use super::super::transaction::Transaction;
-use super::super::{SessionExecutor, node_error, rows, storage_error};
+use super::super::{SessionExecutor, node_error, rows, rows_error, storage_error};
 use super::sequence_meta;
 use crate::session::Notice;
 
@@ -117,17 +117,18 @@ fn with_missing(
 ) -> Result<TableMeta, SqlError> {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
-        .map_err(internal)?;
+        .map_err(rows_error("ALTER TABLE"))?;
     let schema = Arc::new(DFSchema::empty());
     for (id, expression) in &alter.missing {
         let values = exec::rows::evaluate(std::slice::from_ref(expression), &schema, &row, context)?;
         let Some(column) = table.columns.iter_mut().find(|column| column.id == *id) else { continue };
-        let value = arrow::compute::cast(&values[0], &column.ty.data_type()).map_err(internal)?;
+        let value =
+            arrow::compute::cast(&values[0], &column.ty.data_type()).map_err(rows_error("ALTER TABLE"))?;
         if value.is_null(0) {
             continue;
         }
-        let batch = RecordBatch::try_from_iter([("value", value)]).map_err(internal)?;
-        column.missing = Some(proto::record::encode_batch(&batch).map_err(internal)?);
+        let batch = RecordBatch::try_from_iter([("value", value)]).map_err(rows_error("ALTER TABLE"))?;
+        column.missing = Some(proto::record::encode_batch(&batch).map_err(rows_error("ALTER TABLE"))?);
     }
     Ok(table)
 }
@@ -149,8 +150,8 @@ async fn filled(
     let schema = table.stored_schema();
     let columns = columns.iter().zip(schema.fields());
     let columns = columns.map(|(column, field)| arrow::compute::cast(column, field.data_type()));
-    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(internal)?;
-    RecordBatch::try_new(schema, columns).map_err(internal)
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(rows_error("ALTER TABLE"))?;
+    RecordBatch::try_new(schema, columns).map_err(rows_error("ALTER TABLE"))
 }
 
 /// 23505 when rows of a new key's columns come twice.
@@ -177,9 +178,4 @@ fn check_new_key(
         .with_constraint(&key.name));
     }
     Ok(())
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "made for map_err")]
-fn internal(error: arrow::error::ArrowError) -> SqlError {
-    SqlError::new(ErrorKind::Internal, format!("rows of ALTER TABLE: {error}"))
 }
