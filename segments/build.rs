@@ -23,8 +23,10 @@ fn main() {
 /// The source folder of FAISS inside the package `faiss-sys` of the lock file, which announces no include path.
 fn faiss_sources() -> PathBuf {
     let cargo = std::env::var("CARGO").expect("cargo names itself");
+    // Only the packages of this platform are sure to be on the machine, and nothing is fetched here.
+    let target = std::env::var("TARGET").expect("cargo names the target");
     let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline", "--locked"])
+        .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", &target])
         .output()
         .expect("cargo metadata runs");
     let text = String::from_utf8(output.stdout).expect("cargo metadata prints text");
