@@ -25,6 +25,12 @@ pub enum Error {
         /// PostgreSQL's DETAIL line: `Key (id)=(1) already exists.`
         detail: String,
     },
+    /// Everybody in a circle waits for the next one (40P01).
+    #[error("deadlock detected")]
+    Deadlock {
+        /// PostgreSQL's DETAIL: one line per process.
+        detail: String,
+    },
     /// The statement was planned under a catalog that is no longer current; planning again helps.
     #[error("could not serialize access due to a concurrent change of the schema")]
     SchemaChanged,
@@ -122,6 +128,7 @@ impl Classify for Error {
         match self {
             Self::Conflict | Self::SchemaChanged => ErrorKind::SerializationFailure,
             Self::DuplicateKey { .. } => ErrorKind::UniqueViolation,
+            Self::Deadlock { .. } => ErrorKind::DeadlockDetected,
             Self::UndefinedTable(_) => ErrorKind::UndefinedTable,
             Self::UndefinedObject { .. } => ErrorKind::UndefinedObject,
             Self::DuplicateRelation(_) => ErrorKind::DuplicateTable,
@@ -144,7 +151,7 @@ impl Classify for Error {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::DuplicateKey { detail, .. } => Some(detail.clone()),
+            Self::DuplicateKey { detail, .. } | Self::Deadlock { detail } => Some(detail.clone()),
             Self::Segments(error) => error.detail(),
             Self::Sql(error) => error.detail(),
             _ => None,
@@ -153,6 +160,7 @@ impl Classify for Error {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Deadlock { .. } => Some("See server log for query details.".into()),
             Self::Segments(error) => error.hint(),
             Self::Sql(error) => error.hint(),
             _ => None,

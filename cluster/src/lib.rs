@@ -14,6 +14,7 @@ pub mod error;
 mod flusher;
 mod follower;
 mod indexer;
+pub mod locks;
 pub mod log;
 pub mod meta;
 pub mod node;

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::flusher::{self, Flusher};
 use crate::follower::Stage;
 use crate::indexer::{Builds, Indexer};
+use crate::locks::Locks;
 use crate::log::LogBroker;
 use crate::meta::MetaStore;
 use crate::oracle::TimestampOracle;
@@ -32,6 +33,7 @@ use crate::settings::Settings;
 use crate::tasks::TaskSet;
 
 mod indexes;
+mod locks;
 mod payload;
 
 pub use indexes::IndexStatus;
@@ -72,6 +74,7 @@ struct Runtime {
     builds: Arc<Builds>,
     /// Wakes the indexer.
     indexer: Arc<Notify>,
+    locks: Arc<Locks>,
     tasks: TaskSet,
 }
 
@@ -160,7 +163,8 @@ impl Node {
         );
         let to_owner = owner.clone();
         tasks.spawn(format!("indexer {channel}"), move |stop| work.run(to_owner, stop));
-        Ok(Arc::new(Runtime { owner, flusher: handle, builds, indexer, tasks }))
+        let locks = Arc::new(Locks::new(self.database_of(channel)));
+        Ok(Arc::new(Runtime { owner, flusher: handle, builds, indexer, locks, tasks }))
     }
 
     fn runtime(&self, database: DatabaseId) -> Result<Arc<Runtime>> {

@@ -90,6 +90,8 @@ error_kinds! {
     NoActiveSqlTransaction,
     /// 25P02
     InFailedSqlTransaction,
+    /// 25P03
+    IdleInTransactionSessionTimeout,
     /// 26000
     InvalidSqlStatementName,
     /// 28000
@@ -202,6 +204,8 @@ error_kinds! {
     QueryCanceled,
     /// 57P01
     AdminShutdown,
+    /// 57P05
+    IdleSessionTimeout,
     /// 57P03
     CannotConnectNow,
     /// 58030

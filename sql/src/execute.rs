@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cluster::Node;
+use cluster::locks::{LockOwner, Locks};
 use exec::Engine;
 use parking_lot::Mutex;
 use planner::syntax::Parsed;
@@ -35,6 +36,7 @@ mod duplicates;
 mod errors;
 mod index;
 mod insert;
+mod locking;
 mod names;
 mod payload;
 mod prepare;
@@ -107,6 +109,8 @@ impl Backend for NodeBackend {
             )
         })?;
         let connection = self.shared.connections.enter(database.id);
+        let locks = self.shared.node.locks(database.id).map_err(|error| node_error(&error))?;
+        let session_locks = Arc::new(locks.session(request.backend_pid));
         let mut settings = SessionSettings::new();
         settings.set_fixed("session_authorization", &request.user)?;
         settings.set_fixed("is_superuser", "on")?;
@@ -131,6 +135,8 @@ impl Backend for NodeBackend {
             cursors: Cursors::default(),
             _connection: connection,
             sequence_values: Arc::new(Mutex::default()),
+            locks,
+            session_locks,
         })
     }
 }
@@ -155,6 +161,9 @@ pub struct SessionExecutor {
     cursors: Cursors,
     _connection: Connection,
     sequence_values: Arc<Mutex<exec::statement::SequenceValues>>,
+    locks: Arc<Locks>,
+    /// What outlives transactions: advisory locks of the session.
+    session_locks: Arc<LockOwner>,
 }
 
 #[async_trait]
@@ -235,6 +244,7 @@ impl Executor for SessionExecutor {
         self.setting_changes.discard();
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
+            transaction.release_failed_locks();
         } else {
             self.settings.rollback();
         }
@@ -259,5 +269,6 @@ impl Executor for SessionExecutor {
     async fn close(&mut self) {
         self.copy_drop().await;
         self.roll_back().await;
+        self.session_locks.release_all();
     }
 }

@@ -164,14 +164,36 @@ where
         }
     }
 
-    /// The next frame; draining ends the wait.
+    /// The next frame; draining and the timeouts of idle sessions end the wait.
     async fn next_frame(&mut self) -> Result<crate::wire::frame::Frame, GateError> {
         let cancel = self.watch.cancel().clone();
+        let (limit, kind, what) = self.idle_limit();
+        let mut timeout = limit.map(|limit| Box::pin(tokio::time::sleep(limit)));
         tokio::select! {
             biased;
             frame = self.gate.frame(self.limits.message_bytes) => frame,
             () = cancel.drained() => Err(GateError::Refused(CancelReason::Shutdown.error())),
+            () = watch::expired(&mut timeout) => Err(GateError::Refused(SqlError::new(
+                kind,
+                format!("terminating connection due to {what} timeout"),
+            ))),
         }
+    }
+
+    /// How long the client may say nothing, and what it is told then. A pipeline that is not at its end is not idle.
+    fn idle_limit(&self) -> (Option<std::time::Duration>, ErrorKind, &'static str) {
+        let settings = self.executor.settings();
+        let (name, kind, what) = match self.executor.transaction_status() {
+            TransactionStatus::Idle => {
+                ("idle_session_timeout", ErrorKind::IdleSessionTimeout, "idle-session")
+            }
+            _ => (
+                "idle_in_transaction_session_timeout",
+                ErrorKind::IdleInTransactionSessionTimeout,
+                "idle-in-transaction",
+            ),
+        };
+        (settings.timeout(name).filter(|_| !self.implicit && !self.skip_to_sync), kind, what)
     }
 
     async fn handle(&mut self, message: Message) -> Result<(), GateError> {

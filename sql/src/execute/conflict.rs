@@ -1,7 +1,8 @@
 //! INSERT … ON CONFLICT: existing keys found first, then each row inserted, skipped or turned into an update.
 //!
-//! The keys are looked up in the statement's snapshot; a key that appears only afterwards makes the commit fail
-//! with a duplicate, and the statement is run again, so the clause holds under concurrency too.
+//! The keys are looked up in the newest snapshot and locked, the missing ones and those that are updated; a key that
+//! came or went before the lock was granted makes the statement run again, so the clause holds under concurrency.
+//! Under REPEATABLE READ a key that came or went since the transaction's snapshot is 40001, as in PostgreSQL.
 //!
 //! Invariant: one statement touches a key at most once; DO UPDATE on a second row of the same key is 21000.
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::Schema;
+use cluster::locks::LockModes;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::Expr;
 use futures::StreamExt as _;
@@ -20,7 +22,8 @@ use proto::{ErrorKind, SegmentId, SqlError};
 use segments::{ScanColumn, TableSnapshot};
 
 use super::insert::overlay;
-use super::transaction::Transaction;
+use super::locking::{Wanted, concurrent_update};
+use super::transaction::{Extent, Transaction};
 use super::write::{WriteEffect, WriteFailure};
 use super::{SessionExecutor, duplicates, rows, rows_error, storage_error};
 
@@ -42,47 +45,96 @@ impl SessionExecutor {
         mut batches: SendableRecordBatchStream,
     ) -> Result<WriteEffect, WriteFailure> {
         let table = &plan.table;
-        let snapshot = self.snapshot_of(context, table)?;
-        let all: Vec<usize> = (0..table.columns.len()).collect();
-        snapshot.load(&all).await.map_err(|error| storage_error(&error))?;
+        let mut snapshot = self.snapshot_of(context, table)?;
+        let updates = matches!(conflict.action, ConflictAction::Update { .. });
+        let mut wanted = Wanted::default();
         let mut taken = HashSet::new();
-        let mut effect = WriteEffect::default();
+        let mut gathered = Vec::new();
         while let Some(batch) = batches.next().await {
             let batch = rows::conform(&batch.map_err(exec::to_sql_error)?, table)?;
             rows::check(&batch, table, plan.checks.as_deref(), context)?;
             let keys = rows::keys(&batch, &table.key_positions())?;
             let split = split(table, &snapshot, &keys, &conflict.action, &mut taken)?;
-            let mut touched = vec![(split.inserted.clone(), rows::take_rows(&batch, &split.inserted)?)];
-            overlay(transaction, table).insert(&touched[0].1).map_err(|error| storage_error(&error))?;
-            if let ConflictAction::Update { assignments, filter, schema } = &conflict.action
-                && !split.met.is_empty()
-            {
-                let existing = read_rows(&snapshot, &split.met)?;
-                let sources: Vec<u32> = split.met.iter().map(|(row, _)| *row).collect();
-                let pair = beside(&existing, &rows::take_rows(&batch, &sources)?)?;
-                let kept = passing(filter.as_ref(), schema, &pair, context)?;
-                let pair = rows::take_rows(&pair, &kept)?;
-                let updated = assign(table, assignments, schema, &pair, context)?;
-                rows::check(&updated, table, plan.checks.as_deref(), context)?;
-                let ending = kept.iter().map(|&position| split.met[position as usize].1).collect();
-                let new_keys = rows::keys(&updated, &table.key_positions())?;
-                // The statement took the keys of its rows; an updated row may keep its own.
-                let mut moved = HashSet::new();
-                duplicates::check_keys(table, &snapshot, &updated, &new_keys, &ending, &mut moved)?;
-                let buffer = overlay(transaction, table);
-                for &position in &kept {
-                    let (source, target) = split.met[position as usize];
-                    buffer.delete(target, rows::delete_key(&keys[source as usize]));
-                }
-                buffer.insert(&updated).map_err(|error| storage_error(&error))?;
-                touched.push((kept.iter().map(|&position| sources[position as usize]).collect(), updated));
+            wanted.add_keys(table, split.inserted.iter().map(|&row| &keys[row as usize]));
+            for (row, target) in split.met.iter().filter(|_| updates) {
+                wanted.add_row(table, target, &keys[*row as usize], LockModes::change(false));
             }
+            gathered.push((batch, keys, split));
+        }
+        let waited = self.take_locks(transaction, wanted).await?;
+        if transaction.extent == Extent::Statement {
+            // The commit finds out what changed; after a wait it is likely enough.
+            if waited {
+                return Err(concurrent_update());
+            }
+        } else {
+            let newest = self.newest_snapshot(transaction, &snapshot).await?;
+            if !Arc::ptr_eq(&newest, &snapshot) {
+                gathered.iter().try_for_each(|(_, keys, _)| check_same(&snapshot, &newest, keys))?;
+                snapshot = newest;
+            }
+        }
+        let all: Vec<usize> = (0..table.columns.len()).collect();
+        snapshot.load(&all).await.map_err(|error| storage_error(&error))?;
+        let mut effect = WriteEffect::default();
+        for (batch, keys, split) in &gathered {
+            let mut touched = vec![(split.inserted.clone(), rows::take_rows(batch, &split.inserted)?)];
+            overlay(transaction, table).insert(&touched[0].1).map_err(|error| storage_error(&error))?;
+            touched.extend(update_met(transaction, plan, conflict, (&snapshot, batch, keys, split), context)?);
             let shown = in_source_order(&touched)?;
             effect.affected += shown.num_rows() as u64;
             effect.returned.extend(Self::returning(plan.returning.as_ref(), &shown, context)?);
         }
         Ok(effect)
     }
+}
+
+/// DO UPDATE of the existing rows that a batch met: their source rows and new forms.
+fn update_met(
+    transaction: &mut Transaction,
+    plan: &InsertPlan,
+    conflict: &ConflictPlan,
+    (snapshot, batch, keys, split): (&TableSnapshot, &RecordBatch, &[Box<[u8]>], &Split),
+    context: &Arc<exec::StatementContext>,
+) -> Result<Option<(Vec<u32>, RecordBatch)>, WriteFailure> {
+    let ConflictAction::Update { assignments, filter, schema } = &conflict.action else { return Ok(None) };
+    if split.met.is_empty() {
+        return Ok(None);
+    }
+    let table = &plan.table;
+    let existing = read_rows(snapshot, &split.met)?;
+    let sources: Vec<u32> = split.met.iter().map(|(row, _)| *row).collect();
+    let pair = beside(&existing, &rows::take_rows(batch, &sources)?)?;
+    let kept = passing(filter.as_ref(), schema, &pair, context)?;
+    let pair = rows::take_rows(&pair, &kept)?;
+    let updated = assign(table, assignments, schema, &pair, context)?;
+    rows::check(&updated, table, plan.checks.as_deref(), context)?;
+    let ending = kept.iter().map(|&position| split.met[position as usize].1).collect();
+    let new_keys = rows::keys(&updated, &table.key_positions())?;
+    // The statement took the keys of its rows; an updated row may keep its own.
+    let mut moved = HashSet::new();
+    duplicates::check_keys(table, snapshot, &updated, &new_keys, &ending, &mut moved)?;
+    let buffer = overlay(transaction, table);
+    for &position in &kept {
+        let (source, target) = split.met[position as usize];
+        buffer.delete(target, rows::delete_key(&keys[source as usize]));
+    }
+    buffer.insert(&updated).map_err(|error| storage_error(&error))?;
+    Ok(Some((kept.iter().map(|&position| sources[position as usize]).collect(), updated)))
+}
+
+/// # Errors
+/// `Conflict` when a key came, went or changed its row between two snapshots.
+fn check_same(
+    known: &TableSnapshot,
+    newest: &TableSnapshot,
+    keys: &[Box<[u8]>],
+) -> Result<(), WriteFailure> {
+    if known.table.primary_key.is_none() {
+        return Ok(());
+    }
+    let find = |snapshot: &TableSnapshot| snapshot.find_keys(keys).map_err(|error| storage_error(&error));
+    if find(known)? == find(newest)? { Ok(()) } else { Err(concurrent_update()) }
 }
 
 /// Decides for each row of a batch.

@@ -132,7 +132,7 @@ impl SessionExecutor {
     }
 
     /// A table at the point, with the transaction's own writes.
-    async fn table_snapshot(
+    pub(super) async fn table_snapshot(
         &self,
         transaction: &Transaction,
         table: TableId,

@@ -105,6 +105,7 @@ impl SessionExecutor {
         transaction: &mut Transaction,
         table: &proto::catalog::TableMeta,
     ) -> Result<(Arc<StatementContext>, Arc<TableSnapshot>), SqlError> {
+        self.lock_for_writing(transaction, table.id, &[]).await?;
         let context = self.statement_context(transaction, &[table.id]).await?;
         let snapshot = self.snapshot_of(&context, table)?;
         Ok((context, snapshot))

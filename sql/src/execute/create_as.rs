@@ -59,6 +59,7 @@ impl SessionExecutor {
         transaction: &mut Transaction,
         plan: &CreateTableAs,
     ) -> Result<usize, SqlError> {
+        self.lock_for_reading(transaction, &plan.query.tables).await?;
         let context = self.statement_context(transaction, &plan.query.tables).await?;
         let mut batches = self.shared.engine.execute(plan.query.logical.clone(), context).await?;
         let changes = self.create_table(&plan.create).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cluster::locks::LockMode;
 use planner::plan::{CreateTable, DdlCommand, DdlNotice, NewSequence, Plan};
 use planner::syntax::Parsed;
 use proto::catalog::{
@@ -30,6 +31,7 @@ impl SessionExecutor {
         &mut self,
         prepared: &PreparedStatement,
     ) -> Result<Outcome<Parsed>, SqlError> {
+        let mut kept = None;
         for _ in 0..MAX_ATTEMPTS {
             let planned = self.current_plan(prepared)?;
             let Plan::Ddl(command) = &*planned.plan else {
@@ -43,16 +45,29 @@ impl SessionExecutor {
                     format!("cannot execute {} in a read-only transaction", command.tag()),
                 ));
             }
-            let done = self.ddl(&mut transaction, command).await;
-            if transaction.extent != Extent::Statement {
-                self.transaction = Some(transaction);
-                return done.map(|()| Outcome::Done { tag: command.tag().to_owned() });
+            let alone = transaction.extent == Extent::Statement;
+            if alone {
+                transaction.locks = kept.take();
             }
+            let done = self.ddl(&mut transaction, command).await;
+            if !alone {
+                self.transaction = Some(transaction);
+                match done {
+                    Err(error) if exec::statement::is_stale_plan(&error) => {
+                        self.cancel.check()?;
+                        continue;
+                    }
+                    done => return done.map(|()| Outcome::Done { tag: command.tag().to_owned() }),
+                }
+            }
+            // An attempt that must be made again keeps its place in line.
+            kept = transaction.locks.take();
             let committed = match done {
                 Ok(()) => {
                     let new_indexes = std::mem::take(&mut transaction.new_indexes);
                     match self.commit_transaction(transaction).await {
                         Ok(_) => {
+                            drop(kept.take());
                             self.finish_indexes(&new_indexes, command).await?;
                             Ok(())
                         }
@@ -81,6 +96,7 @@ impl SessionExecutor {
     }
 
     async fn ddl(&mut self, transaction: &mut Transaction, command: &DdlCommand) -> Result<(), SqlError> {
+        self.lock_tables(transaction, locked_by(command)).await?;
         let changes = match command {
             DdlCommand::AlterTable(alter) => return self.alter_table(transaction, alter).await,
             DdlCommand::Nothing { notices, .. } => {
@@ -332,6 +348,29 @@ impl SessionExecutor {
         let mut changed = DatabaseMeta::clone(database);
         changed.extensions.push(name.to_owned());
         Ok(vec![CatalogChange::PutDatabase(Arc::new(changed))])
+    }
+}
+
+/// The tables that a command changes. An index is built beside the table, so that its rows can go on changing.
+fn locked_by(command: &DdlCommand) -> Vec<(TableId, LockMode)> {
+    match command {
+        DdlCommand::AlterTable(alter) => vec![(alter.before.id, LockMode::AccessExclusive)],
+        DdlCommand::DropTable { tables, .. } => {
+            tables.iter().map(|table| (table.id, LockMode::AccessExclusive)).collect()
+        }
+        DdlCommand::DropIndex { indexes, .. } => {
+            indexes.iter().map(|(table, _)| (table.id, LockMode::AccessExclusive)).collect()
+        }
+        DdlCommand::CreateIndex(create) => vec![(create.table.id, LockMode::ShareUpdateExclusive)],
+        DdlCommand::Catalog { changes, .. } => changes
+            .iter()
+            .filter_map(|change| match change {
+                CatalogChange::DropTable(table) => Some((*table, LockMode::AccessExclusive)),
+                CatalogChange::PutTable(table) => Some((table.id, LockMode::AccessExclusive)),
+                _ => None,
+            })
+            .collect(),
+        _ => Vec::new(),
     }
 }
 

@@ -14,6 +14,7 @@ use proto::catalog::TableMeta;
 use proto::record::TableChange;
 use segments::{TableOverlay, TableSnapshot};
 
+use super::locking::Wanted;
 use super::transaction::{Extent, Transaction};
 use super::write::{WriteEffect, WriteFailure};
 use super::{SessionExecutor, duplicates, payload, rows, storage_error};
@@ -44,13 +45,17 @@ impl RowSink {
         &mut self,
         session: &SessionExecutor,
         transaction: &mut Transaction,
-        snapshot: &TableSnapshot,
+        snapshot: &Arc<TableSnapshot>,
         batch: RecordBatch,
     ) -> Result<(), WriteFailure> {
+        let keys = rows::keys(&batch, &self.table.key_positions())?;
+        let mut wanted = Wanted::default();
+        wanted.add_keys(&self.table, &keys);
+        session.take_locks(transaction, wanted).await?;
         if !self.streaming {
-            let keys = rows::keys(&batch, &self.table.key_positions())?;
             let none = HashSet::new();
-            duplicates::check_keys(&self.table, snapshot, &batch, &keys, &none, &mut self.taken)?;
+            let newest = session.newest_snapshot(transaction, snapshot).await?;
+            duplicates::check_keys(&self.table, &newest, &batch, &keys, &none, &mut self.taken)?;
             return overlay(transaction, &self.table).insert(&batch).map_err(|e| storage_error(&e).into());
         }
         for piece in payload::split_batch(&batch, payload::PART_TARGET_BYTES) {

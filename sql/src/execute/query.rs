@@ -122,7 +122,10 @@ impl SessionExecutor {
     /// What a statement that only reads is run against.
     async fn reading_context(&mut self, tables: &[TableId]) -> Result<Arc<StatementContext>, SqlError> {
         let mut transaction = self.take_transaction();
-        let context = self.statement_context(&mut transaction, tables).await;
+        let context = match self.lock_for_reading(&mut transaction, tables).await {
+            Ok(()) => self.statement_context(&mut transaction, tables).await,
+            Err(error) => Err(error),
+        };
         self.keep(transaction);
         context
     }

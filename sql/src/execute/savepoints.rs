@@ -26,6 +26,8 @@ pub(crate) struct Savepoint {
     unchanged: Vec<(TableId, Timestamp)>,
     sequences: BTreeMap<SequenceId, i64>,
     settings: SettingsMark,
+    /// The locks taken before it.
+    pub(super) locks: usize,
 }
 
 impl SessionExecutor {
@@ -52,6 +54,7 @@ impl SessionExecutor {
             unchanged: transaction.unchanged.clone(),
             sequences: transaction.sequences.lock().clone(),
             settings,
+            locks: transaction.locks.as_ref().map_or(0, |locks| locks.mark()),
         };
         transaction.savepoints.push(savepoint);
         Ok("SAVEPOINT")
@@ -79,6 +82,9 @@ impl SessionExecutor {
         // Values drawn since stay drawn, as for any sequence; sequences made since are gone.
         transaction.sequences.lock().retain(|id, _| savepoint.sequences.contains_key(id));
         transaction.failed = false;
+        if let Some(locks) = &transaction.locks {
+            locks.release_since(savepoint.locks);
+        }
         self.settings_mut().restore(savepoint.settings);
         Ok("ROLLBACK")
     }

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cluster::locks::LockOwner;
 use parking_lot::Mutex;
 use proto::catalog::{CatalogChange, CatalogSnapshot, SequenceMeta};
 use proto::record::TableChange;
@@ -48,7 +49,7 @@ pub(crate) struct CatalogStamp {
 }
 
 /// One transaction.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Transaction {
     pub(crate) id: TxnId,
     pub(crate) extent: Extent,
@@ -79,6 +80,8 @@ pub(crate) struct Transaction {
     pub(crate) sequences: Arc<Mutex<BTreeMap<SequenceId, i64>>>,
     /// Payload records already appended for this transaction.
     pub(crate) parts: u32,
+    /// Who holds its locks, once it has taken one.
+    pub(crate) locks: Option<Arc<LockOwner>>,
 }
 
 impl Transaction {
@@ -102,6 +105,7 @@ impl Transaction {
             unchanged: Vec::new(),
             sequences: Arc::default(),
             parts: 0,
+            locks: None,
         }
     }
 
@@ -156,6 +160,20 @@ impl Transaction {
             other => other,
         };
         changes.map(with_first).collect()
+    }
+
+    /// Gives all locks back: the transaction has ended.
+    pub(crate) fn release_locks(&self) {
+        if let Some(locks) = &self.locks {
+            locks.release_all();
+        }
+    }
+
+    /// Gives back what an error has made pointless: everything since the last savepoint, which can be returned to.
+    pub(crate) fn release_failed_locks(&self) {
+        if let Some(locks) = &self.locks {
+            locks.release_since(self.savepoints.last().map_or(0, |savepoint| savepoint.locks));
+        }
     }
 
     /// The net row changes, leaving none behind.

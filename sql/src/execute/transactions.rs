@@ -189,8 +189,9 @@ impl SessionExecutor {
         }
     }
 
-    /// Payloads already appended are told to be dead; without any there is nothing to tell.
+    /// Gives locks back and tells payloads that were appended to be dead.
     pub(super) async fn forget(&self, transaction: &Transaction) {
+        transaction.release_locks();
         if transaction.parts > 0 {
             self.shared.node.abort(self.database, transaction.id).await;
         }
@@ -202,6 +203,7 @@ impl SessionExecutor {
         mut transaction: Transaction,
     ) -> Result<Option<Timestamp>, WriteFailure> {
         if !transaction.has_writes() {
+            transaction.release_locks();
             return Ok(None);
         }
         let changes = match transaction.take_changes() {
@@ -215,6 +217,7 @@ impl SessionExecutor {
         if outcome.is_err() {
             self.forget(&transaction).await;
         } else {
+            transaction.release_locks();
             self.build_new_indexes(&transaction).await;
         }
         outcome.map(Some)

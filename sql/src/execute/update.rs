@@ -7,15 +7,16 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use cluster::locks::{LockMode, LockModes};
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt as _;
 use planner::plan::{DeletePlan, TruncatePlan, UpdatePlan};
 use proto::record::RowRef;
-use proto::{ErrorKind, SqlError, TableId};
-use segments::{PRIVATE_SEGMENT, SnapshotSource as _};
+use proto::{ErrorKind, SqlError};
 
 use super::insert::overlay;
-use super::transaction::{Extent, Isolation, Transaction};
+use super::locking::Wanted;
+use super::transaction::{Extent, Transaction};
 use super::write::{WriteEffect, WriteFailure};
 use super::{SessionExecutor, duplicates, rows, storage_error};
 
@@ -41,28 +42,43 @@ impl SessionExecutor {
         let context = self.statement_context(transaction, &tables).await?;
         let snapshot = self.snapshot_of(&context, table)?;
         let affected = self.affected_rows(&plan.source, &context).await?;
-        self.check_unchanged(transaction, table.id, &affected).await?;
         let key_positions = table.key_positions();
         let old_keys: Vec<usize> =
             (0..key_positions.len()).map(|key| IDENTITY_COLUMNS + width + key).collect();
+        let values: Vec<usize> = (IDENTITY_COLUMNS..IDENTITY_COLUMNS + width).collect();
+        let mut wanted = Wanted::default();
+        let mut changes = Vec::with_capacity(affected.len());
+        for Affected { targets, batch } in &affected {
+            let new_rows = rows::conform(&rows::project(batch, &values)?, table)?;
+            let (old, new) = (rows::keys(batch, &old_keys)?, rows::keys(&new_rows, &key_positions)?);
+            for (target, (old, new)) in targets.iter().zip(old.iter().zip(&new)) {
+                wanted.add_row(table, target, old, LockModes::change(old != new));
+            }
+            let moved = old.iter().zip(&new).filter(|(old, new)| old != new);
+            wanted.add_keys(table, moved.map(|(_, new)| new));
+            changes.push((new_rows, old, new));
+        }
         let ending: HashSet<RowRef> = affected.iter().flat_map(|rows| rows.targets.iter().copied()).collect();
+        self.lock_rows(transaction, table, wanted, ending.iter().copied()).await?;
+        let newest = match transaction.extent {
+            // The commit checks the keys.
+            Extent::Statement => None,
+            _ => Some(self.newest_snapshot(transaction, &snapshot).await?),
+        };
         let mut taken = HashSet::new();
         let mut effect = WriteEffect::default();
-        for Affected { targets, batch } in &affected {
-            let values: Vec<usize> = (IDENTITY_COLUMNS..IDENTITY_COLUMNS + width).collect();
-            let new_rows = rows::conform(&rows::project(batch, &values)?, table)?;
-            rows::check(&new_rows, table, plan.checks.as_deref(), &context)?;
-            let new_keys = rows::keys(&new_rows, &key_positions)?;
-            if transaction.extent != Extent::Statement {
-                duplicates::check_keys(table, &snapshot, &new_rows, &new_keys, &ending, &mut taken)?;
+        for (Affected { targets, batch }, (new_rows, old, new)) in affected.iter().zip(&changes) {
+            rows::check(new_rows, table, plan.checks.as_deref(), &context)?;
+            if let Some(newest) = &newest {
+                duplicates::check_keys(table, newest, new_rows, new, &ending, &mut taken)?;
             }
             let buffer = overlay(transaction, table);
-            for (target, key) in targets.iter().zip(rows::keys(batch, &old_keys)?) {
-                buffer.delete(*target, rows::delete_key(&key));
+            for (target, key) in targets.iter().zip(old) {
+                buffer.delete(*target, rows::delete_key(key));
             }
-            buffer.insert(&new_rows).map_err(|error| storage_error(&error))?;
+            buffer.insert(new_rows).map_err(|error| storage_error(&error))?;
             effect.affected += targets.len() as u64;
-            let visible = with_extra(&new_rows, batch, plan.extra)?;
+            let visible = with_extra(new_rows, batch, plan.extra)?;
             effect.returned.extend(Self::returning(plan.returning.as_ref(), &visible, &context)?);
         }
         Ok(effect)
@@ -79,8 +95,15 @@ impl SessionExecutor {
         tables.push(table.id);
         let context = self.statement_context(transaction, &tables).await?;
         let affected = self.affected_rows(&plan.source, &context).await?;
-        self.check_unchanged(transaction, table.id, &affected).await?;
         let keys: Vec<usize> = table.key_positions().iter().map(|key| IDENTITY_COLUMNS + key).collect();
+        let mut wanted = Wanted::default();
+        for Affected { targets, batch } in &affected {
+            for (target, key) in targets.iter().zip(rows::keys(batch, &keys)?) {
+                wanted.add_row(table, target, &key, LockModes::change(true));
+            }
+        }
+        let targets = affected.iter().flat_map(|rows| rows.targets.iter().copied());
+        self.lock_rows(transaction, table, wanted, targets).await?;
         let mut effect = WriteEffect::default();
         for Affected { targets, batch } in &affected {
             let buffer = overlay(transaction, table);
@@ -106,42 +129,13 @@ impl SessionExecutor {
             return Err(SqlError::unsupported("TRUNCATE ... RESTART IDENTITY").into());
         }
         let ids: Vec<_> = plan.tables.iter().map(|table| table.id).collect();
+        let exclusive = ids.iter().map(|table| (*table, LockMode::AccessExclusive));
+        self.lock_tables(transaction, exclusive).await?;
         self.statement_context(transaction, &ids).await?;
         for table in &plan.tables {
             overlay(transaction, table).truncate();
         }
         Ok(WriteEffect::default())
-    }
-
-    /// Under REPEATABLE READ a row that ended after the snapshot must not be changed.
-    ///
-    /// The owner checks the same again at COMMIT; PostgreSQL reports it at the statement.
-    async fn check_unchanged(
-        &self,
-        transaction: &Transaction,
-        table: TableId,
-        affected: &[Affected],
-    ) -> Result<(), WriteFailure> {
-        if transaction.isolation != Isolation::RepeatableRead || affected.is_empty() {
-            return Ok(());
-        }
-        let node = &self.shared.node;
-        let now = node.barrier(self.database).await.map_err(|error| super::node_error(&error))?;
-        let latest = node.snapshot(table, now).await.map_err(|error| storage_error(&error))?;
-        let live = |target: &RowRef| {
-            target.segment == PRIVATE_SEGMENT
-                || latest
-                    .segments
-                    .iter()
-                    .any(|view| view.id() == target.segment && view.visible().value(target.ordinal as usize))
-        };
-        if affected.iter().flat_map(|rows| &rows.targets).all(live) {
-            return Ok(());
-        }
-        Err(WriteFailure::Conflict(SqlError::new(
-            ErrorKind::SerializationFailure,
-            "could not serialize access due to concurrent update",
-        )))
     }
 
     /// Runs a DML source to its end; each row once.

@@ -1,9 +1,9 @@
 //! Write statements: INSERT, UPDATE, DELETE and TRUNCATE, their retry and their result.
 //!
-//! Outside a block a statement that met a concurrent change is run again at a new read point, as PostgreSQL's
-//! READ COMMITTED re-evaluates a row; inside one, the first committer wins and COMMIT reports 40001.
+//! A statement locks the rows and keys it changes. When one of them has changed since it was read, the statement is
+//! run again at a new read point, as PostgreSQL's READ COMMITTED re-evaluates a row; REPEATABLE READ ends in 40001.
 //!
-//! Invariant: a failed attempt leaves nothing: its buffered writes are dropped, its payloads aborted.
+//! Invariant: a failed attempt leaves nothing but its locks: its buffered writes are dropped, its payloads aborted.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use planner::plan::{OutputColumn, Plan, Returning};
 use proto::{ErrorKind, SqlError};
 
 use super::prepare::PreparedStatement;
-use super::transaction::{Extent, Transaction};
+use super::transaction::{Extent, Isolation, Transaction};
 use super::{SessionExecutor, errors, query};
 use crate::session::{Outcome, Parameter, RowsTag};
 
@@ -80,21 +80,38 @@ impl SessionExecutor {
         prepared: &PreparedStatement,
         parameters: &[Parameter],
     ) -> Result<Outcome<planner::syntax::Parsed>, SqlError> {
+        let mut kept = None;
         for _ in 0..MAX_ATTEMPTS {
             let plan = query::bound(&self.current_plan(prepared)?.plan, parameters)?;
             let mut transaction = self.take_transaction();
             let alone = transaction.extent == Extent::Statement;
+            let again = alone || transaction.isolation == Isolation::ReadCommitted;
+            if alone {
+                // An attempt keeps the place in line of the one before.
+                transaction.locks = kept.take();
+            }
+            let before = transaction.writes.clone();
             let attempt = self.attempt(&mut transaction, &plan).await;
             let outcome = match attempt {
-                Ok(effect) if alone => self.commit_transaction(transaction).await.map(|_| effect),
+                Ok(effect) if alone => {
+                    let locks = transaction.locks.take();
+                    let committed = self.commit_transaction(transaction).await;
+                    match (&committed, locks) {
+                        (Ok(_), Some(locks)) => locks.release_all(),
+                        (_, locks) => kept = locks,
+                    }
+                    committed.map(|_| effect)
+                }
                 Ok(effect) => {
                     self.transaction = Some(transaction);
                     Ok(effect)
                 }
                 Err(failure) => {
                     if alone {
+                        kept = transaction.locks.take();
                         self.forget(&transaction).await;
                     } else {
+                        transaction.writes = before;
                         self.transaction = Some(transaction);
                     }
                     Err(failure)
@@ -102,7 +119,7 @@ impl SessionExecutor {
             };
             match outcome {
                 Ok(effect) => return Ok(finish(&plan, effect)),
-                Err(failure) if failure.is_stale() || alone && retries(&plan, &failure) => {
+                Err(failure) if failure.is_stale() || again && retries(&plan, &failure) => {
                     self.cancel.check()?;
                 }
                 Err(failure) => return Err(failure.into_error()),
@@ -121,6 +138,15 @@ impl SessionExecutor {
     ) -> Result<WriteEffect, WriteFailure> {
         if transaction.read_only {
             return Err(read_only(plan).into());
+        }
+        let target = match plan {
+            Plan::Insert(insert) => Some(insert.table.id),
+            Plan::Update(update) => Some(update.table.id),
+            Plan::Delete(delete) => Some(delete.table.id),
+            _ => None,
+        };
+        if let Some(target) = target {
+            self.lock_for_writing(transaction, target, &plan.tables()).await?;
         }
         match plan {
             Plan::Insert(insert) => self.insert(transaction, insert).await,

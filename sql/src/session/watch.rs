@@ -105,7 +105,7 @@ impl Watch {
 }
 
 /// Resolves once when the timeout is over; never without one.
-async fn expired(timeout: &mut Option<Pin<Box<Sleep>>>) {
+pub(super) async fn expired(timeout: &mut Option<Pin<Box<Sleep>>>) {
     match timeout {
         Some(sleep) => {
             sleep.as_mut().await;

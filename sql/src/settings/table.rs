@@ -80,6 +80,7 @@ const PRELOADING: &str = "Client Connection Defaults / Shared Library Preloading
 const STATISTICS: &str = "Statistics / Cumulative Query and Index Statistics";
 const PLATFORMS: &str = "Version and Platform Compatibility / Other Platforms and Clients";
 const VACUUM_COST: &str = "Resource Usage / Cost-Based Vacuum Delay";
+const LOCKS: &str = "Lock Management";
 const DEVELOPER: &str = "Developer Options";
 
 const MAX: i64 = i32::MAX as i64;
@@ -182,6 +183,7 @@ settings! {
     user("cpu_tuple_cost", real(0.0, f64::MAX), "0.01", COSTS, "Sets the planner's estimate of the cost of processing each tuple (row)."),
     user("cursor_tuple_fraction", real(0.0, 1.0), "0.1", OTHER_PLANNER, "Sets the planner's estimate of the fraction of a cursor's rows that will be retrieved."),
     user("DateStyle", Kind::DateStyle, "ISO, MDY", LOCALE, "Sets the display format for date and time values.").reported().extra("Also controls interpretation of ambiguous date inputs."),
+    user("deadlock_timeout", int(1, MAX), "1000", LOCKS, "Sets the time to wait on a lock before checking for deadlock.").unit(Unit::Milliseconds).context(Context::Superuser),
     user("debug_parallel_query", Kind::Enum(&["off", "on", "regress"]), "off", DEVELOPER, "Forces the planner's use parallel query nodes.").extra("This can be useful for testing the parallel query infrastructure by forcing the planner to generate plans that contain nodes that perform tuple communication between workers and the main process."),
     user("default_statistics_target", int(1, 10_000), "100", OTHER_PLANNER, "Sets the default statistics target.").extra("This applies to table columns that have not had a column-specific target set via ALTER TABLE SET STATISTICS."),
     user("default_table_access_method", Kind::Text, "heap", CLIENT, "Sets the default table access method for new tables."),

@@ -1,0 +1,248 @@
+//! Locks of a session's transactions: what is taken for which statement, and how long it is waited for.
+//!
+//! A statement locks the tables it names before it looks at them, and rows and keys once it knows them and before it
+//! buffers a change. Outside a block a query takes no lock: it reads one instant, whatever others do meanwhile.
+//!
+//! What it is not: it knows no queue and no conflict (`cluster::locks`), and decides about no row.
+//!
+//! Invariant: the locks of a transaction go with it, however it ends, and after its commit is visible.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::locks::{LockMode, LockModes, LockOwner, LockTarget, Waiting};
+use proto::catalog::TableMeta;
+use proto::record::RowRef;
+use proto::{ErrorKind, SqlError, TableId};
+use segments::keys::hash_key;
+use segments::{PRIVATE_SEGMENT, TableSnapshot};
+
+use super::transaction::{Extent, Transaction};
+use super::write::WriteFailure;
+use super::{SessionExecutor, node_error};
+use crate::session::CancelFlag;
+
+/// Locks to be taken, each target once; taken in the order of targets, so that two statements over the same rows
+/// do not meet crosswise.
+#[derive(Debug, Default)]
+pub(super) struct Wanted(BTreeMap<LockTarget, LockModes>);
+
+impl Wanted {
+    pub(super) fn add(&mut self, target: LockTarget, modes: impl Into<LockModes>) {
+        let known = self.0.entry(target).or_default();
+        *known = known.with(modes.into());
+    }
+
+    /// A row that is changed; rows of the transaction's own are locked by their key already.
+    pub(super) fn add_row(
+        &mut self,
+        table: &TableMeta,
+        row: &RowRef,
+        key: &[u8],
+        modes: impl Into<LockModes>,
+    ) {
+        if row.segment != PRIVATE_SEGMENT {
+            self.add(row_target(table, row, key), modes);
+        }
+    }
+
+    /// Keys that rows are going to have.
+    pub(super) fn add_keys<'a>(&mut self, table: &TableMeta, keys: impl IntoIterator<Item = &'a Box<[u8]>>) {
+        if table.primary_key.is_some() {
+            for key in keys {
+                self.add(key_target(table.id, key), LockMode::Write);
+            }
+        }
+    }
+}
+
+fn key_target(table: TableId, key: &[u8]) -> LockTarget {
+    LockTarget::Key { table, hash: hash_key(key) }
+}
+
+/// What is locked for a row.
+pub(super) fn row_target(table: &TableMeta, row: &RowRef, key: &[u8]) -> LockTarget {
+    if table.primary_key.is_some() {
+        key_target(table.id, key)
+    } else {
+        LockTarget::Row { table: table.id, row: row.row }
+    }
+}
+
+/// What ends a wait besides the lock.
+#[derive(Clone, Debug)]
+pub(super) struct Patience {
+    pub(super) process: i32,
+    pub(super) cancel: CancelFlag,
+    pub(super) lock_timeout: Option<Duration>,
+    pub(super) deadlock_timeout: Duration,
+}
+
+impl Patience {
+    /// Takes locks in their order; true when it had to wait.
+    ///
+    /// # Errors
+    /// 55P03 after `lock_timeout`, 40P01 in a deadlock, 57014 when the statement is cancelled.
+    pub(super) async fn take(
+        &self,
+        owner: &LockOwner,
+        mut wanted: &[(LockTarget, LockModes)],
+    ) -> Result<bool, SqlError> {
+        let mut waited = false;
+        while let Some(wait) = owner.take(&mut wanted) {
+            waited = true;
+            self.sit_out(wait).await?;
+        }
+        Ok(waited)
+    }
+
+    async fn sit_out(&self, mut wait: Waiting<'_>) -> Result<(), SqlError> {
+        let mut timeout = std::pin::pin!(after(self.lock_timeout));
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut wait => return Ok(()),
+                reason = self.cancel.cancelled() => return Err(reason.error()),
+                () = &mut timeout => {
+                    return Err(SqlError::new(
+                        ErrorKind::LockNotAvailable,
+                        "canceling statement due to lock timeout",
+                    ));
+                }
+                () = tokio::time::sleep(self.deadlock_timeout) => {
+                    wait.check_deadlock(self.process).map_err(|error| node_error(&error))?;
+                }
+            }
+        }
+    }
+}
+
+/// Resolves when the time is over; never without one.
+async fn after(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl SessionExecutor {
+    pub(super) fn patience(&self) -> Patience {
+        Patience {
+            process: self.backend_pid,
+            cancel: self.cancel.clone(),
+            lock_timeout: self.settings.timeout("lock_timeout"),
+            deadlock_timeout: self.settings.timeout("deadlock_timeout").unwrap_or(Duration::from_secs(1)),
+        }
+    }
+
+    /// Who holds the transaction's locks.
+    pub(super) fn lock_owner<'a>(&self, transaction: &'a mut Transaction) -> &'a Arc<LockOwner> {
+        transaction.locks.get_or_insert_with(|| Arc::new(self.locks.transaction(self.backend_pid)))
+    }
+
+    /// Takes locks for a transaction; true when it had to wait.
+    pub(super) async fn take_locks(
+        &self,
+        transaction: &mut Transaction,
+        wanted: Wanted,
+    ) -> Result<bool, SqlError> {
+        if wanted.0.is_empty() {
+            return Ok(false);
+        }
+        let wanted: Vec<_> = wanted.0.into_iter().collect();
+        let owner = self.lock_owner(transaction);
+        self.patience().take(owner, &wanted).await
+    }
+
+    /// Locks tables for a statement that is planned.
+    ///
+    /// # Errors
+    /// `stale_plan` when it had to wait and the catalog is another one now.
+    pub(super) async fn lock_tables(
+        &self,
+        transaction: &mut Transaction,
+        tables: impl IntoIterator<Item = (TableId, LockMode)>,
+    ) -> Result<(), SqlError> {
+        let mut wanted = Wanted::default();
+        for (table, mode) in tables {
+            wanted.add(LockTarget::Table(table), mode);
+        }
+        let revision = self.shared.node.catalog().revision;
+        if self.take_locks(transaction, wanted).await? && self.shared.node.catalog().revision != revision {
+            return Err(exec::statement::stale_plan());
+        }
+        Ok(())
+    }
+
+    /// Locks the tables that a statement reads: always inside a block, so that nobody alters them before its end;
+    /// outside one only to wait for whoever has locked readers out.
+    pub(super) async fn lock_for_reading(
+        &self,
+        transaction: &mut Transaction,
+        tables: &[TableId],
+    ) -> Result<(), SqlError> {
+        if transaction.extent == Extent::Statement && !self.locks.bar_readers() {
+            return Ok(());
+        }
+        self.lock_tables(transaction, tables.iter().map(|table| (*table, LockMode::AccessShare))).await
+    }
+
+    /// Locks the tables of a statement that changes rows of `target`.
+    pub(super) async fn lock_for_writing(
+        &self,
+        transaction: &mut Transaction,
+        target: TableId,
+        tables: &[TableId],
+    ) -> Result<(), SqlError> {
+        let read = tables.iter().filter(|table| **table != target);
+        let read = read.map(|table| (*table, LockMode::AccessShare));
+        self.lock_tables(transaction, read.chain([(target, LockMode::RowExclusive)])).await
+    }
+
+    /// Locks rows that a statement is about to change.
+    ///
+    /// # Errors
+    /// `Conflict` when one of `targets` has changed since the statement read it: it is to be evaluated again. Outside
+    /// a block the commit finds that out, so only a wait is taken for a sign of it.
+    pub(super) async fn lock_rows(
+        &self,
+        transaction: &mut Transaction,
+        table: &TableMeta,
+        wanted: Wanted,
+        targets: impl IntoIterator<Item = RowRef>,
+    ) -> Result<(), WriteFailure> {
+        let waited = self.take_locks(transaction, wanted).await?;
+        let changed = if transaction.extent == Extent::Statement {
+            waited
+        } else {
+            let committed = targets.into_iter().filter(|target| target.segment != PRIVATE_SEGMENT);
+            let live = self.shared.node.are_live(self.database, table.id, committed);
+            !live.map_err(|error| node_error(&error))?
+        };
+        if changed { Err(concurrent_update()) } else { Ok(()) }
+    }
+
+    /// The table as of the last acknowledged commit, with the transaction's own writes: what decides about a key.
+    /// `known` serves when nothing was committed since.
+    pub(super) async fn newest_snapshot(
+        &self,
+        transaction: &Transaction,
+        known: &Arc<TableSnapshot>,
+    ) -> Result<Arc<TableSnapshot>, SqlError> {
+        let node = &self.shared.node;
+        let point = node.barrier(self.database).await.map_err(|error| node_error(&error))?;
+        if point.read_ts <= known.read_ts {
+            return Ok(Arc::clone(known));
+        }
+        self.table_snapshot(transaction, known.table.id, point).await
+    }
+}
+
+/// A row has changed since it was read: READ COMMITTED looks again, REPEATABLE READ ends in it.
+pub(super) fn concurrent_update() -> WriteFailure {
+    WriteFailure::Conflict(SqlError::new(
+        ErrorKind::SerializationFailure,
+        "could not serialize access due to concurrent update",
+    ))
+}
