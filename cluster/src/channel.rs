@@ -15,12 +15,13 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use prost::Message;
 use proto::record::{LogRecord, RecordBody, encode_record};
-use proto::time::Dice;
+use proto::time::{Clock, Dice};
 use proto::{ChannelId, Epoch, Offset, RowId, SequenceId, TableId, Timestamp, TxnId};
 
 use crate::catalog::{
     Catalog, checkpoint_key, decision_key, decision_prefix, epoch_key, number, read_number,
 };
+use crate::collector::{Garbage, Writers};
 use crate::error::{Error, Result};
 use crate::flusher;
 use crate::follower::ChannelState;
@@ -40,6 +41,9 @@ pub(crate) struct Parts {
     pub(crate) dice: Arc<dyn Dice>,
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) writers: Arc<Writers>,
+    pub(crate) garbage: Arc<Garbage>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// Where a restart begins, as kept in the meta store.

@@ -17,30 +17,30 @@
 //! from durable records only, and never passes the first delete that is in no object, nor the first record of an
 //! open transaction. (7) follows (6): what is trimmed is not needed by any checkpoint that a restart can find.
 //!
-//! Objects of crashed flushes and of dropped tables stay in the store; a later collection removes what no manifest
-//! of an existing table names.
+//! A merge is made elsewhere (`compactor`) and takes its inputs' place here, in one such transaction; its deletes are
+//! those that its inputs have by then. What a new manifest does not name any more is left to the `collector`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prost::Message;
-use proto::catalog::IndexMeta;
-use proto::{ChannelId, Offset, Oid, SegmentId, TableId};
-use segments::{ObjectEntry, SegmentForm};
+use proto::catalog::{IndexMeta, TableMeta};
+use proto::{ChannelId, Epoch, Offset, Oid, SegmentId, TableId, Timestamp};
+use segments::{ObjectEntry, SealedSegment, SegmentForm, SegmentHold, SegmentIndex};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::catalog::checkpoint_key;
 use crate::channel::{Checkpoint, Parts, SequenceMark, TableMark, epoch_guard};
 use crate::error::{Error, Result};
-use crate::follower::{ChannelState, Segment, Stage};
+use crate::follower::{ChannelState, Segment, Stage, TableState};
 use crate::meta::{Outcome, Write};
-use crate::owner::{OwnerHandle, OwnerMessage, Stored};
+use crate::owner::{OwnerHandle, OwnerMessage, Replaced, Stored};
 use crate::settings::PlantedBug;
 use crate::tasks::Stop;
 
 mod files;
 
-pub(crate) use files::load_tables;
+pub(crate) use files::{load_tables, table_files};
 
 /// A flush that failed (a full disk) is not tried again before this many bytes were appended.
 const RETRY_BYTES: u64 = 16 << 20;
@@ -66,6 +66,19 @@ pub(crate) struct IndexChange {
     pub(crate) file: Option<(IndexMeta, ObjectEntry)>,
 }
 
+/// A merged segment, and what it takes the place of.
+#[derive(Clone, Debug)]
+pub(crate) struct Replacement {
+    pub(crate) table: TableId,
+    pub(crate) inputs: Vec<SegmentId>,
+    /// Whether readers still have the inputs.
+    pub(crate) holds: Vec<(SegmentId, SegmentHold)>,
+    /// None when no row was left.
+    pub(crate) merged: Option<Arc<SealedSegment>>,
+    /// The end of every row that was left out lies at or before this instant.
+    pub(crate) purged: Timestamp,
+}
+
 /// What the flusher is asked for.
 #[derive(Debug)]
 enum Work {
@@ -75,6 +88,8 @@ enum Work {
     Table(TableId),
     /// Puts an index into a segment's manifest entry, or takes it out.
     Index(Box<IndexChange>),
+    /// Puts a merged segment in its inputs' place.
+    Replace(Box<Replacement>),
 }
 
 type Request = (Work, oneshot::Sender<Result<()>>);
@@ -85,6 +100,7 @@ pub(crate) struct Handle {
     signals: Arc<Signals>,
     requests: mpsc::Sender<Request>,
     limit: u64,
+    compactor: Arc<Notify>,
 }
 
 impl Handle {
@@ -122,6 +138,19 @@ impl Handle {
         self.ask(Work::Index(Box::new(change))).await
     }
 
+    /// Puts a merged segment in its inputs' place.
+    ///
+    /// # Errors
+    /// `SchemaChanged` when it lacks an index that the table has by now.
+    pub(crate) async fn replace(&self, replacement: Replacement) -> Result<()> {
+        self.ask(Work::Replace(Box::new(replacement))).await
+    }
+
+    /// Rows have ended.
+    pub(crate) fn rows_ended(&self) {
+        self.compactor.notify_one();
+    }
+
     async fn ask(&self, work: Work) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.requests.send((work, reply)).await.map_err(|_| Error::Stopped)?;
@@ -140,17 +169,25 @@ pub(crate) struct Flusher {
     written: files::Written,
     /// Wakes the indexer after a segment was stored.
     indexer: Arc<Notify>,
+    /// Wakes the compactor after a segment was stored.
+    compactor: Arc<Notify>,
 }
 
 impl Flusher {
     /// A flusher that `run` starts, and the way to it.
-    pub(crate) fn new(parts: Parts, channel: ChannelId, indexer: Arc<Notify>) -> (Self, Handle) {
+    pub(crate) fn new(
+        parts: Parts,
+        channel: ChannelId,
+        indexer: Arc<Notify>,
+        compactor: Arc<Notify>,
+    ) -> (Self, Handle) {
         let signals = Arc::new(Signals::default());
         let (sender, requests) = mpsc::channel(16);
         let limit = parts.settings.log_bytes;
-        let handle = Handle { signals: Arc::clone(&signals), requests: sender, limit };
+        let (to_signals, to_compactor) = (Arc::clone(&signals), Arc::clone(&compactor));
+        let handle = Handle { signals: to_signals, requests: sender, limit, compactor: to_compactor };
         let written = files::Written::default();
-        (Self { parts, channel, signals, requests, limit, written, indexer }, handle)
+        (Self { parts, channel, signals, requests, limit, written, indexer, compactor }, handle)
     }
 
     /// Works until asked to stop.
@@ -170,6 +207,9 @@ impl Flusher {
                     // The asker may be gone.
                     Work::Table(table) => drop(reply.send(self.flush_table(&owner, table).await)),
                     Work::Index(change) => drop(reply.send(self.change_index(&owner, *change).await)),
+                    Work::Replace(replacement) => {
+                        drop(reply.send(self.replace(&owner, *replacement).await));
+                    }
                 }
             }
             self.look_around(&owner, checkpoints).await;
@@ -187,6 +227,7 @@ impl Flusher {
         self.signals.retry_at.store(retry_at, Ordering::SeqCst);
         if let Err(error) = &outcome {
             // Tried again after some more appends, or when somebody asks.
+            self.parts.garbage.scan();
             tracing::warn!(channel = %self.channel, %error, "a flush failed");
         }
         let failure = outcome.err().map(|error| error.to_string());
@@ -219,14 +260,7 @@ impl Flusher {
                 change.segment
             )));
         };
-        let job = files::Job {
-            parts: &self.parts,
-            written: &self.written,
-            channel: self.channel,
-            epoch,
-            table,
-            through: Offset(0),
-        };
+        let job = self.job(epoch, table, Offset(0));
         let form = SegmentForm::Sealed(job.change_index(sealed, &change).await?);
         let (table, segment) = (change.table, change.segment);
         owner.ask(|reply| OwnerMessage::Indexed { table, segment, form, reply }).await
@@ -267,25 +301,53 @@ impl Flusher {
         let catalog = self.parts.catalog.snapshot();
         let (Some(rows), Some(meta)) = (state.tables.get(&table), catalog.tables.get(&table)) else {
             // Dropped meanwhile: the owner forgets its segments before the next look.
+            self.parts.garbage.scan();
             return owner.ask(|reply| OwnerMessage::Forget { reply }).await;
         };
         let Some(found) = rows.segment(segment) else { return Ok(()) };
-        let open = state.open.values().map(|open| open.first).min();
-        let covered = open.map_or(state.next, |open| open.min(state.next)).min(durable);
-        let others = rows.segments.iter().filter(|other| other.state.form.id() != segment);
-        let unsaved =
-            others.filter(|other| other.stage == Stage::Stored).filter_map(|other| other.first_unsaved);
-        let job = files::Job {
-            parts: &self.parts,
-            written: &self.written,
-            channel: self.channel,
-            epoch,
-            table: meta,
-            through: unsaved.min().map_or(covered, |unsaved| unsaved.min(covered)),
-        };
+        let covered = covered(&state, durable);
+        let through = through(rows, &[segment], covered);
+        let job = self.job(epoch, meta, through);
         let form = job.store(found).await?;
         let stored = Stored { table, segment, form, deletes: found.state.deletes.clone(), covered };
         owner.ask(|reply| OwnerMessage::Stored { stored, reply }).await?;
+        self.indexer.notify_one();
+        self.compactor.notify_one();
+        Ok(())
+    }
+
+    fn job<'a>(&'a self, epoch: Epoch, table: &'a Arc<TableMeta>, through: Offset) -> files::Job<'a> {
+        files::Job { parts: &self.parts, written: &self.written, channel: self.channel, epoch, table, through }
+    }
+
+    /// Names a merged segment instead of its inputs, with the deletes that those have by now, and serves it.
+    async fn replace(&self, owner: &OwnerHandle, replacement: Replacement) -> Result<()> {
+        let epoch = owner.epoch();
+        let durable = self.parts.log.bounds(self.channel).await?.end;
+        let state = owner.published.state();
+        let catalog = self.parts.catalog.snapshot();
+        let found = state.tables.get(&replacement.table).zip(catalog.tables.get(&replacement.table));
+        let (rows, meta) = found.ok_or(Error::UndefinedTable(replacement.table))?;
+        let is_stored =
+            |id: &SegmentId| rows.segment(*id).is_some_and(|found| found.stage == Stage::Stored);
+        if !replacement.inputs.iter().all(is_stored) {
+            return Err(Error::Internal("a segment that was merged is not there".into()));
+        }
+        if replacement.merged.as_ref().is_some_and(|merged| lacks_index(merged, meta)) {
+            return Err(Error::SchemaChanged);
+        }
+        let covered = covered(&state, durable);
+        let deletes = rows.carried_deletes(&replacement.inputs, replacement.merged.as_deref());
+        let job = self.job(epoch, meta, through(rows, &replacement.inputs, covered));
+        if let Err(error) = job.replace(&replacement, &deletes, state.next).await {
+            if matches!(error, Error::Unknown { .. }) {
+                // Inputs or merged segment: what the meta store says is read anew.
+                owner.ask(|reply| OwnerMessage::TakeOver { reply }).await?;
+            }
+            return Err(error);
+        }
+        let replaced = Replaced { replacement, deletes, covered, before: state.next };
+        owner.ask(|reply| OwnerMessage::Replaced { replaced: Box::new(replaced), reply }).await?;
         self.indexer.notify_one();
         Ok(())
     }
@@ -313,6 +375,26 @@ impl Flusher {
         let _ = self.signals.log_bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
         self.parts.log.trim(self.channel, offset).await
     }
+}
+
+/// Every delete in a record before this offset is applied and durable.
+fn covered(state: &ChannelState, durable: Offset) -> Offset {
+    let open = state.open.values().map(|open| open.first).min();
+    open.map_or(state.next, |open| open.min(state.next)).min(durable)
+}
+
+/// Every delete of a table in a record before this offset is in an object once those of `written` are.
+fn through(rows: &TableState, written: &[SegmentId], covered: Offset) -> Offset {
+    let others = rows.segments.iter().filter(|other| !written.contains(&other.state.form.id()));
+    let unsaved = others.filter(|other| other.stage == Stage::Stored).filter_map(|other| other.first_unsaved);
+    unsaved.min().map_or(covered, |unsaved| unsaved.min(covered))
+}
+
+/// Whether a segment cannot be searched by an index that its table has.
+pub(crate) fn lacks_index(segment: &SealedSegment, table: &TableMeta) -> bool {
+    let is_usable =
+        |oid| segment.index(oid).is_some_and(|index: &Arc<SegmentIndex>| index.usable().is_some());
+    table.indexes.iter().any(|index| !is_usable(index.oid))
 }
 
 fn checkpoint_of(state: &ChannelState, offset: Offset, incarnation: u64) -> Checkpoint {

@@ -9,7 +9,6 @@
 //! failed is not tried again before the next checkpoint, the next start or another CREATE INDEX.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use object_store::path::Path;
 use proto::catalog::{IndexMeta, TableMeta};
@@ -38,8 +37,6 @@ pub(crate) struct Indexer {
     flusher: flusher::Handle,
     builds: Arc<Builds>,
     look: Arc<Notify>,
-    /// Numbers object keys within an epoch.
-    attempts: AtomicU64,
 }
 
 /// An index to be built.
@@ -58,7 +55,7 @@ impl Indexer {
         builds: Arc<Builds>,
         look: Arc<Notify>,
     ) -> Self {
-        Self { parts, channel, flusher, builds, look, attempts: AtomicU64::new(0) }
+        Self { parts, channel, flusher, builds, look }
     }
 
     /// Works until asked to stop.
@@ -120,7 +117,9 @@ impl Indexer {
 
     async fn build(&self, owner: &OwnerHandle, stop: &Stop, job: Job) -> Result<()> {
         let epoch = owner.epoch();
-        let n = self.attempts.fetch_add(1, Ordering::SeqCst);
+        // Ends when the manifest names the file.
+        let writer = self.parts.writers.begin(epoch);
+        let n = writer.n;
         let (store, builds, catalog) =
             (Arc::clone(&self.parts.store), Arc::clone(&self.builds), Arc::clone(&self.parts.catalog));
         let (stop, threads) = (stop.clone(), self.parts.settings.index_threads);

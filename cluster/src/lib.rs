@@ -10,6 +10,8 @@
 mod catalog;
 mod channel;
 pub mod clock;
+mod collector;
+mod compactor;
 pub mod error;
 mod flusher;
 mod follower;
@@ -26,6 +28,8 @@ pub mod tasks;
 pub mod testing;
 
 pub use catalog::DEFAULT_DATABASE;
+pub use collector::GarbageInfo;
+pub use compactor::{Compaction, CompactionGoal, CompactionPhase, CompactionState};
 pub use error::{Error, Result};
 pub use indexer::{BuildState, IndexBuild};
 pub use node::{IndexStatus, Node, NodeParts, SegmentInfo};

@@ -14,12 +14,16 @@ use parking_lot::RwLock;
 use proto::catalog::{CatalogChange, CatalogSnapshot};
 use proto::record::TableChange;
 use proto::time::{Clock, Dice, ReadPoint};
-use proto::{ChannelId, DatabaseId, ErrorKind, Oid, SegmentId, SequenceId, SqlError, TableId, TxnId};
+use proto::{
+    ChannelId, DatabaseId, ErrorKind, Oid, SegmentId, SequenceId, SqlError, TableId, Timestamp, TxnId,
+};
 use segments::{SnapshotSource, TableSnapshot};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::catalog::Catalog;
 use crate::channel::Parts;
+use crate::collector::{self, Collector};
+use crate::compactor::{self, Compactor};
 use crate::error::{Error, Result};
 use crate::flusher::{self, Flusher};
 use crate::follower::Stage;
@@ -32,6 +36,7 @@ use crate::owner::{CommitOutcome, CommitRequest, Owner, OwnerHandle, OwnerMessag
 use crate::settings::Settings;
 use crate::tasks::TaskSet;
 
+mod compactions;
 mod indexes;
 mod locks;
 mod payload;
@@ -62,6 +67,10 @@ pub struct SegmentInfo {
     pub rows: u64,
     /// Row versions that ended.
     pub deleted: u64,
+    /// Bytes of the files with its rows; of memory while it has none.
+    pub bytes: u64,
+    /// The part of them that rows which ended take.
+    pub dead_bytes: u64,
     /// Bytes of memory of rows that are not in files.
     pub memory_bytes: u64,
 }
@@ -75,6 +84,7 @@ struct Runtime {
     /// Wakes the indexer.
     indexer: Arc<Notify>,
     locks: Arc<Locks>,
+    compactor: compactor::Handle,
     tasks: TaskSet,
 }
 
@@ -82,10 +92,12 @@ struct Runtime {
 #[derive(Debug)]
 pub struct Node {
     parts: Parts,
-    clock: Arc<dyn Clock>,
     channels: RwLock<BTreeMap<ChannelId, Arc<Runtime>>>,
     /// Held while channels are started or stopped.
     changing: tokio::sync::Mutex<()>,
+    collections: mpsc::Sender<collector::Request>,
+    /// What works for all channels.
+    tasks: TaskSet,
 }
 
 impl Node {
@@ -96,25 +108,32 @@ impl Node {
     /// When a back end fails or holds damaged bytes; the error names them.
     pub async fn start(parts: NodeParts) -> Result<Arc<Self>> {
         let catalog = Arc::new(Catalog::open(Arc::clone(&parts.meta)).await?);
-        let node = Arc::new(Self {
-            parts: Parts {
-                meta: parts.meta,
-                log: parts.log,
-                store: parts.store,
-                oracle: parts.oracle,
-                dice: parts.dice,
-                catalog,
-                settings: Arc::new(parts.settings),
-            },
+        let parts = Parts {
+            meta: parts.meta,
+            log: parts.log,
+            store: parts.store,
+            oracle: parts.oracle,
+            dice: parts.dice,
+            catalog,
+            settings: Arc::new(parts.settings),
+            writers: Arc::default(),
+            garbage: Arc::default(),
             clock: parts.clock,
+        };
+        let (collector, collections) = Collector::new(parts.clone());
+        let node = Arc::new(Self {
+            parts,
             channels: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
+            collections,
+            tasks: TaskSet::new(),
         });
         if let Err(error) = node.match_channels().await {
             // What did start must be gone before anyone opens the back ends again.
             node.stop().await?;
             return Err(error);
         }
+        node.tasks.spawn("collector", move |stop| collector.run(stop));
         Ok(node)
     }
 
@@ -147,8 +166,10 @@ impl Node {
 
     async fn start_channel(&self, channel: ChannelId) -> Result<Arc<Runtime>> {
         let tasks = TaskSet::new();
-        let (indexer, builds) = (Arc::new(Notify::new()), Arc::new(Builds::new(Arc::clone(&self.clock))));
-        let (flusher, handle) = Flusher::new(self.parts.clone(), channel, Arc::clone(&indexer));
+        let (indexer, builds) = (Arc::new(Notify::new()), Arc::new(Builds::new(Arc::clone(&self.parts.clock))));
+        let look = Arc::new(Notify::new());
+        let (flusher, handle) =
+            Flusher::new(self.parts.clone(), channel, Arc::clone(&indexer), Arc::clone(&look));
         let started = Owner::start(self.parts.clone(), channel, handle.clone()).await?;
         let owner = started.handle();
         tasks.spawn(format!("owner {channel}"), move |stop| started.run(stop));
@@ -163,8 +184,11 @@ impl Node {
         );
         let to_owner = owner.clone();
         tasks.spawn(format!("indexer {channel}"), move |stop| work.run(to_owner, stop));
+        let (work, compactor) = Compactor::new(self.parts.clone(), channel, handle.clone(), look);
+        let to_owner = owner.clone();
+        tasks.spawn(format!("compactor {channel}"), move |stop| work.run(to_owner, stop));
         let locks = Arc::new(Locks::new(self.database_of(channel)));
-        Ok(Arc::new(Runtime { owner, flusher: handle, builds, indexer, locks, tasks }))
+        Ok(Arc::new(Runtime { owner, flusher: handle, builds, indexer, locks, compactor, tasks }))
     }
 
     fn runtime(&self, database: DatabaseId) -> Result<Arc<Runtime>> {
@@ -198,7 +222,7 @@ impl Node {
     /// The clock of the assembly.
     #[must_use]
     pub const fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+        &self.parts.clock
     }
 
     /// A read point that shows every acknowledged commit of a database. Nothing is written or awaited for it.
@@ -226,6 +250,10 @@ impl Node {
             .iter()
             .any(|change| matches!(change, CatalogChange::PutDatabase(_) | CatalogChange::DropDatabase(_)));
         let changes_catalog = !request.catalog.is_empty();
+        let drops = request
+            .catalog
+            .iter()
+            .any(|change| matches!(change, CatalogChange::DropTable(_) | CatalogChange::DropDatabase(_)));
         let mut unfinished = payload::Unfinished::new(&runtime, request.txn);
         self.move_to_payloads(&runtime, &mut request).await?;
         let asked = runtime.owner.ask(|reply| OwnerMessage::Commit { request: Box::new(request), reply });
@@ -233,6 +261,9 @@ impl Node {
         unfinished.done(outcome.is_ok());
         if changes_catalog {
             runtime.indexer.notify_one();
+        }
+        if drops && outcome.is_ok() {
+            self.parts.garbage.scan();
         }
         if changes_databases && outcome.is_ok() {
             self.match_channels().await?;
@@ -318,6 +349,7 @@ impl Node {
         for runtime in channels {
             runtime.builds.forget_failures();
             runtime.indexer.notify_one();
+            runtime.compactor.look();
         }
         Ok(())
     }
@@ -329,6 +361,7 @@ impl Node {
     pub async fn stop(&self) -> Result<()> {
         let _changing = self.changing.lock().await;
         let channels = std::mem::take(&mut *self.channels.write());
+        self.tasks.shutdown().await;
         for runtime in channels.into_values() {
             runtime.tasks.shutdown().await;
         }
@@ -344,13 +377,17 @@ impl Node {
             for (table, rows) in &state.tables {
                 infos.extend(rows.segments.iter().map(|segment| {
                     let form = &segment.state.form;
+                    let (held, ended) = (form.rows(), segment.state.deletes.ended(form.rows(), Timestamp::MAX));
+                    let bytes = segment.bytes();
                     SegmentInfo {
                         channel: *channel,
                         table: *table,
                         segment: form.id(),
                         stage: stage_name(segment.stage),
-                        rows: form.rows() as u64,
-                        deleted: segment.state.deletes.len() as u64,
+                        rows: held as u64,
+                        deleted: ended as u64,
+                        bytes,
+                        dead_bytes: (u128::from(bytes) * ended as u128 / (held as u128).max(1)) as u64,
                         memory_bytes: segment.memory_bytes() as u64,
                     }
                 }));

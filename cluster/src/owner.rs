@@ -111,6 +111,15 @@ pub(crate) enum OwnerMessage {
         stored: Stored,
         reply: Reply<()>,
     },
+    /// A merged segment takes its inputs' place.
+    Replaced {
+        replaced: Box<Replaced>,
+        reply: Reply<()>,
+    },
+    /// A change of the channel's files has an unknown outcome: take the channel over anew.
+    TakeOver {
+        reply: Reply<()>,
+    },
     /// Tables were dropped: forget what the catalog no longer has.
     Forget {
         reply: Reply<()>,
@@ -128,6 +137,18 @@ pub(crate) struct Stored {
     pub(crate) deletes: segments::DeleteSet,
     /// Every delete in a record before this offset is among them.
     pub(crate) covered: proto::Offset,
+}
+
+/// A merged segment that a table's newest manifest names instead of its inputs.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    pub(crate) replacement: flusher::Replacement,
+    /// The deletes of the merged segment that are in the files.
+    pub(crate) deletes: segments::DeleteSet,
+    /// Every delete in a record before this offset is among them.
+    pub(crate) covered: proto::Offset,
+    /// Behind every record that may carry rows of the inputs.
+    pub(crate) before: proto::Offset,
 }
 
 /// The way to an owner and to what it shows.
@@ -293,6 +314,8 @@ impl Owner {
             // `is_alone` keeps it out of turns.
             OwnerMessage::Stored { reply, .. }
             | OwnerMessage::Indexed { reply, .. }
+            | OwnerMessage::Replaced { reply, .. }
+            | OwnerMessage::TakeOver { reply }
             | OwnerMessage::Forget { reply } => drop(reply),
         }
     }
@@ -313,6 +336,8 @@ impl Owner {
             | OwnerMessage::Seal { reply, .. }
             | OwnerMessage::Stored { reply, .. }
             | OwnerMessage::Indexed { reply, .. }
+            | OwnerMessage::Replaced { reply, .. }
+            | OwnerMessage::TakeOver { reply }
             | OwnerMessage::Forget { reply } => refuse(reply, reason),
             OwnerMessage::Abort { .. } => {}
         }
@@ -334,7 +359,11 @@ impl Owner {
 fn is_alone(message: &OwnerMessage) -> bool {
     match message {
         OwnerMessage::Commit { request, .. } => !request.catalog.is_empty(),
-        OwnerMessage::Stored { .. } | OwnerMessage::Indexed { .. } | OwnerMessage::Forget { .. } => true,
+        OwnerMessage::Stored { .. }
+        | OwnerMessage::Indexed { .. }
+        | OwnerMessage::Replaced { .. }
+        | OwnerMessage::TakeOver { .. }
+        | OwnerMessage::Forget { .. } => true,
         _ => false,
     }
 }

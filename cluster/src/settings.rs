@@ -19,6 +19,16 @@ pub struct Settings {
     pub sequence_cache: i64,
     /// Threads of one index build.
     pub index_threads: usize,
+    /// Whether segments are merged and purged without being asked to.
+    pub compacts: bool,
+    /// Small segments of a table that are merged automatically when there are this many.
+    pub compaction_segments: usize,
+    /// The part of purgeable rows from which a segment is written anew automatically.
+    pub compaction_dead_fraction: f64,
+    /// How far back a table can be read; rows that ended before may be purged.
+    pub retention_millis: u64,
+    /// Objects that nothing names are kept this long.
+    pub collection_grace_millis: u64,
     /// A bug switched on, for the test that must find it.
     #[cfg(feature = "planted-bugs")]
     pub planted_bug: Option<PlantedBug>,
@@ -34,6 +44,11 @@ impl Default for Settings {
             inbox: 1024,
             turn: 256,
             sequence_cache: 32,
+            compacts: true,
+            compaction_segments: 8,
+            compaction_dead_fraction: 0.2,
+            retention_millis: 60 * 60 * 1000,
+            collection_grace_millis: 60 * 1000,
             index_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             #[cfg(feature = "planted-bugs")]
             planted_bug: None,

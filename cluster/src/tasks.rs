@@ -184,6 +184,14 @@ pub async fn blocking_async<T: Send + 'static>(work: impl Future<Output = T> + S
     blocking(move || runtime.block_on(work)).await
 }
 
+/// Waits a while; for ever when there is nothing to wait for.
+pub async fn sleep(time: Option<std::time::Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Starts a named thread for a loop that blocks in system calls; it must end when its mailbox closes.
 ///
 /// # Errors

@@ -116,6 +116,24 @@ impl DeleteSet {
         self.delete_ts(ordinal).is_some_and(|ts| ts <= read_ts)
     }
 
+    /// Number of the first `rows` rows that ended at or before `ts`.
+    #[must_use]
+    pub fn ended(&self, rows: usize, ts: Timestamp) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        let mut words = bitmap::all_set(rows);
+        self.hide(&mut words, rows, ts);
+        rows - words.iter().map(|word| word.count_ones() as usize).sum::<usize>()
+    }
+
+    /// The greatest timestamp at or before `ts` at which a row ended.
+    #[must_use]
+    pub fn last_end(&self, ts: Timestamp) -> Option<Timestamp> {
+        let all = self.entries().map(|entry| entry.ts).chain(self.ends.iter().map(|end| end.ts));
+        all.filter(|end| *end <= ts).max()
+    }
+
     /// Every single-row entry, ascending by ordinal.
     pub fn entries(&self) -> impl Iterator<Item = DeleteEntry> {
         self.pages.iter().flatten().flat_map(|page| page.entries.iter().copied())

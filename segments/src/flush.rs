@@ -1,4 +1,4 @@
-//! From frozen growing rows to the bytes of a sealed segment's objects. A pure function: nothing is stored here.
+//! From rows to the bytes of a sealed segment's objects. A pure function: nothing is stored here.
 //!
 //! Object keys are `<database>/<table>/<partition>/<segment>/<epoch>-<n>-<kind>`; `n` counts attempts within the
 //! epoch, so that a retry never meets an earlier attempt's objects.
@@ -9,13 +9,13 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{max, max_string, min, min_string};
 use arrow::datatypes::{
     DataType, Date32Type, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Schema,
-    TimestampMicrosecondType,
+    SchemaRef, TimestampMicrosecondType,
 };
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use proto::catalog::{IndexMeta, TableMeta};
-use proto::{Epoch, RowId, SegmentId};
+use proto::{Epoch, RowId, SegmentId, Timestamp};
 
 use crate::deletes::DeleteSet;
 use crate::error::Result;
@@ -58,6 +58,50 @@ pub fn object_key(table: &TableMeta, segment: SegmentId, epoch: Epoch, n: u64, k
     Path::from(format!("{}/{}/0/{segment}/{epoch}-{n}-{}", table.database, table.id, kind.suffix()))
 }
 
+/// Rows in the order of their ordinals, as objects are made from them.
+pub(crate) trait StoredRows {
+    fn id(&self) -> SegmentId;
+    /// The table as the rows are written.
+    fn table(&self) -> &Arc<TableMeta>;
+    fn schema(&self) -> &SchemaRef;
+    fn rows(&self) -> usize;
+    /// One source, piece by piece; every source has the same pieces.
+    fn pieces(&self, source: Source) -> Result<Vec<ArrayRef>>;
+    /// (hash of the key, ordinal), ascending.
+    fn key_pairs(&self) -> Result<Vec<(u64, u32)>>;
+    fn identity(&self, ordinal: u32) -> (Timestamp, RowId);
+}
+
+impl StoredRows for GrowingRows {
+    fn id(&self) -> SegmentId {
+        Self::id(self)
+    }
+
+    fn table(&self) -> &Arc<TableMeta> {
+        Self::table(self)
+    }
+
+    fn schema(&self) -> &SchemaRef {
+        Self::schema(self)
+    }
+
+    fn rows(&self) -> usize {
+        Self::rows(self)
+    }
+
+    fn pieces(&self, source: Source) -> Result<Vec<ArrayRef>> {
+        Ok(Self::pieces(self, source))
+    }
+
+    fn key_pairs(&self) -> Result<Vec<(u64, u32)>> {
+        Ok(self.keys().sorted())
+    }
+
+    fn identity(&self, ordinal: u32) -> (Timestamp, RowId) {
+        Self::identity(self, ordinal)
+    }
+}
+
 /// The objects of a segment, and the entry for the manifest once they are stored. Deletes known so far become a
 /// deletes object.
 ///
@@ -69,13 +113,28 @@ pub fn write_segment(
     epoch: Epoch,
     n: u64,
 ) -> Result<(SegmentFiles, Vec<NewObject>)> {
+    let (mut files, mut objects) = write_rows(rows, epoch, n)?;
+    if !deletes.is_empty() {
+        let object = write_deletes(rows.table(), rows.id(), rows.rows(), deletes, epoch, n);
+        files.objects.push(object.entry.clone());
+        objects.push(object);
+    }
+    Ok((files, objects))
+}
+
+/// The objects that hold a segment's rows.
+pub(crate) fn write_rows(
+    rows: &dyn StoredRows,
+    epoch: Epoch,
+    n: u64,
+) -> Result<(SegmentFiles, Vec<NewObject>)> {
     let (table, segment) = (rows.table(), rows.id());
     let object = |kind, bytes| NewObject::new(table, segment, epoch, n, kind, bytes);
     let mut objects = Vec::new();
     let mut scalar_positions = Vec::new();
     let mut bounds = Vec::new();
     for (position, column) in table.columns.iter().enumerate() {
-        let pieces = rows.pieces(Source::Column(position));
+        let pieces = rows.pieces(Source::Column(position))?;
         if let Some(dimensions) = column.ty.dimensions() {
             let bytes = vector_file::encode(segment, column.id, dimensions, &pieces);
             objects.push(object(ObjectKind::Vectors(column.id), bytes));
@@ -86,23 +145,20 @@ pub fn write_segment(
     }
     objects.push(object(ObjectKind::Scalars, write_scalars(rows, &scalar_positions)?));
     if table.primary_key.is_some() {
-        objects.push(object(ObjectKind::Keys, key_file::encode(segment, &rows.keys().sorted())));
+        objects.push(object(ObjectKind::Keys, key_file::encode(segment, &rows.key_pairs()?)));
     }
-    if !deletes.is_empty() {
-        objects.push(object(ObjectKind::Deletes, deletes_object::encode(segment, rows.rows(), deletes)));
-    }
-    let (min_row, max_row) = match rows.rows() as u32 {
-        0 => (RowId(0), RowId(0)),
-        count => (rows.identity(0).1, rows.identity(count - 1).1),
+    let [first, last] = match rows.rows() as u32 {
+        0 => [(Timestamp::MAX, RowId(0)), (Timestamp::ZERO, RowId(0))],
+        count => [rows.identity(0), rows.identity(count - 1)],
     };
     let files = SegmentFiles {
         segment,
         rows: rows.rows() as u64,
         schema_version: table.schema_version,
-        min_ts: rows.min_ts(),
-        max_ts: rows.max_ts(),
-        min_row,
-        max_row,
+        min_ts: first.0,
+        max_ts: last.0,
+        min_row: first.1,
+        max_row: last.1,
         objects: objects.iter().map(|object| object.entry.clone()).collect(),
         bounds,
     };
@@ -152,7 +208,7 @@ pub async fn store_objects(store: &dyn ObjectStore, objects: &[NewObject]) -> Re
     Ok(())
 }
 
-fn write_scalars(rows: &GrowingRows, positions: &[usize]) -> Result<Bytes> {
+fn write_scalars(rows: &dyn StoredRows, positions: &[usize]) -> Result<Bytes> {
     let table = rows.table();
     let ids: Vec<u32> = positions.iter().map(|position| table.columns[*position].id).collect();
     let mut fields: Vec<FieldRef> = Vec::with_capacity(positions.len() + 2);
@@ -169,7 +225,8 @@ fn write_scalars(rows: &GrowingRows, positions: &[usize]) -> Result<Bytes> {
     let schema = Arc::new(Schema::new(fields));
     let sources: Vec<Source> =
         positions.iter().map(|position| Source::Column(*position)).chain([Source::Ts, Source::Row]).collect();
-    let columns: Vec<Vec<ArrayRef>> = sources.iter().map(|source| rows.pieces(*source)).collect();
+    let columns: Vec<Vec<ArrayRef>> =
+        sources.iter().map(|source| rows.pieces(*source)).collect::<Result<_>>()?;
     let pieces = columns.first().map_or(0, Vec::len);
     let mut batches = Vec::with_capacity(pieces);
     for piece in 0..pieces {

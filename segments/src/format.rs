@@ -13,6 +13,7 @@ pub mod header;
 pub mod key_file;
 pub(crate) mod list_file;
 pub mod manifest;
+pub mod object_name;
 pub mod scalars;
 pub mod vector_file;
 

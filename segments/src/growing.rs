@@ -276,6 +276,15 @@ impl GrowingRows {
         (Timestamp(chunk.ts.value(at)), RowId(chunk.rows.value(at)))
     }
 
+    /// The ordinal of a row by its id.
+    #[must_use]
+    pub fn ordinal_of(&self, row: RowId) -> Option<u32> {
+        let begun = |chunk: &Arc<Chunk>| chunk.rows.values().first().is_some_and(|first| *first <= row.0);
+        let chunk = self.chunks.partition_point(begun).checked_sub(1)?;
+        let at = self.chunks[chunk].rows.values().binary_search(&row.0).ok()?;
+        Some(self.starts[chunk] + at as u32)
+    }
+
     fn locate(&self, ordinal: u32) -> (usize, usize) {
         let chunk = self.starts.partition_point(|start| *start <= ordinal).saturating_sub(1);
         (chunk, (ordinal - self.starts[chunk]) as usize)

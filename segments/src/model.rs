@@ -35,6 +35,8 @@ struct Model {
     files: TableFiles,
     ts: u64,
     attempt: u64,
+    /// Instants before this one are no longer read.
+    purged: Timestamp,
 }
 
 impl Model {
@@ -49,6 +51,7 @@ impl Model {
             files: TableFiles::empty(table()),
             ts: 1,
             attempt: 0,
+            purged: Timestamp::ZERO,
         }
     }
 
@@ -111,20 +114,63 @@ impl Model {
         self.attempt += 1;
         let (files, objects) = write_segment(&rows, &self.growing_deletes, Epoch(1), self.attempt).unwrap();
         block_on(store_objects(&*self.store, &objects)).unwrap();
-        self.publish(vec![files.clone()]);
+        self.publish(vec![files.clone()], Vec::new());
         let state = block_on(SealedSegment::open_state(&*self.store, table(), files)).unwrap();
         self.states.push(state);
         self.growing = GrowingSegment::new(SegmentId(rows.id().0 + 1), table());
         self.growing_deletes = DeleteSet::new();
     }
 
-    fn publish(&mut self, segments: Vec<SegmentFiles>) {
+    fn publish(&mut self, segments: Vec<SegmentFiles>, removed: Vec<SegmentId>) {
         self.attempt += 1;
         let id = ManifestId { epoch: Epoch(1), n: self.attempt };
-        let manifest = self.files.next(id, table(), Offset(self.ts), segments, Vec::new());
+        let manifest = self.files.next(id, table(), Offset(self.ts), segments, removed);
         let location = Manifest::key(table().database, table().id, id);
         block_on(store::put_new(&*self.store, &location, manifest.encode())).unwrap();
         self.files.apply(&manifest);
+    }
+
+    /// Merges some sealed segments, neighbours or not, and purges behind a horizon; deletes that come between the
+    /// merge and the swap are carried over.
+    fn merge(&mut self) {
+        let picked: Vec<usize> = (0..self.states.len()).filter(|_| self.random.random_bool(0.4)).collect();
+        if picked.is_empty() {
+            return;
+        }
+        self.purged = Timestamp(self.random.random_range(self.purged.0..=self.ts));
+        self.attempt += 1;
+        let id = SegmentId(1_000_000 + self.attempt);
+        let inputs: Vec<merge::MergeInput> = picked
+            .iter()
+            .map(|at| {
+                let SegmentForm::Sealed(segment) = &self.states[*at].form else { panic!("sealed") };
+                merge::MergeInput { segment: Arc::clone(segment), deletes: self.states[*at].deletes.clone() }
+            })
+            .collect();
+        let writer = (Epoch(1), self.attempt);
+        let merged = merge::merge(&inputs, &table(), id, self.purged, writer, &|_, _| true).unwrap();
+        (0..self.random.random_range(0..3)).for_each(|_| self.delete());
+        let parents: Vec<SegmentState> = picked.iter().rev().map(|at| self.states.remove(*at)).collect();
+        let removed: Vec<SegmentId> = parents.iter().map(|state| state.form.id()).collect();
+        let Some((files, objects)) = merged else { return self.publish(Vec::new(), removed) };
+        block_on(store_objects(&*self.store, &objects)).unwrap();
+        let mut state = block_on(SealedSegment::open_state(&*self.store, table(), files.clone())).unwrap();
+        let SegmentForm::Sealed(child) = &state.form else { panic!("sealed") };
+        let from = inputs.iter().map(|input| {
+            let parent = parents.iter().find(|state| state.form.id() == input.segment.id());
+            (&*input.segment, &parent.expect("one of those picked").deletes)
+        });
+        state.deletes = merge::carried_deletes(from, child);
+        for version in &mut self.twin {
+            if removed.contains(&version.place.0) {
+                let ordinal = child.ordinal_of(version.id);
+                assert!(ordinal.is_some() || version.until <= self.purged, "a row that is needed was purged");
+                assert!(ordinal.is_none() || version.until > self.purged, "a purged row is still there");
+                version.place = (id, ordinal.unwrap_or(u32::MAX));
+            }
+        }
+        self.states.push(state);
+        self.publish(vec![files], removed);
     }
 
     /// Saves all deletes, forgets the sealed segments and reads everything back from the store.
@@ -140,7 +186,7 @@ impl Model {
             block_on(store_objects(&*self.store, std::slice::from_ref(&object))).unwrap();
             changed.push(self.files.segments[&segment].clone().with_deletes(object.entry));
         }
-        self.publish(changed);
+        self.publish(changed, Vec::new());
         let table = table();
         let read = block_on(TableFiles::read(&*self.store, table.database, table.id, self.files.id)).unwrap();
         assert_eq!(read, self.files);
@@ -165,7 +211,7 @@ impl Model {
     fn check(&mut self) {
         let now = self.ts;
         let read_ts =
-            Timestamp(if self.random.random_bool(0.5) { now } else { self.random.random_range(0..=now + 1) });
+            Timestamp(if self.random.random_bool(0.5) { now } else { self.random.random_range(self.purged.0..=now + 1) });
         let snapshot = self.snapshot(read_ts);
         block_on(snapshot.load(&[0, 1])).unwrap();
         let twin: Vec<&Version> =
@@ -240,7 +286,8 @@ impl Model {
             0..45 => self.insert(),
             45..80 => self.delete(),
             80..82 => self.truncate(),
-            82..92 => self.seal(),
+            82..90 => self.seal(),
+            90..94 => self.merge(),
             _ => self.reopen(),
         }
         self.check();

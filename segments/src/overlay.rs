@@ -138,6 +138,12 @@ impl TableOverlay {
         self.hidden.get(&segment)
     }
 
+    /// The base rows deleted in segments that `is_present` does not know.
+    pub(crate) fn hidden_outside(&self, is_present: impl Fn(SegmentId) -> bool) -> Vec<RowId> {
+        let absent = self.hidden.iter().filter(|(segment, _)| !is_present(**segment));
+        absent.flat_map(|(_, rows)| rows.entries().map(|entry| entry.row)).collect()
+    }
+
     /// The private rows as a segment; `None` when there are none.
     pub(crate) fn view(&self) -> Option<SegmentView> {
         let form = SegmentForm::Growing(self.rows.clone());

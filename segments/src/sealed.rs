@@ -8,7 +8,7 @@
 //!
 //! Invariant: after `open` nothing awaits, because the bytes of every object are at hand.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, UInt64Array, new_null_array};
 use arrow::compute::take;
@@ -60,6 +60,18 @@ pub struct SealedSegment {
     indexes: Vec<Arc<SegmentIndex>>,
     /// Held while a column decodes, so that two readers do not decode it twice.
     decoding: Arc<Mutex<()>>,
+}
+
+/// Says whether a segment is still held; holds nothing itself.
+#[derive(Clone, Debug)]
+pub struct SegmentHold(Weak<Scalars>);
+
+impl SegmentHold {
+    /// Whether a reader still has the segment.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 impl SealedSegment {
@@ -259,6 +271,36 @@ impl SealedSegment {
     #[must_use]
     pub fn identity(&self, ordinal: u32) -> (Timestamp, RowId) {
         (Timestamp(self.ts.value(ordinal as usize)), RowId(self.row_ids.value(ordinal as usize)))
+    }
+
+    /// The ordinal of a row by its id; row ids ascend with the ordinal.
+    #[must_use]
+    pub fn ordinal_of(&self, row: RowId) -> Option<u32> {
+        self.row_ids.values().binary_search(&row.0).ok().map(|ordinal| ordinal as u32)
+    }
+
+    /// Whether the files have columns that the table it is read as no longer has.
+    #[must_use]
+    pub fn has_dropped_columns(&self) -> bool {
+        let known = |id: u32| self.table.columns.iter().any(|column| column.id == id);
+        let vectors = self.files.objects.iter().filter_map(|entry| match entry.kind {
+            ObjectKind::Vectors(column) => Some(column),
+            _ => None,
+        });
+        !self.scalars.column_ids().iter().copied().chain(vectors).all(known)
+    }
+
+    /// What stays alive as long as anybody holds the segment in any form.
+    #[must_use]
+    pub fn hold(&self) -> SegmentHold {
+        SegmentHold(Arc::downgrade(&self.scalars))
+    }
+
+    /// Bytes of the objects that hold the rows, indexes and deletes not counted.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        let rows = |entry: &&ObjectEntry| !matches!(entry.kind, ObjectKind::Deletes | ObjectKind::Index(_));
+        self.files.objects.iter().filter(rows).map(|entry| entry.length).sum()
     }
 
     /// Bytes of memory held: identities and decoded columns, not mapped pages.

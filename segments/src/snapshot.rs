@@ -6,15 +6,14 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use proto::TableId;
-use proto::Timestamp;
 use proto::catalog::TableMeta;
 use proto::record::RowRef;
 use proto::time::ReadPoint;
+use proto::{RowId, TableId, Timestamp};
 
 use crate::error::Result;
 use crate::keys::hash_key;
-use crate::overlay::TableOverlay;
+use crate::overlay::{PRIVATE_SEGMENT, TableOverlay};
 use crate::view::SegmentView;
 
 /// A table at `read_ts`.
@@ -38,14 +37,41 @@ impl TableSnapshot {
         Ok(Self { table: Arc::clone(table), read_ts: self.read_ts, segments })
     }
 
+    /// Where a row is now: the position of its segment and its ordinal there. A merge of segments moves rows but
+    /// keeps their ids, so a reference made before it is still good. `None` when the row is nowhere.
+    #[must_use]
+    pub fn locate(&self, target: &RowRef) -> Option<(usize, u32)> {
+        if let Some(named) = self.segments.iter().position(|view| view.id() == target.segment) {
+            return ((target.ordinal as usize) < self.segments[named].rows())
+                .then_some((named, target.ordinal));
+        }
+        let mut base = self.segments.iter().enumerate().filter(|(_, view)| view.id() != PRIVATE_SEGMENT);
+        base.find_map(|(position, view)| Some((position, view.form().ordinal_of(target.row)?)))
+    }
+
+    /// Whether a row is visible, wherever it is now.
+    #[must_use]
+    pub fn is_visible(&self, target: &RowRef) -> bool {
+        self.locate(target).is_some_and(|(segment, ordinal)| self.segments[segment].is_visible(ordinal))
+    }
+
     /// The table as a transaction with these buffered writes sees it.
     #[must_use]
     pub fn with_overlay(&self, overlay: &TableOverlay) -> Self {
         let mut segments = Vec::with_capacity(self.segments.len() + 1);
         if !overlay.is_truncated() {
+            // Rows deleted where they were before their segments were merged.
+            let moved: Vec<RowId> =
+                overlay.hidden_outside(|segment| self.segments.iter().any(|view| view.id() == segment));
             for view in &self.segments {
-                segments.push(match overlay.hidden(view.id()) {
-                    Some(hidden) => Arc::new(view.hiding(hidden.clone())),
+                let mut hidden = overlay.hidden(view.id()).cloned();
+                for row in &moved {
+                    if let Some(ordinal) = view.form().ordinal_of(*row) {
+                        hidden.get_or_insert_default().insert(ordinal, *row, Timestamp::ZERO);
+                    }
+                }
+                segments.push(match hidden {
+                    Some(hidden) => Arc::new(view.hiding(hidden)),
                     None => Arc::clone(view),
                 });
             }

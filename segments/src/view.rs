@@ -168,6 +168,15 @@ impl SegmentForm {
         }
     }
 
+    /// The ordinal of a row by its id, which stays the same when rows move to another segment.
+    #[must_use]
+    pub fn ordinal_of(&self, row: RowId) -> Option<u32> {
+        match self {
+            Self::Growing(rows) => rows.ordinal_of(row),
+            Self::Sealed(segment) => segment.ordinal_of(row),
+        }
+    }
+
     /// A vector index of the segment; growing rows have none.
     #[must_use]
     pub fn index(&self, oid: Oid) -> Option<&Arc<SegmentIndex>> {

@@ -5,21 +5,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use object_store::ObjectStore;
+use object_store::path::Path;
 use parking_lot::Mutex;
 use proto::catalog::{CatalogSnapshot, TableMeta};
 use proto::{ChannelId, Epoch, Offset, RowId, SegmentId, TableId};
 use segments::flush::{NewObject, store_objects, write_deletes, write_segment};
 use segments::format::manifest::{Manifest, ManifestId, ObjectKind, SegmentFiles, TableFiles};
 use segments::store::put_new;
-use segments::{SealedSegment, SegmentForm, SegmentState};
+use segments::{DeleteSet, SealedSegment, SegmentForm, SegmentHold, SegmentState};
 
 use crate::catalog::manifest_key;
 use crate::channel::{Parts, epoch_guard};
+use crate::collector::{Retired, Writer};
 use crate::error::{Error, Result};
-use crate::flusher::IndexChange;
+use crate::flusher::{IndexChange, Replacement};
 use crate::follower::{ChannelState, Segment, Stage};
 use crate::meta::{Guard, Outcome, Write};
 use crate::tasks::blocking_async;
@@ -28,8 +29,14 @@ use crate::tasks::blocking_async;
 #[derive(Debug, Default)]
 pub(super) struct Written {
     tables: Mutex<BTreeMap<TableId, TableFiles>>,
-    /// Numbers object and manifest keys within an epoch.
-    attempts: AtomicU64,
+}
+
+/// A table's manifest to be followed by another: what it names, and the guard that it is still the newest.
+struct Before {
+    files: TableFiles,
+    guard: Guard,
+    /// The number of the objects and the manifest that follow.
+    writer: Writer,
 }
 
 /// One segment to be written.
@@ -48,25 +55,64 @@ impl Job<'_> {
     /// Writes what the segment has in no file yet and moves the table's pointer. The form to serve from now on,
     /// when the rows were written.
     pub(super) async fn store(&self, segment: &Segment) -> Result<Option<SegmentForm>> {
-        let n = self.written.attempts.fetch_add(1, Ordering::SeqCst);
-        let (pointer, guard) = read_pointer(self.parts, self.table.id).await?;
-        let before = self.files(pointer).await?;
+        let before = self.before().await?;
         let (files, form) = match &segment.state.form {
             SegmentForm::Growing(_) => {
-                let (files, form) = self.write_rows(&segment.state, n).await?;
+                let (files, form) = self.write_rows(&segment.state, before.writer.n).await?;
                 (files, Some(form))
             }
             SegmentForm::Sealed(sealed) => {
-                (self.write_deletes(&segment.state, sealed.id(), &before, n).await?, None)
+                let known = self.known_files(&before.files, sealed.id())?;
+                let deletes = &segment.state.deletes;
+                (self.write_deletes(sealed, known, deletes, before.writer.n).await?, None)
             }
         };
-        let id = ManifestId { epoch: self.epoch, n };
-        let manifest = before.next(id, Arc::clone(self.table), self.through, vec![files], Vec::new());
-        self.commit(&manifest, guard).await?;
-        let mut after = before;
-        after.apply(&manifest);
-        self.written.tables.lock().insert(self.table.id, after);
+        let manifest = self.next(&before, self.through, vec![files], Vec::new());
+        self.commit(before, &manifest, &[]).await?;
         Ok(form)
+    }
+
+    /// Names a merged segment instead of its inputs and moves the table's pointer. `replaced_before` is behind every
+    /// record that may carry rows of the inputs.
+    pub(super) async fn replace(
+        &self,
+        replacement: &Replacement,
+        deletes: &DeleteSet,
+        replaced_before: Offset,
+    ) -> Result<()> {
+        let trimmed = self.parts.log.bounds(self.channel).await?.first;
+        let before = self.before().await?;
+        let mut segments = Vec::new();
+        if let Some(merged) = &replacement.merged {
+            let mut files = merged.files().clone();
+            if !deletes.is_empty() {
+                files = self.write_deletes(merged, files, deletes, before.writer.n).await?;
+            }
+            segments.push(files);
+        }
+        let mut manifest = self.next(&before, self.through, segments, replacement.inputs.clone());
+        manifest.purged = manifest.purged.max(replacement.purged);
+        // A replay begins behind what was trimmed and meets nothing of older ones.
+        manifest.replaced.retain(|(_, before)| *before > trimmed);
+        manifest.replaced.extend(replacement.inputs.iter().map(|segment| (*segment, replaced_before)));
+        self.commit(before, &manifest, &replacement.holds).await
+    }
+
+    async fn before(&self) -> Result<Before> {
+        let writer = self.parts.writers.begin(self.epoch);
+        let (pointer, guard) = read_pointer(self.parts, self.table.id).await?;
+        Ok(Before { files: self.files(pointer).await?, guard, writer })
+    }
+
+    fn next(
+        &self,
+        before: &Before,
+        through: Offset,
+        segments: Vec<SegmentFiles>,
+        removed: Vec<SegmentId>,
+    ) -> Manifest {
+        let id = ManifestId { epoch: self.epoch, n: before.writer.n };
+        before.files.next(id, Arc::clone(self.table), through, segments, removed)
     }
 
     /// Names other index files for a stored segment and moves the table's pointer. The segment as it is served then.
@@ -75,19 +121,13 @@ impl Job<'_> {
         sealed: &SealedSegment,
         change: &IndexChange,
     ) -> Result<Arc<SealedSegment>> {
-        let n = self.written.attempts.fetch_add(1, Ordering::SeqCst);
-        let (pointer, guard) = read_pointer(self.parts, self.table.id).await?;
-        let before = self.files(pointer).await?;
-        let mut files = self.known_files(&before, sealed.id())?;
+        let before = self.before().await?;
+        let mut files = self.known_files(&before.files, sealed.id())?;
         files.objects.retain(|object| object.kind != ObjectKind::Index(change.oid.0));
         files.objects.extend(change.file.as_ref().map(|(_, entry)| entry.clone()));
-        let id = ManifestId { epoch: self.epoch, n };
         // Deletes in objects are what they were.
-        let manifest = before.next(id, Arc::clone(self.table), before.through, vec![files], Vec::new());
-        self.commit(&manifest, guard).await?;
-        let mut after = before;
-        after.apply(&manifest);
-        self.written.tables.lock().insert(self.table.id, after);
+        let manifest = self.next(&before, before.files.through, vec![files], Vec::new());
+        self.commit(before, &manifest, &[]).await?;
         Ok(match &change.file {
             Some((meta, entry)) => sealed.with_index(self.parts.store.as_ref(), meta, entry).await,
             None => Arc::new(sealed.without_index(change.oid)),
@@ -130,15 +170,13 @@ impl Job<'_> {
 
     async fn write_deletes(
         &self,
-        state: &SegmentState,
-        segment: SegmentId,
-        before: &TableFiles,
+        sealed: &SealedSegment,
+        files: SegmentFiles,
+        deletes: &DeleteSet,
         n: u64,
     ) -> Result<SegmentFiles> {
-        let mut files = self.known_files(before, segment)?;
-        let object = write_deletes(self.table, segment, state.form.rows(), &state.deletes, self.epoch, n);
-        files.objects.retain(|known| known.kind != ObjectKind::Deletes);
-        files.objects.push(object.entry.clone());
+        let object = write_deletes(self.table, sealed.id(), sealed.rows(), deletes, self.epoch, n);
+        let files = files.with_deletes(object.entry.clone());
         self.put(vec![object]).await?;
         Ok(files)
     }
@@ -148,8 +186,41 @@ impl Job<'_> {
         Ok(blocking_async(async move { store_objects(store.as_ref(), &objects).await }).await??)
     }
 
-    /// Stores the manifest and makes it the table's newest.
-    async fn commit(&self, manifest: &Manifest, guard: Guard) -> Result<()> {
+    /// Stores the manifest, makes it the table's newest, and retires what it does not name any more.
+    async fn commit(
+        &self,
+        before: Before,
+        manifest: &Manifest,
+        holds: &[(SegmentId, SegmentHold)],
+    ) -> Result<()> {
+        self.move_pointer(manifest, before.guard).await?;
+        let mut after = before.files.clone();
+        after.apply(manifest);
+        self.retire(&before.files, &after, holds);
+        self.written.tables.lock().insert(self.table.id, after);
+        Ok(())
+    }
+
+    fn retire(&self, before: &TableFiles, after: &TableFiles, holds: &[(SegmentId, SegmentHold)]) {
+        let since_millis = self.parts.clock.now_millis();
+        let hold_of = |segment| holds.iter().find(|(held, _)| *held == segment).map(|(_, hold)| hold.clone());
+        let retired = |bytes, hold| Retired { table: self.table.id, bytes, since_millis, hold };
+        let unnamed = before.segments.iter().flat_map(|(segment, files)| {
+            let now = after.segments.get(segment);
+            let is_named = move |key: &Path| now.is_some_and(|now| now.objects.iter().any(|entry| entry.key == *key));
+            let hold = hold_of(*segment);
+            let unnamed = files.objects.iter().filter(move |entry| !is_named(&entry.key));
+            unnamed.map(move |entry| (entry.key.clone(), retired(entry.length, hold.clone())))
+        });
+        self.parts.garbage.retire(unnamed);
+        if before.id != ManifestId::default() && after.ancestors.is_empty() {
+            let manifests = before.ancestors.iter().chain([&before.id]);
+            let key = |id: &ManifestId| Manifest::key(before.table.database, before.table.id, *id);
+            self.parts.garbage.retire(manifests.map(|id| (key(id), retired(0, None))));
+        }
+    }
+
+    async fn move_pointer(&self, manifest: &Manifest, guard: Guard) -> Result<()> {
         let path = Manifest::key(self.table.database, self.table.id, manifest.id);
         let (store, bytes): (Arc<dyn ObjectStore>, _) = (Arc::clone(&self.parts.store), manifest.encode());
         blocking_async(async move { put_new(store.as_ref(), &path, bytes).await }).await??;
@@ -183,6 +254,14 @@ async fn read_pointer(parts: &Parts, table: TableId) -> Result<(Option<ManifestI
     Ok((Some(id), Guard::Equals { key, value: entry.value }))
 }
 
+/// What a table consists of by its newest manifest; `None` before its first.
+pub(crate) async fn table_files(parts: &Parts, table: &Arc<TableMeta>) -> Result<Option<TableFiles>> {
+    match read_pointer(parts, table.id).await? {
+        (Some(pointer), _) => read_files(parts, table, pointer).await.map(Some),
+        (None, _) => Ok(None),
+    }
+}
+
 async fn read_files(parts: &Parts, table: &Arc<TableMeta>, pointer: ManifestId) -> Result<TableFiles> {
     Ok(TableFiles::read(parts.store.as_ref(), table.database, table.id, pointer).await?)
 }
@@ -197,27 +276,25 @@ pub(crate) async fn load_tables(
     let tables: Vec<&Arc<TableMeta>> =
         catalog.tables.values().filter(|table| table.channel == channel).collect();
     let loaded = futures::future::try_join_all(tables.iter().map(|table| load_table(parts, table))).await?;
-    for (table, segments) in tables.into_iter().zip(loaded) {
+    for (table, loaded) in tables.into_iter().zip(loaded) {
         let rows = state.table_mut(table.id);
-        for (segment, max_row) in segments {
-            rows.next_row = rows.next_row.max(RowId(max_row.0 + 1));
+        let Some((files, segments)) = loaded else { continue };
+        (rows.purged, rows.replaced) = (files.purged, files.replaced);
+        for (segment, files) in segments.into_iter().zip(files.segments.values()) {
+            rows.next_row = rows.next_row.max(RowId(files.max_row.0 + 1));
             rows.add(segment);
         }
     }
     Ok(())
 }
 
-async fn load_table(parts: &Parts, table: &Arc<TableMeta>) -> Result<Vec<(Segment, RowId)>> {
-    let (Some(pointer), _) = read_pointer(parts, table.id).await? else { return Ok(Vec::new()) };
-    let files = read_files(parts, table, pointer).await?;
+async fn load_table(parts: &Parts, table: &Arc<TableMeta>) -> Result<Option<(TableFiles, Vec<Segment>)>> {
+    let Some(files) = table_files(parts, table).await? else { return Ok(None) };
     let mut segments = Vec::with_capacity(files.segments.len());
-    for files in files.segments.into_values() {
-        let max_row = files.max_row;
-        let state = SealedSegment::open_state(parts.store.as_ref(), Arc::clone(table), files).await?;
-        segments.push((
-            Segment { state, stage: Stage::Stored, first_row: Offset(0), first_unsaved: None },
-            max_row,
-        ));
+    for files in files.segments.values() {
+        let (store, table) = (parts.store.as_ref(), Arc::clone(table));
+        let state = SealedSegment::open_state(store, table, files.clone()).await?;
+        segments.push(Segment { state, stage: Stage::Stored, first_row: Offset(0), first_unsaved: None });
     }
-    Ok(segments)
+    Ok(Some((files, segments)))
 }

@@ -142,18 +142,25 @@ impl Commit<'_> {
 
     fn delete(&self, table: &mut TableState, delete: &RowDelete) -> Result<()> {
         let target = delete.target;
-        let segment = table.segment_mut(target.segment).ok_or_else(|| {
+        let Some((segment, ordinal)) = table.locate(target) else {
+            // A replay meets the end of a row that was purged since.
+            if self.ts <= table.purged {
+                return Ok(());
+            }
             let reason = format!("a delete names segment {}, which is not there", target.segment);
-            Error::corrupted("the log", reason)
-        })?;
+            return Err(Error::corrupted("the log", reason));
+        };
+        let Some(segment) = table.segment_mut(segment) else {
+            return Err(Error::Internal("a segment just found is not there".into()));
+        };
         if segment.stage == Stage::Growing && self.settings.has(PlantedBug::DeleteNotAppliedToGrowing) {
             return Ok(());
         }
-        if segment.state.deletes.delete_ts(target.ordinal).is_some_and(|known| known <= self.ts) {
+        if segment.state.deletes.delete_ts(ordinal).is_some_and(|known| known <= self.ts) {
             // A replay meets what a deletes object holds.
             return Ok(());
         }
-        segment.state.deletes.insert(target.ordinal, target.row, self.ts);
+        segment.state.deletes.insert(ordinal, target.row, self.ts);
         segment.first_unsaved.get_or_insert(self.first);
         Ok(())
     }
@@ -165,6 +172,10 @@ impl Commit<'_> {
         batches: impl Iterator<Item = (u64, &'b RecordBatch)>,
         empty: impl FnOnce() -> SegmentForm,
     ) -> Result<()> {
+        if table.is_replaced(placement.segment) {
+            // Stored, and merged into another segment since.
+            return Ok(());
+        }
         if table.segment(placement.segment).is_none() {
             table.add(Segment {
                 state: SegmentState { form: empty(), deletes: DeleteSet::new() },

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use proto::catalog::TableMeta;
-use proto::record::TableChange;
-use proto::{Epoch, Offset, RowId, SegmentId, SequenceId, TableId, Timestamp, TxnId};
-use segments::{SegmentForm, SegmentState, TableSnapshot};
+use proto::record::{RowRef, TableChange};
+use proto::{
+    Epoch, ErrorKind, Offset, RowId, SegmentId, SequenceId, SqlError, TableId, Timestamp, TxnId,
+};
+use segments::merge::carried_deletes;
+use segments::{DeleteSet, SealedSegment, SegmentForm, SegmentState, TableSnapshot};
 
 use crate::error::{Error, Result};
 use crate::settings::{PlantedBug, Settings};
@@ -35,6 +38,14 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
+    /// Bytes of the files with its rows, of memory while it has none.
+    pub(crate) fn bytes(&self) -> u64 {
+        match &self.state.form {
+            SegmentForm::Growing(rows) => rows.memory_bytes() as u64,
+            SegmentForm::Sealed(sealed) => sealed.stored_bytes(),
+        }
+    }
+
     /// Bytes of memory that rows which are not in files take.
     pub(crate) fn memory_bytes(&self) -> usize {
         match &self.state.form {
@@ -51,12 +62,21 @@ pub(crate) struct TableState {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// The next row id to give out.
     pub(crate) next_row: RowId,
+    /// Rows that ended at or before this instant may be gone; earlier instants cannot be read.
+    pub(crate) purged: Timestamp,
+    /// Segments that were merged into others, whose rows a replay may still meet in the log.
+    pub(crate) replaced: Vec<(SegmentId, Offset)>,
 }
 
 impl TableState {
     /// A table without rows.
     pub(crate) const fn new() -> Self {
-        Self { segments: Vec::new(), next_row: RowId(1) }
+        Self {
+            segments: Vec::new(),
+            next_row: RowId(1),
+            purged: Timestamp::ZERO,
+            replaced: Vec::new(),
+        }
     }
 
     fn position(&self, id: SegmentId) -> std::result::Result<usize, usize> {
@@ -71,6 +91,47 @@ impl TableState {
     /// A segment to be changed; readers keep the version they hold.
     pub(crate) fn segment_mut(&mut self, id: SegmentId) -> Option<&mut Segment> {
         self.position(id).ok().map(|position| Arc::make_mut(&mut self.segments[position]))
+    }
+
+    /// Where a row is now. A merge moves rows to another segment and keeps their ids, so a reference made before it
+    /// is still good; `None` when the row is nowhere.
+    pub(crate) fn locate(&self, target: RowRef) -> Option<(SegmentId, u32)> {
+        if self.segment(target.segment).is_some() {
+            return Some((target.segment, target.ordinal));
+        }
+        let forms = self.segments.iter().rev().map(|segment| &segment.state.form);
+        forms.into_iter().find_map(|form| Some((form.id(), form.ordinal_of(target.row)?)))
+    }
+
+    /// Whether the segment's rows were stored and merged into another.
+    pub(crate) fn is_replaced(&self, segment: SegmentId) -> bool {
+        self.replaced.iter().any(|(replaced, _)| *replaced == segment)
+    }
+
+    /// The deletes of a merged segment: those its inputs have.
+    pub(crate) fn carried_deletes(
+        &self,
+        inputs: &[SegmentId],
+        merged: Option<&SealedSegment>,
+    ) -> DeleteSet {
+        let Some(merged) = merged else { return DeleteSet::new() };
+        let inputs = inputs.iter().filter_map(|input| {
+            let state = &self.segment(*input)?.state;
+            match &state.form {
+                SegmentForm::Sealed(sealed) => Some((sealed.as_ref(), &state.deletes)),
+                SegmentForm::Growing(_) => None,
+            }
+        });
+        carried_deletes(inputs, merged)
+    }
+
+    /// Puts a merged segment in its inputs' place. `before` is behind every record that may carry their rows.
+    pub(crate) fn replace(&mut self, inputs: &[SegmentId], merged: Option<Segment>, before: Offset) {
+        self.segments.retain(|segment| !inputs.contains(&segment.state.form.id()));
+        self.replaced.extend(inputs.iter().map(|segment| (*segment, before)));
+        if let Some(merged) = merged {
+            self.add(merged);
+        }
     }
 
     /// Adds a segment at its place.
@@ -99,8 +160,11 @@ impl TableState {
     /// The table at an instant, its rows as this version of it.
     ///
     /// # Errors
-    /// `SchemaChanged` when the rows are of a later version already.
+    /// `SchemaChanged` when the rows are of a later version already; 72000 when rows of that instant are gone.
     pub(crate) fn at(&self, table: Arc<TableMeta>, read_ts: Timestamp) -> Result<TableSnapshot> {
+        if read_ts < self.purged {
+            return Err(SqlError::new(ErrorKind::SnapshotTooOld, "snapshot too old").into());
+        }
         let mut segments = Vec::with_capacity(self.segments.len());
         for segment in &self.segments {
             let view = segment.state.at(read_ts);

@@ -65,6 +65,8 @@ pub(super) struct Batch {
     durability: Durability,
     /// Applying failed half way: the working state is worthless.
     spoiled: Option<Failure>,
+    /// Whether rows end in this turn.
+    ends_rows: bool,
 }
 
 impl Batch {
@@ -76,6 +78,7 @@ impl Batch {
             answers: Vec::new(),
             durability: Durability::Deferred,
             spoiled: None,
+            ends_rows: false,
         }
     }
 
@@ -114,6 +117,9 @@ impl Owner {
             Some(encoded) => encoded,
             None => encode(&record)?,
         };
+        if let RecordBody::Commit { changes, .. } | RecordBody::Payload { changes, .. } = &record.body {
+            batch.ends_rows |= changes.iter().any(|change| change.truncate || !change.deletes.is_empty());
+        }
         let offset = batch.work.next;
         if let Err(error) = batch.work.apply(offset, &record, &batch.catalog, &self.parts.settings) {
             tracing::error!(channel = %self.channel, %error, "a checked record could not be applied");
@@ -258,6 +264,9 @@ impl Owner {
             let frozen = has_frozen(&batch.work);
             self.handle.published.publish(batch.work);
             self.flusher.appended(bytes, frozen);
+            if batch.ends_rows {
+                self.flusher.rows_ended();
+            }
         }
         for answer in batch.answers {
             answer(failure.as_ref());

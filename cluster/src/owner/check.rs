@@ -9,7 +9,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use proto::catalog::{CatalogSnapshot, TableMeta};
 use proto::key::encode_keys;
 use proto::record::{RowRef, TableChange};
-use proto::{TableId, Timestamp};
+use proto::{RowId, TableId, Timestamp};
 
 use super::key_text::key_detail;
 use crate::error::{Error, Result};
@@ -19,7 +19,8 @@ use crate::follower::{ChannelState, TableState};
 #[derive(Default)]
 struct Net<'a> {
     truncate: bool,
-    deleted: HashSet<(u64, u32)>,
+    /// By row id, which stays the same when segments are merged.
+    deleted: HashMap<RowId, RowRef>,
     inserts: Vec<&'a RecordBatch>,
 }
 
@@ -34,7 +35,7 @@ pub(super) fn check(state: &ChannelState, catalog: &CatalogSnapshot, all: &[&[Ta
         let net = nets.entry(change.table).or_default();
         net.truncate |= change.truncate;
         let targets = change.deletes.iter().map(|delete| delete.target);
-        net.deleted.extend(targets.map(|target| (target.segment.0, target.ordinal)));
+        net.deleted.extend(targets.map(|target| (target.row, target)));
         net.inserts.extend(&change.inserts);
     }
     for (table, net) in &nets {
@@ -65,17 +66,13 @@ fn check_shape(meta: &TableMeta, inserts: &[&RecordBatch]) -> Result<()> {
 
 /// Every row to delete must be there and must not have ended.
 fn check_targets(rows: Option<&TableState>, net: &Net<'_>) -> Result<()> {
-    for (segment, ordinal) in &net.deleted {
-        let segment = rows.and_then(|rows| rows.segment((*segment).into()));
-        let live = segment.is_some_and(|segment| {
-            (*ordinal as usize) < segment.state.form.rows()
-                && segment.state.deletes.delete_ts(*ordinal).is_none()
-        });
-        if !live {
-            return Err(Error::Conflict);
-        }
-    }
-    Ok(())
+    let is_live = |target: &RowRef| {
+        let (segment, ordinal) = rows?.locate(*target)?;
+        let state = &rows?.segment(segment)?.state;
+        Some((ordinal as usize) < state.form.rows() && state.deletes.delete_ts(ordinal).is_none())
+    };
+    let live = net.deleted.values().all(|target| is_live(target).unwrap_or(false));
+    if live { Ok(()) } else { Err(Error::Conflict) }
 }
 
 /// No inserted key may have a live row, other than those this transaction ends itself, or come twice.
@@ -114,6 +111,6 @@ fn check_keys(meta: &Arc<TableMeta>, rows: Option<&TableState>, net: &Net<'_>) -
 impl Net<'_> {
     /// Whether this transaction ends a row itself.
     fn ends(&self, row: RowRef) -> bool {
-        self.deleted.contains(&(row.segment.0, row.ordinal))
+        self.deleted.contains_key(&row.row)
     }
 }

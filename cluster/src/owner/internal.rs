@@ -1,11 +1,12 @@
 //! Turns of their own: catalog transactions, and the flusher's news.
 
 use proto::{Offset, SegmentId, TableId};
-use segments::{DeleteSet, SegmentForm};
+use segments::{DeleteSet, SegmentForm, SegmentState};
 
-use super::{Owner, OwnerMessage, Stored};
+use super::{Owner, OwnerMessage, Replaced, Stored};
 use crate::error::Result;
-use crate::follower::Stage;
+use crate::flusher::Replacement;
+use crate::follower::{Segment, Stage};
 
 impl Owner {
     /// Works on a message that shares its turn with nobody.
@@ -27,6 +28,12 @@ impl Owner {
             }
             OwnerMessage::Indexed { table, segment, form, reply } => {
                 let _ = reply.send(self.take_indexed(table, segment, form));
+            }
+            OwnerMessage::Replaced { replaced, reply } => {
+                let _ = reply.send(self.take_replaced(*replaced));
+            }
+            OwnerMessage::TakeOver { reply } => {
+                let _ = reply.send(self.take_over().await);
             }
             OwnerMessage::Forget { reply } => {
                 self.retain_known();
@@ -66,6 +73,35 @@ impl Owner {
             found.state.form = form;
             self.handle.published.publish(state);
         }
+        Ok(())
+    }
+
+    /// Serves a merged segment instead of its inputs, with the deletes that those have by now.
+    fn take_replaced(&self, replaced: Replaced) -> Result<()> {
+        let Replaced { replacement, deletes: saved, covered, before } = replaced;
+        let Replacement { table, inputs, merged, purged, .. } = replacement;
+        let mut state = self.handle.published.state().as_ref().clone();
+        if !state.tables.contains_key(&table) {
+            return Ok(());
+        }
+        let rows = state.table_mut(table);
+        if !inputs.iter().all(|input| rows.segment(*input).is_some()) {
+            // The channel was taken over meanwhile, and its files were read after they had changed.
+            return Ok(());
+        }
+        let merged = match merged {
+            None => None,
+            Some(merged) => {
+                let deletes = rows.carried_deletes(&inputs, Some(&merged));
+                let first_unsaved = unsaved(&deletes, &saved, covered);
+                let form = self.newest(table, SegmentForm::Sealed(merged))?;
+                let state = SegmentState { form, deletes };
+                Some(Segment { state, stage: Stage::Stored, first_row: Offset(0), first_unsaved })
+            }
+        };
+        rows.purged = rows.purged.max(purged);
+        rows.replace(&inputs, merged, before);
+        self.handle.published.publish(state);
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use prost::Message;
 use proto::catalog::{TableMeta, decode_table};
-use proto::{DatabaseId, Epoch, Offset, SegmentId, TableId};
+use proto::{DatabaseId, Epoch, Offset, SegmentId, TableId, Timestamp};
 
 use super::header::{Header, Kind, Opened, enclose};
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ use form::ManifestForm;
 pub use form::{ObjectEntry, ObjectKind, SegmentFiles};
 
 /// A chain longer than this is cut by a full manifest.
-pub const LONGEST_CHAIN: u64 = 16;
+pub const LONGEST_CHAIN: usize = 16;
 
 /// The identity of a manifest among those of its table; later ones are greater.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,6 +49,10 @@ pub struct Manifest {
     pub segments: Vec<SegmentFiles>,
     /// Segments a delta removes.
     pub removed: Vec<SegmentId>,
+    /// Rows that ended at or before this instant may be gone: earlier instants cannot be read any more.
+    pub purged: Timestamp,
+    /// Segments that were merged away, with the position behind the last record that may carry rows of them.
+    pub replaced: Vec<(SegmentId, Offset)>,
 }
 
 impl Manifest {
@@ -89,15 +93,27 @@ pub struct TableFiles {
     pub table: Arc<TableMeta>,
     pub through: Offset,
     pub segments: BTreeMap<SegmentId, SegmentFiles>,
-    /// Deltas since the last full manifest.
-    pub chain: u64,
+    /// The manifests that this one builds on: the last full one, then the deltas since.
+    pub ancestors: Vec<ManifestId>,
+    /// As in `Manifest`.
+    pub purged: Timestamp,
+    /// As in `Manifest`.
+    pub replaced: Vec<(SegmentId, Offset)>,
 }
 
 impl TableFiles {
     /// A table without segments, before its first manifest.
     #[must_use]
     pub fn empty(table: Arc<TableMeta>) -> Self {
-        Self { id: ManifestId::default(), table, through: Offset(0), segments: BTreeMap::new(), chain: 0 }
+        Self {
+            id: ManifestId::default(),
+            table,
+            through: Offset(0),
+            segments: BTreeMap::new(),
+            ancestors: Vec::new(),
+            purged: Timestamp::ZERO,
+            replaced: Vec::new(),
+        }
     }
 
     /// The manifest that follows: adds or replaces `segments`, removes `removed`; full when the chain is long or
@@ -111,8 +127,10 @@ impl TableFiles {
         segments: Vec<SegmentFiles>,
         removed: Vec<SegmentId>,
     ) -> Manifest {
-        let delta = Manifest { id, parent: Some(self.id), table, through, segments, removed };
-        if self.id != ManifestId::default() && self.chain < LONGEST_CHAIN {
+        let (purged, replaced) = (self.purged, self.replaced.clone());
+        let parent = Some(self.id);
+        let delta = Manifest { id, parent, table, through, segments, removed, purged, replaced };
+        if self.id != ManifestId::default() && self.ancestors.len() < LONGEST_CHAIN {
             return delta;
         }
         let mut whole = self.clone();
@@ -125,9 +143,9 @@ impl TableFiles {
     pub fn apply(&mut self, manifest: &Manifest) {
         if manifest.parent.is_none() {
             self.segments.clear();
-            self.chain = 0;
+            self.ancestors.clear();
         } else {
-            self.chain += 1;
+            self.ancestors.push(self.id);
         }
         for removed in &manifest.removed {
             self.segments.remove(removed);
@@ -138,6 +156,8 @@ impl TableFiles {
         self.id = manifest.id;
         self.table = Arc::clone(&manifest.table);
         self.through = manifest.through;
+        self.purged = manifest.purged;
+        self.replaced.clone_from(&manifest.replaced);
     }
 
     /// Reads a table's files by following parents from the manifest a pointer names.

@@ -116,6 +116,12 @@ impl Scalars {
         self.column_ids.iter().position(|id| *id == column_id)
     }
 
+    /// The ids of the table's columns it holds.
+    #[must_use]
+    pub fn column_ids(&self) -> &[u32] {
+        &self.column_ids
+    }
+
     /// Decodes one column by position, all rows in one array.
     ///
     /// # Errors

@@ -161,6 +161,18 @@ pub(super) struct ManifestForm {
     segments: Vec<SegmentForm>,
     #[prost(uint64, repeated, tag = "8")]
     removed: Vec<u64>,
+    #[prost(uint64, tag = "9")]
+    purged: u64,
+    #[prost(message, repeated, tag = "10")]
+    replaced: Vec<ReplacedForm>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+struct ReplacedForm {
+    #[prost(uint64, tag = "1")]
+    segment: u64,
+    #[prost(uint64, tag = "2")]
+    before: u64,
 }
 
 impl ManifestForm {
@@ -174,6 +186,8 @@ impl ManifestForm {
             through: manifest.through.0,
             segments: manifest.segments.iter().map(segment_form).collect(),
             removed: manifest.removed.iter().map(|segment| segment.0).collect(),
+            purged: manifest.purged.0,
+            replaced: manifest.replaced.iter().map(replaced_form).collect(),
         }
     }
 
@@ -186,8 +200,14 @@ impl ManifestForm {
             through: Offset(self.through),
             segments: segments?,
             removed: self.removed.into_iter().map(SegmentId).collect(),
+            purged: Timestamp(self.purged),
+            replaced: self.replaced.iter().map(|form| (SegmentId(form.segment), Offset(form.before))).collect(),
         })
     }
+}
+
+fn replaced_form((segment, before): &(SegmentId, Offset)) -> ReplacedForm {
+    ReplacedForm { segment: segment.0, before: before.0 }
 }
 
 fn segment_form(files: &SegmentFiles) -> SegmentForm {

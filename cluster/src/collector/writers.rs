@@ -1,0 +1,48 @@
+//! Who is writing objects now: every writer has a number of its own in the keys of its objects, and a collection
+//! leaves the objects of numbers that are still in use alone, whether a manifest names them or not.
+//!
+//! Invariant: a number is given back only after the manifest that names the objects is the table's newest, or the
+//! writer has given up.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use proto::Epoch;
+
+/// The writers of a node.
+#[derive(Debug, Default)]
+pub(crate) struct Writers {
+    next: AtomicU64,
+    open: Mutex<BTreeSet<(Epoch, u64)>>,
+}
+
+impl Writers {
+    /// A new writer under an owner's epoch.
+    pub(crate) fn begin(self: &Arc<Self>, epoch: Epoch) -> Writer {
+        let n = self.next.fetch_add(1, Ordering::SeqCst);
+        self.open.lock().insert((epoch, n));
+        Writer { writers: Arc::clone(self), epoch, n }
+    }
+
+    /// Those that have not ended.
+    pub(crate) fn open(&self) -> BTreeSet<(Epoch, u64)> {
+        self.open.lock().clone()
+    }
+}
+
+/// One writer; dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    writers: Arc<Writers>,
+    pub(crate) epoch: Epoch,
+    /// Grows from writer to writer.
+    pub(crate) n: u64,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.writers.open.lock().remove(&(self.epoch, self.n));
+    }
+}
