@@ -31,8 +31,11 @@ impl Node {
         let state = self.runtime(database)?.owner.published.state();
         let rows = state.tables.get(&table);
         Ok(targets.into_iter().all(|target| {
-            let segment = rows.and_then(|rows| rows.segment(target.segment));
-            segment.is_some_and(|segment| segment.state.deletes.delete_ts(target.ordinal).is_none())
+            let found = rows.and_then(|rows| {
+                let (segment, ordinal) = rows.locate(target)?;
+                Some((rows.segment(segment)?, ordinal))
+            });
+            found.is_some_and(|(segment, ordinal)| segment.state.deletes.delete_ts(ordinal).is_none())
         }))
     }
 

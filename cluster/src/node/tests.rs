@@ -8,6 +8,7 @@ use crate::log::MemoryLog;
 use crate::testing::{Bench, Form};
 
 mod commits;
+mod compaction;
 mod crashes;
 mod flush;
 mod recovery;

@@ -109,7 +109,7 @@ fn update_met(
     let pair = rows::take_rows(&pair, &kept)?;
     let updated = assign(table, assignments, schema, &pair, context)?;
     rows::check(&updated, table, plan.checks.as_deref(), context)?;
-    let ending = kept.iter().map(|&position| split.met[position as usize].1).collect();
+    let ending = kept.iter().map(|&position| duplicates::identity(&split.met[position as usize].1)).collect();
     let new_keys = rows::keys(&updated, &table.key_positions())?;
     // The statement took the keys of its rows; an updated row may keep its own.
     let mut moved = HashSet::new();

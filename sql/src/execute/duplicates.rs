@@ -8,10 +8,18 @@ use std::collections::HashSet;
 use arrow::array::RecordBatch;
 use proto::catalog::TableMeta;
 use proto::record::RowRef;
-use proto::{ErrorKind, SqlError};
-use segments::TableSnapshot;
+use proto::{ErrorKind, RowId, SqlError};
+use segments::{PRIVATE_SEGMENT, TableSnapshot};
 
 use super::display::value_text;
+
+/// What a row is wherever it is: a merge of segments moves it and keeps its id. Private rows have ids of their own.
+pub(crate) type RowIdentity = (bool, RowId);
+
+/// The identity of a row.
+pub(crate) fn identity(row: &RowRef) -> RowIdentity {
+    (row.segment == PRIVATE_SEGMENT, row.row)
+}
 
 /// PostgreSQL's duplicate-key error for row `row` of `batch` (the table's columns in order).
 pub(crate) fn duplicate_key(table: &TableMeta, batch: &RecordBatch, row: usize) -> SqlError {
@@ -39,7 +47,7 @@ pub(crate) fn check_keys(
     snapshot: &TableSnapshot,
     batch: &RecordBatch,
     keys: &[Box<[u8]>],
-    ending: &HashSet<RowRef>,
+    ending: &HashSet<RowIdentity>,
     taken: &mut HashSet<Box<[u8]>>,
 ) -> Result<(), SqlError> {
     if table.primary_key.is_none() {
@@ -47,7 +55,7 @@ pub(crate) fn check_keys(
     }
     let found = snapshot.find_keys(keys).map_err(|error| super::storage_error(&error))?;
     for (row, key) in keys.iter().enumerate() {
-        let exists = found[row].is_some_and(|target| !ending.contains(&target));
+        let exists = found[row].is_some_and(|target| !ending.contains(&identity(&target)));
         if exists || !taken.insert(key.clone()) {
             return Err(duplicate_key(table, batch, row));
         }

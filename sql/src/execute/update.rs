@@ -58,8 +58,9 @@ impl SessionExecutor {
             wanted.add_keys(table, moved.map(|(_, new)| new));
             changes.push((new_rows, old, new));
         }
-        let ending: HashSet<RowRef> = affected.iter().flat_map(|rows| rows.targets.iter().copied()).collect();
-        self.lock_rows(transaction, table, wanted, ending.iter().copied()).await?;
+        let targets = || affected.iter().flat_map(|rows| rows.targets.iter());
+        let ending: HashSet<RowIdentity> = targets().map(duplicates::identity).collect();
+        self.lock_rows(transaction, table, wanted, targets().copied()).await?;
         let newest = match transaction.extent {
             // The commit checks the keys.
             Extent::Statement => None,
