@@ -59,7 +59,7 @@ impl SessionExecutor {
             changes.push((new_rows, old, new));
         }
         let targets = || affected.iter().flat_map(|rows| rows.targets.iter());
-        let ending: HashSet<RowIdentity> = targets().map(duplicates::identity).collect();
+        let ending: HashSet<duplicates::RowIdentity> = targets().map(duplicates::identity).collect();
         self.lock_rows(transaction, table, wanted, targets().copied()).await?;
         let newest = match transaction.extent {
             // The commit checks the keys.
