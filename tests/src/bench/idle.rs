@@ -29,7 +29,7 @@ fn processor_seconds(process: u32) -> f64 {
 }
 
 /// Resident memory of a process in MB.
-fn resident_megabytes(process: u32) -> f64 {
+pub(super) fn resident_megabytes(process: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     line.split_whitespace().next().and_then(|number| number.parse::<f64>().ok()).unwrap_or(f64::NAN) / 1024.0

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::idle::resident_megabytes;
 use super::load_generator::{Bounds, Figures, Work, once, open, run as generate};
 use super::{Bench, show, timed};
 use crate::data::vectors::{Case, NEAREST, VectorSet};
@@ -157,6 +158,24 @@ fn indexed(bench: &mut Bench, sides: &Sides, set: &VectorSet, queries: &[Vec<u8>
     Ok(())
 }
 
+/// Resident memory beyond an empty server's, beside the bytes of the vectors and of the graph.
+fn memory(bench: &mut Bench, server: &Server, set: &VectorSet) -> Result<(), Failure> {
+    let empty = resident_megabytes(Server::start_with(Options::default()).process_id());
+    let resident = resident_megabytes(server.process_id()) - empty;
+    let graph = server.connect().value("SELECT sum(index_bytes) FROM elanus.index_status")?;
+    let graph: f64 = graph.parse().map_err(|_| Failure::Protocol(format!("index bytes: {graph}")))?;
+    let needed = (graph + (set.len() * set.dimensions * size_of::<f32>()) as f64) / f64::from(1 << 20);
+    let ratio = resident / needed;
+    let value = format!("{resident:.0} MB beside {needed:.0} MB: {ratio:.2} ×");
+    bench.goal(
+        &format!("{} resident memory beside vectors and graph", set.name),
+        &value,
+        "<= 1.5 ×",
+        ratio <= 1.5,
+    );
+    Ok(())
+}
+
 /// Loads the set into both, and measures.
 pub(super) fn run(bench: &mut Bench, set: &VectorSet) -> Result<(), Failure> {
     println!("\n{}: {} × {}, {} queries", set.name, set.len(), set.dimensions, set.query_count());
@@ -168,5 +187,6 @@ pub(super) fn run(bench: &mut Bench, set: &VectorSet) -> Result<(), Failure> {
     server.connect().run("CHECKPOINT")?;
     let queries: Vec<Vec<u8>> = (0..set.query_count()).map(|query| binary_vector(set.query(query))).collect();
     exact(bench, &sides, set, &queries)?;
-    indexed(bench, &sides, set, &queries)
+    indexed(bench, &sides, set, &queries)?;
+    memory(bench, &server, set)
 }
