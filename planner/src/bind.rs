@@ -140,6 +140,12 @@ pub fn bind_plan(plan: Plan, parameters: &[ParameterValue]) -> Result<Plan> {
             }
             Plan::Execute(execute)
         }
+        Plan::Call(mut call) => {
+            if let Some(query) = &mut call.arguments {
+                query.logical = bind(query.logical.clone(), parameters)?;
+            }
+            Plan::Call(call)
+        }
         Plan::Explain(mut explain) => {
             *explain.plan = bind_plan(*explain.plan, parameters)?;
             Plan::Explain(explain)

@@ -21,6 +21,7 @@ mod dml;
 mod environment;
 mod error;
 mod expression;
+mod maintenance;
 mod names;
 pub mod plan;
 mod query;
@@ -71,6 +72,10 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
         Statement::Session(command) => Ok(Plan::Session(command.clone())),
         Statement::Transaction(command) => Ok(Plan::Transaction(command.clone())),
         Statement::Checkpoint => Ok(Plan::Checkpoint),
+        Statement::Maintenance(statement) => {
+            maintenance::plan_maintenance(statement, context).map(Plan::Maintenance)
+        }
+        Statement::Call(call) => maintenance::plan_call(call, context).map(Plan::Call),
         Statement::Prepare { name, types, statement } => {
             let unknown = |ty: &ast::DataType| ty.to_string().eq_ignore_ascii_case("unknown");
             let parameter_types = types

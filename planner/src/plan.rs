@@ -29,6 +29,8 @@ pub enum Plan {
     Copy(Box<CopyPlan>),
     Explain(ExplainPlan),
     Checkpoint,
+    Maintenance(MaintenancePlan),
+    Call(CallPlan),
     Prepare(PreparePlan),
     Execute(ExecutePlan),
     /// `DECLARE CURSOR`.
@@ -38,6 +40,32 @@ pub enum Plan {
     },
     Cursor(CursorCommand),
     CreateTableAs(Box<CreateTableAs>),
+}
+
+/// `VACUUM` and `ANALYZE`.
+#[derive(Clone, Debug)]
+pub struct MaintenancePlan {
+    /// ANALYZE alone when false.
+    pub vacuum: bool,
+    pub full: bool,
+    pub analyze: bool,
+    pub verbose: bool,
+    /// `None` for all tables of the database.
+    pub tables: Option<Vec<Arc<TableMeta>>>,
+}
+
+/// A procedure of schema `elanus`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Procedure {
+    Flush,
+    Compact,
+}
+
+/// `CALL`: the arguments are the columns of a query of one row.
+#[derive(Clone, Debug)]
+pub struct CallPlan {
+    pub procedure: Procedure,
+    pub arguments: Option<QueryPlan>,
 }
 
 /// `CREATE TABLE AS` and `SELECT INTO`.
@@ -57,6 +85,7 @@ impl Plan {
             Self::Update(plan) => &plan.parameters,
             Self::Delete(plan) => &plan.parameters,
             Self::Explain(plan) => plan.plan.parameters(),
+            Self::Call(plan) => plan.arguments.as_ref().map_or(&[], |query| query.parameters.as_slice()),
             Self::Execute(plan) => plan.values.as_ref().map_or(&[], |query| query.parameters.as_slice()),
             Self::Copy(plan) => match plan.as_ref() {
                 CopyPlan::To { query, .. } => &query.parameters,

@@ -26,6 +26,7 @@ mod cursor;
 mod depth;
 mod dialect;
 mod errors;
+mod maintenance;
 mod prepare;
 mod session;
 mod statements;
@@ -33,6 +34,7 @@ mod tokens;
 mod transaction;
 
 pub(crate) use depth::too_deep;
+pub use maintenance::{CallStatement, MaintenanceStatement};
 pub use statements::{Commented, SequenceClauses};
 pub use tokens::{MAX_STATEMENT_BYTES, tokens};
 
@@ -63,6 +65,8 @@ pub enum Statement {
     Session(SessionCommand),
     Transaction(TransactionCommand),
     Checkpoint,
+    Maintenance(MaintenanceStatement),
+    Call(CallStatement),
     Prepare {
         name: String,
         types: Vec<ast::DataType>,

@@ -37,6 +37,7 @@ mod errors;
 mod index;
 mod insert;
 mod locking;
+mod maintenance;
 mod names;
 mod payload;
 mod prepare;

@@ -11,11 +11,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use cluster::{IndexBuild, IndexStatus};
+use cluster::{Compaction, GarbageInfo, IndexBuild, IndexStatus};
 use datafusion::datasource::TableProvider;
 use exec::functions::catalog::{Scope, builtin};
-use proto::DatabaseId;
 use proto::catalog::CatalogSnapshot;
+use proto::{DatabaseId, TableId};
 
 use crate::settings::SettingRow;
 use crate::views::SegmentRow;
@@ -91,6 +91,8 @@ pub struct Facts {
     pub segments: Source<SegmentRow>,
     pub indexes: Source<IndexStatus>,
     pub builds: Source<IndexBuild>,
+    pub compactions: Source<Compaction>,
+    pub garbage: Source<(TableId, GarbageInfo)>,
 }
 
 impl Facts {
@@ -107,6 +109,8 @@ impl Facts {
             segments: Source::default(),
             indexes: Source::default(),
             builds: Source::default(),
+            compactions: Source::default(),
+            garbage: Source::default(),
         }
     }
 

@@ -5,16 +5,23 @@
 use crate::pg_catalog::Computed;
 
 mod channels;
+mod compactions;
 mod indexes;
 mod segments;
+mod statistics;
 
 pub use segments::SegmentRow;
 
 /// The relations with rows.
 pub(crate) const RELATIONS: &[&Computed] = &[
     &channels::CHANNELS,
+    &compactions::COMPACTIONS,
+    &compactions::GARBAGE,
+    &compactions::PG_STAT_PROGRESS_VACUUM,
     &indexes::INDEX_BUILDS,
     &indexes::INDEX_STATUS,
     &indexes::PG_STAT_PROGRESS_CREATE_INDEX,
     &segments::SEGMENTS,
+    &statistics::PG_STAT_ALL_TABLES,
+    &statistics::PG_STAT_USER_TABLES,
 ];

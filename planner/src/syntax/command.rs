@@ -5,16 +5,13 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::cursor::Cursor;
 use super::errors::Source;
-use super::{Statement, copy, prepare, session, statements, transaction};
+use super::{Statement, copy, maintenance, prepare, session, statements, transaction};
 use crate::plan::{ExplainFormat, ExplainOptions};
 
 /// Commands that are a later capability, with the words that start them.
-const LATER: [(&str, &str); 14] = [
-    ("vacuum", "VACUUM"),
-    ("analyze", "ANALYZE"),
+const LATER: [(&str, &str); 11] = [
     ("reindex", "REINDEX"),
     ("cluster", "CLUSTER"),
-    ("call", "CALL"),
     ("do", "DO"),
     ("lock", "LOCK TABLE"),
     ("listen", "LISTEN"),
@@ -58,6 +55,9 @@ pub(super) fn parse(source: &Source<'_>, tokens: &[TokenWithSpan]) -> Result<Opt
             cursor.expect_end()?;
             Statement::Checkpoint
         }
+        "vacuum" => maintenance::vacuum(source, cursor)?,
+        "analyze" | "analyse" => maintenance::analyze(source, cursor)?,
+        "call" => maintenance::call(source, cursor)?,
         "explain" => explain(source, cursor)?,
         "copy" => copy::parse(cursor)?,
         "set" => session::set(cursor)?,

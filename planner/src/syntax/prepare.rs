@@ -13,7 +13,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::cursor::Cursor;
 use super::errors::Source;
-use super::{Parsed, Statement, parser, sql, statement};
+use super::{Ast, Parsed, Statement, parser, sql, statement};
 
 /// `PREPARE name [(type, …)] AS statement`.
 pub(super) fn prepare(source: &Source<'_>, mut cursor: Cursor<'_>) -> Result<Statement, SqlError> {
@@ -55,9 +55,26 @@ pub(super) fn execute(source: &Source<'_>, mut cursor: Cursor<'_>) -> Result<Sta
     if cursor.is_at_end() {
         return Ok(Statement::Execute { name, values: None });
     }
+    let values = values(source, &mut cursor)?;
+    if values.is_none() {
+        return Err(cursor.error());
+    }
+    Ok(Statement::Execute { name, values })
+}
+
+/// `(value, …)` at the end of a statement; none for an empty list.
+pub(super) fn values(source: &Source<'_>, cursor: &mut Cursor<'_>) -> Result<Option<Ast>, SqlError> {
     let Some(open) = cursor.rest().first().filter(|token| token.token == Token::LParen) else {
         return Err(cursor.error());
     };
+    if cursor.rest().get(1).is_some_and(|token| token.token == Token::RParen) {
+        cursor.skip(1);
+        let empty = cursor.clone();
+        cursor.skip(1);
+        cursor.expect_end()?;
+        *cursor = empty;
+        return Ok(None);
+    }
     let select = Word { value: "SELECT".to_owned(), quote_style: None, keyword: Keyword::SELECT };
     let select = TokenWithSpan { token: Token::Word(select), span: open.span };
     let close = cursor.closing_parenthesis()?;
@@ -67,7 +84,7 @@ pub(super) fn execute(source: &Source<'_>, mut cursor: Cursor<'_>) -> Result<Sta
     // Only values: what else a select list or query may hold is refused here.
     all_of(source, inside.clone(), Parser::parse_expr)?;
     let query = std::iter::once(select).chain(inside).collect();
-    Ok(Statement::Execute { name, values: Some(sql(source, query)?) })
+    sql(source, query).map(Some)
 }
 
 /// Things separated by commas, and nothing behind them.

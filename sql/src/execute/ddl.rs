@@ -376,7 +376,7 @@ fn locked_by(command: &DdlCommand) -> Vec<(TableId, LockMode)> {
 
 /// # Errors
 /// 25001 inside a block or behind other statements of one text.
-fn refuse_in_block(transaction: &Transaction, command: &str) -> Result<(), SqlError> {
+pub(super) fn refuse_in_block(transaction: &Transaction, command: &str) -> Result<(), SqlError> {
     if transaction.extent == Extent::Statement {
         return Ok(());
     }

@@ -47,10 +47,11 @@ impl SessionExecutor {
                 statement: Arc::clone(&prepare.statement),
                 parameter_types: prepare.parameter_types.clone(),
             })),
-            Plan::Explain(_) | Plan::Copy(_) | Plan::Execute(_) => loop {
+            Plan::Explain(_) | Plan::Copy(_) | Plan::Execute(_) | Plan::Call(_) => loop {
                 let outcome = match bound(&self.current_plan(prepared)?.plan, &parameters)? {
                     Plan::Explain(explain) => self.explain(&explain).await,
                     Plan::Copy(copy) => self.copy_statement(&copy).await,
+                    Plan::Call(call) => self.call(&call).await,
                     Plan::Execute(execute) => {
                         let parameters = match &execute.values {
                             Some(values) => self.evaluated(values).await?,
@@ -74,6 +75,7 @@ impl SessionExecutor {
             Plan::Cursor(command) => self.cursor_command(command).await,
             Plan::Session(command) => self.session_command(command),
             Plan::Transaction(command) => self.transaction_command(command).await,
+            Plan::Maintenance(maintenance) => self.maintain(maintenance).await,
             Plan::Checkpoint => {
                 self.shared.node.checkpoint().await.map_err(|error| super::node_error(&error))?;
                 Ok(Outcome::Done { tag: "CHECKPOINT".to_owned() })
@@ -108,7 +110,7 @@ impl SessionExecutor {
     }
 
     /// The columns of a query of one row, as values.
-    async fn evaluated(&mut self, query: &QueryPlan) -> Result<Vec<Parameter>, SqlError> {
+    pub(super) async fn evaluated(&mut self, query: &QueryPlan) -> Result<Vec<Parameter>, SqlError> {
         let mut rows = self.query_rows(query).await?;
         let row = rows.next().await.transpose()?.filter(|row| row.num_rows() == 1);
         let row = row.ok_or_else(|| SqlError::new(ErrorKind::Internal, "values that are not one row"))?;

@@ -54,6 +54,8 @@ impl SessionExecutor {
                     state: info.stage,
                     rows: info.rows,
                     deleted_rows: info.deleted,
+                    bytes: info.bytes,
+                    dead_bytes: info.dead_bytes,
                     memory_bytes: info.memory_bytes,
                 })
                 .collect()
@@ -62,6 +64,10 @@ impl SessionExecutor {
         facts.indexes = Source::new(move || node.index_status());
         let node = Arc::clone(&self.shared.node);
         facts.builds = Source::new(move || node.index_builds());
+        let node = Arc::clone(&self.shared.node);
+        facts.compactions = Source::new(move || node.compactions());
+        let node = Arc::clone(&self.shared.node);
+        facts.garbage = Source::new(move || node.garbage().into_iter().collect());
         WatchedRelations { relations: Arc::new(Relations::new(facts)), read: AtomicBool::new(false) }
     }
 }

@@ -83,7 +83,7 @@ fn found(facts: &Facts, table: TableId, index: Oid) -> Option<(&TableMeta, &Inde
     Some((table, table.index(index)?))
 }
 
-fn database_name(facts: &Facts, table: &TableMeta) -> Value {
+pub(super) fn database_name(facts: &Facts, table: &TableMeta) -> Value {
     match facts.catalog.databases.get(&table.database) {
         Some(database) => Value::from(&database.name),
         None => Value::Null,
@@ -148,7 +148,7 @@ fn build_rows(facts: &Facts) -> Vec<Row> {
 }
 
 /// A timestamp as cells carry it.
-fn micros(millis: u64) -> i64 {
+pub(super) fn micros(millis: u64) -> i64 {
     bigint(millis.saturating_mul(1000))
 }
 

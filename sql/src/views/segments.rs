@@ -15,6 +15,10 @@ pub struct SegmentRow {
     /// Row versions held, deleted ones included.
     pub rows: u64,
     pub deleted_rows: u64,
+    /// Bytes of the files with its rows; of memory while it has none.
+    pub bytes: u64,
+    /// The part of them that deleted rows take.
+    pub dead_bytes: u64,
     /// Bytes of memory of rows that are not in files.
     pub memory_bytes: u64,
 }
@@ -33,6 +37,8 @@ pub(crate) const SEGMENTS: Computed = Computed {
         "rows",
         "deleted_rows",
         "memory_bytes",
+        "bytes",
+        "dead_bytes",
     ],
     rows,
 };
@@ -60,6 +66,8 @@ fn rows(facts: &Facts) -> Vec<Row> {
                 bigint(segment.rows),
                 bigint(segment.deleted_rows),
                 bigint(segment.memory_bytes),
+                bigint(segment.bytes),
+                bigint(segment.dead_bytes),
             ]
         })
         .collect()
