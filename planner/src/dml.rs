@@ -29,10 +29,12 @@ mod conflict;
 mod copy;
 mod delete;
 mod insert;
+mod lock;
 mod truncate;
 mod update;
 
 pub(crate) use copy::plan_copy;
+pub(crate) use lock::plan_lock;
 pub(crate) use truncate::plan_truncate;
 
 /// A DML statement being planned, with the CTEs in front of it.

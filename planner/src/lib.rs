@@ -37,9 +37,9 @@ pub use exec::ParameterValue;
 pub use plan::{
     AlterTable, ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions,
     CopyPlan, CreateTable, CreateTableAs, CursorCommand, DdlCommand, DdlNotice, DeletePlan, DiscardTarget,
-    ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount, InsertPlan, Isolation, NewColumn,
+    ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount, InsertPlan, Isolation, LockPlan, NewColumn,
     NewKey, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan, Returning, RowChecks, RowProof,
-    SessionCommand, SetValue, TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
+    SessionCommand, SetValue, TableLockMode, TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
 };
 pub use rules::rules;
 pub use syntax::{Parsed, Statement, parse};
@@ -76,6 +76,9 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
             maintenance::plan_maintenance(statement, context).map(Plan::Maintenance)
         }
         Statement::Call(call) => maintenance::plan_call(call, context).map(Plan::Call),
+        Statement::Lock { tables, mode, nowait } => {
+            dml::plan_lock(tables, *mode, *nowait, context).map(Plan::Lock)
+        }
         Statement::Prepare { name, types, statement } => {
             let unknown = |ty: &ast::DataType| ty.to_string().eq_ignore_ascii_case("unknown");
             let parameter_types = types

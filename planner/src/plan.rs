@@ -31,6 +31,7 @@ pub enum Plan {
     Checkpoint,
     Maintenance(MaintenancePlan),
     Call(CallPlan),
+    Lock(LockPlan),
     Prepare(PreparePlan),
     Execute(ExecutePlan),
     /// `DECLARE CURSOR`.
@@ -230,6 +231,27 @@ pub struct DeletePlan {
 pub struct TruncatePlan {
     pub tables: Vec<Arc<TableMeta>>,
     pub restart_identity: bool,
+}
+
+/// `LOCK TABLE`.
+#[derive(Clone, Debug)]
+pub struct LockPlan {
+    pub tables: Vec<Arc<TableMeta>>,
+    pub mode: TableLockMode,
+    pub nowait: bool,
+}
+
+/// How a table is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableLockMode {
+    AccessShare,
+    RowShare,
+    RowExclusive,
+    ShareUpdateExclusive,
+    Share,
+    ShareRowExclusive,
+    Exclusive,
+    AccessExclusive,
 }
 
 /// `PREPARE`: the statement is planned when it is prepared.

@@ -17,7 +17,8 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::plan::{
-    CopyOptions, CursorCommand, DiscardTarget, ExplainOptions, SessionCommand, TransactionCommand,
+    CopyOptions, CursorCommand, DiscardTarget, ExplainOptions, SessionCommand, TableLockMode,
+    TransactionCommand,
 };
 
 mod command;
@@ -26,6 +27,7 @@ mod cursor;
 mod depth;
 mod dialect;
 mod errors;
+mod lock;
 mod maintenance;
 mod prepare;
 mod session;
@@ -67,6 +69,11 @@ pub enum Statement {
     Checkpoint,
     Maintenance(MaintenanceStatement),
     Call(CallStatement),
+    Lock {
+        tables: Vec<ast::ObjectName>,
+        mode: TableLockMode,
+        nowait: bool,
+    },
     Prepare {
         name: String,
         types: Vec<ast::DataType>,

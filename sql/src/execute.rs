@@ -36,6 +36,7 @@ mod duplicates;
 mod errors;
 mod index;
 mod insert;
+mod lock_table;
 mod locking;
 mod maintenance;
 mod names;
@@ -181,7 +182,11 @@ impl Executor for SessionExecutor {
         statement: &Arc<Parsed>,
         parameter_types: &[Option<ColumnType>],
     ) -> Result<Arc<PreparedStatement>, SqlError> {
-        self.prepare_statement(statement, parameter_types)
+        let prepared = self.prepare_statement(statement, parameter_types)?;
+        if self.locks.bar_readers() && self.wait_for_definitions(&prepared.tables()).await? {
+            return self.prepare_statement(statement, parameter_types);
+        }
+        Ok(prepared)
     }
 
     async fn execute(

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use cluster::locks::LockInfo;
 use cluster::{Compaction, GarbageInfo, IndexBuild, IndexStatus};
 use datafusion::datasource::TableProvider;
 use exec::functions::catalog::{Scope, builtin};
@@ -32,6 +33,7 @@ mod pg_depend;
 mod pg_description;
 mod pg_extension;
 mod pg_index;
+mod pg_locks;
 mod pg_namespace;
 mod pg_opclass;
 mod pg_proc;
@@ -88,6 +90,7 @@ pub struct Facts {
     pub user: String,
     pub settings: Source<SettingRow>,
     pub activity: Source<ActivityRow>,
+    pub locks: Source<LockInfo>,
     pub segments: Source<SegmentRow>,
     pub indexes: Source<IndexStatus>,
     pub builds: Source<IndexBuild>,
@@ -106,6 +109,7 @@ impl Facts {
             user: user.to_owned(),
             settings: Source::default(),
             activity: Source::default(),
+            locks: Source::default(),
             segments: Source::default(),
             indexes: Source::default(),
             builds: Source::default(),
@@ -167,6 +171,7 @@ fn computed() -> impl Iterator<Item = &'static Computed> {
         &pg_extension::PG_EXTENSION,
         &pg_index::PG_INDEX,
         &pg_index::PG_INDEXES,
+        &pg_locks::PG_LOCKS,
         &pg_namespace::PG_NAMESPACE,
         &pg_opclass::PG_OPCLASS,
         &pg_proc::PG_PROC,

@@ -40,6 +40,8 @@ pub struct LockInfo {
     /// The number of the transaction; none of a session's lock.
     pub transaction: Option<u32>,
     pub granted: bool,
+    /// The number of a transaction that stands in the way of a wait.
+    pub blocked_by: Option<u32>,
 }
 
 /// One step of a circle: a process, what it waits for, and a process that stands in its way.
@@ -364,7 +366,10 @@ impl LockTable {
             let waits = entry.queue.iter().map(|other| (other.owner, other.process, other.modes, false));
             for (owner, process, modes, granted) in holds.chain(waits) {
                 let transaction = self.owners.get(&owner).and_then(|owner| owner.transaction);
-                let info = |mode| LockInfo { target: *target, mode, process, transaction, granted };
+                let mut in_the_way = if granted { Vec::new() } else { self.edges(process) }.into_iter();
+                let blocked_by = in_the_way.find(|edge| edge.target == *target);
+                let blocked_by = blocked_by.and_then(|edge| edge.blocking_transaction);
+                let info = |mode| LockInfo { target: *target, mode, process, transaction, granted, blocked_by };
                 all.extend(modes.iter().map(info));
             }
         }

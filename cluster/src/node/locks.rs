@@ -18,24 +18,24 @@ impl Node {
         Ok(Arc::clone(&self.runtime(database)?.locks))
     }
 
-    /// Whether none of these rows has ended as of the last acknowledged commit.
+    /// The first of these rows that has ended as of the last acknowledged commit.
     ///
     /// # Errors
     /// When the database does not exist.
-    pub fn are_live(
+    pub fn first_ended<T>(
         &self,
         database: DatabaseId,
         table: TableId,
-        targets: impl IntoIterator<Item = RowRef>,
-    ) -> Result<bool> {
+        rows: impl IntoIterator<Item = (RowRef, T)>,
+    ) -> Result<Option<(RowRef, T)>> {
         let state = self.runtime(database)?.owner.published.state();
-        let rows = state.tables.get(&table);
-        Ok(targets.into_iter().all(|target| {
-            let found = rows.and_then(|rows| {
-                let (segment, ordinal) = rows.locate(target)?;
-                Some((rows.segment(segment)?, ordinal))
+        let table = state.tables.get(&table);
+        Ok(rows.into_iter().find(|(row, _)| {
+            let found = table.and_then(|table| {
+                let (segment, ordinal) = table.locate(*row)?;
+                Some((table.segment(segment)?, ordinal))
             });
-            found.is_some_and(|(segment, ordinal)| segment.state.deletes.delete_ts(ordinal).is_none())
+            !found.is_some_and(|(segment, ordinal)| segment.state.deletes.delete_ts(ordinal).is_none())
         }))
     }
 

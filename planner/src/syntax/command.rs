@@ -5,15 +5,14 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::cursor::Cursor;
 use super::errors::Source;
-use super::{Statement, copy, maintenance, prepare, session, statements, transaction};
+use super::{Statement, copy, lock, maintenance, prepare, session, statements, transaction};
 use crate::plan::{ExplainFormat, ExplainOptions};
 
 /// Commands that are a later capability, with the words that start them.
-const LATER: [(&str, &str); 11] = [
+const LATER: [(&str, &str); 10] = [
     ("reindex", "REINDEX"),
     ("cluster", "CLUSTER"),
     ("do", "DO"),
-    ("lock", "LOCK TABLE"),
     ("listen", "LISTEN"),
     ("notify", "NOTIFY"),
     ("grant", "GRANT"),
@@ -58,6 +57,7 @@ pub(super) fn parse(source: &Source<'_>, tokens: &[TokenWithSpan]) -> Result<Opt
         "vacuum" => maintenance::vacuum(source, cursor)?,
         "analyze" | "analyse" => maintenance::analyze(source, cursor)?,
         "call" => maintenance::call(source, cursor)?,
+        "lock" => lock::parse(cursor)?,
         "explain" => explain(source, cursor)?,
         "copy" => copy::parse(cursor)?,
         "set" => session::set(cursor)?,

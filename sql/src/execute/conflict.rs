@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::Schema;
-use cluster::locks::LockModes;
+use cluster::locks::{LockMode, LockModes};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::Expr;
 use futures::StreamExt as _;
@@ -47,7 +47,7 @@ impl SessionExecutor {
         let table = &plan.table;
         let mut snapshot = self.snapshot_of(context, table)?;
         let updates = matches!(conflict.action, ConflictAction::Update { .. });
-        let mut wanted = Wanted::default();
+        let (mut wanted, mut awaited) = (Wanted::default(), Wanted::default());
         let mut taken = HashSet::new();
         let mut gathered = Vec::new();
         while let Some(batch) = batches.next().await {
@@ -56,12 +56,21 @@ impl SessionExecutor {
             let keys = rows::keys(&batch, &table.key_positions())?;
             let split = split(table, &snapshot, &keys, &conflict.action, &mut taken)?;
             wanted.add_keys(table, split.inserted.iter().map(|&row| &keys[row as usize]));
-            for (row, target) in split.met.iter().filter(|_| updates) {
-                wanted.add_row(table, target, &keys[*row as usize], LockModes::change(false));
+            for (row, target) in &split.met {
+                let key = &keys[*row as usize];
+                if updates {
+                    wanted.add_row(table, target, key, LockModes::change(false));
+                } else {
+                    awaited.add_row(table, target, key, LockMode::Write);
+                }
             }
             gathered.push((batch, keys, split));
         }
-        let waited = self.take_locks(transaction, wanted).await?;
+        // Whether a row that somebody changes will be in the way is known when that has ended; nothing is kept.
+        let mark = self.lock_owner(transaction).mark();
+        let waited = self.take_locks(transaction, awaited).await?;
+        self.lock_owner(transaction).release_since(mark);
+        let waited = self.take_locks(transaction, wanted).await? || waited;
         if transaction.extent == Extent::Statement {
             // The commit finds out what changed; after a wait it is likely enough.
             if waited {
@@ -133,7 +142,10 @@ fn check_same(
     if known.table.primary_key.is_none() {
         return Ok(());
     }
-    let find = |snapshot: &TableSnapshot| snapshot.find_keys(keys).map_err(|error| storage_error(&error));
+    let find = |snapshot: &TableSnapshot| {
+        let found = snapshot.find_keys(keys).map_err(|error| storage_error(&error))?;
+        Ok::<_, SqlError>(found.iter().map(|row| row.as_ref().map(duplicates::identity)).collect::<Vec<_>>())
+    };
     if find(known)? == find(newest)? { Ok(()) } else { Err(concurrent_update()) }
 }
 
@@ -156,7 +168,7 @@ fn split(
         match (action, found[row as usize]) {
             (ConflictAction::Update { .. }, _) if !first => return Err(second_time().into()),
             (_, None) if first => split.inserted.push(row),
-            (ConflictAction::Update { .. }, Some(target)) => split.met.push((row, target)),
+            (_, Some(target)) => split.met.push((row, target)),
             _ => {}
         }
     }

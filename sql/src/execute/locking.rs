@@ -18,7 +18,7 @@ use proto::{ErrorKind, SqlError, TableId};
 use segments::keys::hash_key;
 use segments::{PRIVATE_SEGMENT, TableSnapshot};
 
-use super::transaction::{Extent, Transaction};
+use super::transaction::{Extent, Isolation, Transaction};
 use super::write::WriteFailure;
 use super::{SessionExecutor, node_error};
 use crate::session::CancelFlag;
@@ -188,6 +188,16 @@ impl SessionExecutor {
         self.lock_tables(transaction, tables.iter().map(|table| (*table, LockMode::AccessShare))).await
     }
 
+    /// Waits until nobody is about to change the definition of tables; true when somebody was.
+    pub(super) async fn wait_for_definitions(&mut self, tables: &[TableId]) -> Result<bool, SqlError> {
+        let mut wanted = Wanted::default();
+        tables.iter().for_each(|table| wanted.add(LockTarget::Table(*table), LockMode::AccessShare));
+        let mut transaction = self.take_transaction();
+        let waited = self.take_locks(&mut transaction, wanted).await;
+        self.keep(transaction);
+        waited
+    }
+
     /// Locks the tables of a statement that changes rows of `target`.
     pub(super) async fn lock_for_writing(
         &self,
@@ -200,27 +210,37 @@ impl SessionExecutor {
         self.lock_tables(transaction, read.chain([(target, LockMode::RowExclusive)])).await
     }
 
-    /// Locks rows that a statement is about to change.
+    /// Locks rows that a statement is about to change; `rows` are those it has read, with their keys.
     ///
     /// # Errors
-    /// `Conflict` when one of `targets` has changed since the statement read it: it is to be evaluated again. Outside
-    /// a block the commit finds that out, so only a wait is taken for a sign of it.
+    /// `Conflict` when one of them has changed since: the statement is to be evaluated again. Outside a block the
+    /// commit finds that out, so only a wait is taken for a sign of it.
     pub(super) async fn lock_rows(
         &self,
         transaction: &mut Transaction,
         table: &TableMeta,
+        snapshot: &Arc<TableSnapshot>,
         wanted: Wanted,
-        targets: impl IntoIterator<Item = RowRef>,
+        rows: impl IntoIterator<Item = (RowRef, Box<[u8]>)>,
     ) -> Result<(), WriteFailure> {
         let waited = self.take_locks(transaction, wanted).await?;
-        let changed = if transaction.extent == Extent::Statement {
-            waited
-        } else {
-            let committed = targets.into_iter().filter(|target| target.segment != PRIVATE_SEGMENT);
-            let live = self.shared.node.are_live(self.database, table.id, committed);
-            !live.map_err(|error| node_error(&error))?
-        };
-        if changed { Err(concurrent_update()) } else { Ok(()) }
+        if transaction.extent == Extent::Statement {
+            return if waited { Err(concurrent_update()) } else { Ok(()) };
+        }
+        let committed = rows.into_iter().filter(|(row, _)| row.segment != PRIVATE_SEGMENT);
+        let ended = self.shared.node.first_ended(self.database, table.id, committed);
+        let Some((_, key)) = ended.map_err(|error| node_error(&error))? else { return Ok(()) };
+        if transaction.isolation == Isolation::RepeatableRead && table.primary_key.is_some() {
+            let newest = self.newest_snapshot(transaction, snapshot).await?;
+            let found = newest.find_keys(&[key]).map_err(|error| super::storage_error(&error))?;
+            if found == [None] {
+                return Err(WriteFailure::Conflict(SqlError::new(
+                    ErrorKind::SerializationFailure,
+                    "could not serialize access due to concurrent delete",
+                )));
+            }
+        }
+        Err(concurrent_update())
     }
 
     /// The table as of the last acknowledged commit, with the transaction's own writes: what decides about a key.

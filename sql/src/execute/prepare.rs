@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use planner::plan::{CopyPlan, OutputColumn, Plan, SessionCommand, TransactionCommand};
 use planner::syntax::Parsed;
 use planner::{PlanContext, PlanSettings};
-use proto::{ColumnType, ErrorKind, SqlError};
+use proto::{ColumnType, ErrorKind, SqlError, TableId};
 
 use super::SessionExecutor;
 use super::template::TemplateSlot;
@@ -249,6 +249,11 @@ impl SessionExecutor {
 }
 
 impl PreparedStatement {
+    /// The user tables it reads and writes.
+    pub(super) fn tables(&self) -> Vec<TableId> {
+        self.newest().plan.tables()
+    }
+
     /// The plan made last; `current_plan` says whether it still holds.
     pub(super) fn newest(&self) -> Arc<Planned> {
         Arc::clone(&self.newest.lock())

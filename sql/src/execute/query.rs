@@ -47,11 +47,12 @@ impl SessionExecutor {
                 statement: Arc::clone(&prepare.statement),
                 parameter_types: prepare.parameter_types.clone(),
             })),
-            Plan::Explain(_) | Plan::Copy(_) | Plan::Execute(_) | Plan::Call(_) => loop {
+            Plan::Explain(_) | Plan::Copy(_) | Plan::Execute(_) | Plan::Call(_) | Plan::Lock(_) => loop {
                 let outcome = match bound(&self.current_plan(prepared)?.plan, &parameters)? {
                     Plan::Explain(explain) => self.explain(&explain).await,
                     Plan::Copy(copy) => self.copy_statement(&copy).await,
                     Plan::Call(call) => self.call(&call).await,
+                    Plan::Lock(lock) => self.lock_table(&lock).await,
                     Plan::Execute(execute) => {
                         let parameters = match &execute.values {
                             Some(values) => self.evaluated(values).await?,

@@ -43,6 +43,8 @@ impl SessionExecutor {
         facts.search_path = self.search_path();
         let settings = self.settings.clone();
         facts.settings = Source::new(move || settings.rows());
+        let locks = Arc::clone(&self.locks);
+        facts.locks = Source::new(move || locks.list());
         let node = Arc::clone(&self.shared.node);
         facts.segments = Source::new(move || {
             node.segment_infos()

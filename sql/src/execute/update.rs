@@ -60,7 +60,9 @@ impl SessionExecutor {
         }
         let targets = || affected.iter().flat_map(|rows| rows.targets.iter());
         let ending: HashSet<duplicates::RowIdentity> = targets().map(duplicates::identity).collect();
-        self.lock_rows(transaction, table, wanted, targets().copied()).await?;
+        let read = affected.iter().zip(&changes);
+        let read = read.flat_map(|(rows, (_, old, _))| rows.targets.iter().copied().zip(old.iter().cloned()));
+        self.lock_rows(transaction, table, &snapshot, wanted, read).await?;
         let newest = match transaction.extent {
             // The commit checks the keys.
             Extent::Statement => None,
@@ -95,16 +97,18 @@ impl SessionExecutor {
         let mut tables = plan.tables.clone();
         tables.push(table.id);
         let context = self.statement_context(transaction, &tables).await?;
+        let snapshot = self.snapshot_of(&context, table)?;
         let affected = self.affected_rows(&plan.source, &context).await?;
         let keys: Vec<usize> = table.key_positions().iter().map(|key| IDENTITY_COLUMNS + key).collect();
         let mut wanted = Wanted::default();
+        let mut read = Vec::new();
         for Affected { targets, batch } in &affected {
             for (target, key) in targets.iter().zip(rows::keys(batch, &keys)?) {
                 wanted.add_row(table, target, &key, LockModes::change(true));
+                read.push((*target, key));
             }
         }
-        let targets = affected.iter().flat_map(|rows| rows.targets.iter().copied());
-        self.lock_rows(transaction, table, wanted, targets).await?;
+        self.lock_rows(transaction, table, &snapshot, wanted, read).await?;
         let mut effect = WriteEffect::default();
         for Affected { targets, batch } in &affected {
             let buffer = overlay(transaction, table);

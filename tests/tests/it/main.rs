@@ -7,6 +7,7 @@ mod copy;
 mod crash;
 mod drivers;
 mod index;
+mod isolation;
 mod lifecycle;
 mod memory;
 mod passages;
