@@ -10,10 +10,12 @@
 //! counter/oid | counter/segment       u64 LE, the next number to give out
 //! channel/<id>/epoch                  u64 LE, the epoch of the owner
 //! channel/<id>/checkpoint             `channel::Checkpoint`
-//! channel/<id>/decision/<txn>         u32 LE number of payload parts: the transaction is decided, its Commit
-//!                                     record may still be missing from the log
+//! channel/<id>/decision/<txn>         `channel::Decision`: the transaction is decided, its Commit record may
+//!                                     still be missing from the log
 //! storage/<table>/manifest            pointer to the table's newest manifest (`flusher`)
 //! oracle/mark                         see `oracle`
+//! history/…                           see `history`
+//! horizon/… | snapshot/…              see `horizon`
 //! ```
 //! Invariants: a change is one meta transaction guarded by `catalog/revision`, so two changes never overlap;
 //! numbers are never given out twice (blocks lost in a crash stay unused).
@@ -27,10 +29,16 @@ use proto::catalog::{
     decode_comment, decode_database, decode_namespace, decode_sequence, decode_table, encode_comment,
     encode_database, encode_namespace, encode_sequence, encode_table,
 };
-use proto::{ChannelId, DatabaseId, Oid, SegmentId, TableId, TxnId};
+use proto::{ChannelId, DatabaseId, Oid, SegmentId, SequenceId, TableId, Timestamp, TxnId};
 
 use crate::error::{Error, Result};
+use crate::horizon::Horizons;
 use crate::meta::{Guard, MetaStore, Outcome, Write};
+
+mod history;
+
+pub use history::DroppedTable;
+use history::Step;
 
 const REVISION: &str = "catalog/revision";
 const OIDS: &str = "counter/oid";
@@ -70,11 +78,46 @@ pub(crate) fn read_number(key: &str, value: &[u8]) -> Result<u64> {
     Ok(u64::from_le_bytes(bytes))
 }
 
+/// What a node knows of what exists and existed.
+#[derive(Debug)]
+struct Known {
+    catalog: Arc<CatalogSnapshot>,
+    /// Ascending by revision.
+    steps: Vec<Arc<Step>>,
+    /// Instants before it cannot be told.
+    since: Timestamp,
+    /// Follow from the above and the horizons.
+    dropped: Vec<DroppedTable>,
+    stored: Arc<CatalogSnapshot>,
+}
+
+impl Known {
+    fn new(
+        catalog: Arc<CatalogSnapshot>,
+        steps: Vec<Arc<Step>>,
+        since: Timestamp,
+        horizons: &Horizons,
+    ) -> Result<Self> {
+        let dropped = history::dropped(&catalog, &steps, horizons)?;
+        let stored = history::stored(&catalog, &dropped);
+        Ok(Self { catalog, steps, since, dropped, stored })
+    }
+
+    fn after(&self, catalog: Arc<CatalogSnapshot>, step: Step) -> Result<Self> {
+        let dropped = history::dropped_after(&self.dropped, &step, &catalog)?;
+        let stored = history::stored(&catalog, &dropped);
+        let mut steps = self.steps.clone();
+        steps.push(Arc::new(step));
+        Ok(Self { catalog, steps, since: self.since, dropped, stored })
+    }
+}
+
 /// The catalog of a node: the store's content as an immutable value, and the way to change it.
 #[derive(Debug)]
 pub(crate) struct Catalog {
     meta: Arc<dyn MetaStore>,
-    current: ArcSwap<CatalogSnapshot>,
+    horizons: Arc<Horizons>,
+    known: ArcSwap<Known>,
     /// One change at a time from here; other nodes' changes are found by the guard.
     turn: tokio::sync::Mutex<()>,
 }
@@ -83,50 +126,78 @@ pub(crate) struct Catalog {
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Changed {
-    pub(crate) snapshot: Arc<CatalogSnapshot>,
+    known: Known,
+}
+
+impl Changed {
+    /// The catalog with the change.
+    pub(crate) const fn catalog(&self) -> &Arc<CatalogSnapshot> {
+        &self.known.catalog
+    }
+
+    /// What storage keeps from now on.
+    pub(crate) const fn stored(&self) -> &Arc<CatalogSnapshot> {
+        &self.known.stored
+    }
 }
 
 impl Catalog {
-    /// Loads the catalog; an empty store gets its first databases.
-    pub(crate) async fn open(meta: Arc<dyn MetaStore>) -> Result<Self> {
-        let mut snapshot = load(meta.as_ref()).await?;
-        if snapshot.revision == 0 {
+    /// Loads the catalog; an empty store gets its first databases. `now` is where the history of a store begins
+    /// that has kept none.
+    pub(crate) async fn open(
+        meta: Arc<dyn MetaStore>,
+        horizons: Arc<Horizons>,
+        now: Timestamp,
+    ) -> Result<Self> {
+        if load(meta.as_ref()).await?.revision == 0 {
             bootstrap(meta.as_ref()).await?;
-            snapshot = load(meta.as_ref()).await?;
         }
-        let current = ArcSwap::from_pointee(snapshot);
-        Ok(Self { meta, current, turn: tokio::sync::Mutex::default() })
+        Self::begin_history(meta.as_ref(), now).await?;
+        let known = ArcSwap::from_pointee(load_known(meta.as_ref(), &horizons).await?);
+        Ok(Self { meta, horizons, known, turn: tokio::sync::Mutex::default() })
+    }
+
+    fn known(&self) -> Arc<Known> {
+        self.known.load_full()
     }
 
     /// The catalog as it is shown.
     pub(crate) fn snapshot(&self) -> Arc<CatalogSnapshot> {
-        self.current.load_full()
+        Arc::clone(&self.known.load().catalog)
     }
 
-    /// Writes changes together with other keys. They are not shown before `publish`. A changed table must be the
-    /// next version of the one that exists.
+    /// Writes changes of an instant together with other keys. They are not shown before `publish`. A changed table
+    /// must be the next version of the one that exists, or was dropped.
     pub(crate) async fn change(
         &self,
         changes: &[CatalogChange],
+        ts: Timestamp,
         guards: Vec<Guard>,
         writes: Vec<Write>,
     ) -> Result<Changed> {
         let _turn = self.turn.lock().await;
-        let mut base = self.current.load_full();
+        let mut base = self.known();
         // Another node may have changed the catalog: look again, at most as often as it wins.
         loop {
-            let changes = expand(&base, changes);
-            check(&base, &changes)?;
-            let mut next = apply_expanded(&base, &changes);
-            next.revision = base.revision + 1;
-            let mut all_guards = vec![Guard::Equals { key: REVISION.into(), value: number(base.revision) }];
+            let changes = expand(&base.catalog, changes);
+            check(&base.catalog, &base.stored, &changes)?;
+            let mut next = apply_expanded(&base.catalog, &changes);
+            let revision = base.catalog.revision;
+            next.revision = revision + 1;
+            let mut all_guards = vec![Guard::Equals { key: REVISION.into(), value: number(revision) }];
             all_guards.extend(guards.iter().cloned());
             let mut all_writes = vec![Write::put(REVISION, number(next.revision))];
             all_writes.extend(changes.iter().filter_map(change_write));
+            let step = Step::of(self.meta.as_ref(), next.revision, ts, &all_writes).await?;
+            all_writes.push(step.write());
             all_writes.extend(writes.iter().cloned());
             match self.meta.commit(all_guards, all_writes).await? {
-                Outcome::Committed(_) => return Ok(Changed { snapshot: Arc::new(next) }),
-                Outcome::Refused { guard: 0 } => base = Arc::new(load(self.meta.as_ref()).await?),
+                Outcome::Committed(_) => {
+                    return Ok(Changed { known: base.after(Arc::new(next), step)? });
+                }
+                Outcome::Refused { guard: 0 } => {
+                    base = Arc::new(load_known(self.meta.as_ref(), &self.horizons).await?);
+                }
                 Outcome::Refused { .. } => {
                     return Err(Error::Unavailable {
                         what: "the channel".into(),
@@ -139,17 +210,18 @@ impl Catalog {
 
     /// Shows a written change.
     pub(crate) fn publish(&self, changed: Changed) {
-        let Changed { snapshot } = changed;
-        self.current.rcu(|current| {
-            if current.revision < snapshot.revision { Arc::clone(&snapshot) } else { Arc::clone(current) }
+        let known = Arc::new(changed.known);
+        self.known.rcu(|current| {
+            let newer = current.catalog.revision < known.catalog.revision;
+            if newer { Arc::clone(&known) } else { Arc::clone(current) }
         });
     }
 
     /// Reads everything again: after a change of unknown outcome.
     pub(crate) async fn reload(&self) -> Result<()> {
         let _turn = self.turn.lock().await;
-        let snapshot = Arc::new(load(self.meta.as_ref()).await?);
-        self.publish(Changed { snapshot });
+        let known = load_known(self.meta.as_ref(), &self.horizons).await?;
+        self.publish(Changed { known });
         Ok(())
     }
 
@@ -253,8 +325,8 @@ fn comments_of(base: &CatalogSnapshot, object: u32) -> impl Iterator<Item = Cata
     about.map(|about| CatalogChange::PutComment(*about, None))
 }
 
-/// Refuses changes that do not fit what exists by now.
-fn check(base: &CatalogSnapshot, changes: &[CatalogChange]) -> Result<()> {
+/// Refuses changes that do not fit what exists by now, or, of a table that comes back, is still stored.
+fn check(base: &CatalogSnapshot, stored: &CatalogSnapshot, changes: &[CatalogChange]) -> Result<()> {
     let mut view = base.clone();
     for change in changes {
         match change {
@@ -263,7 +335,12 @@ fn check(base: &CatalogSnapshot, changes: &[CatalogChange]) -> Result<()> {
                     None if !view.databases.contains_key(&table.database) => {
                         return Err(Error::SchemaChanged);
                     }
-                    None if table.schema_version > 1 => return Err(Error::UndefinedTable(table.id)),
+                    None if table.schema_version > 1 => {
+                        let before = stored.tables.get(&table.id);
+                        if before.is_none_or(|before| before.schema_version + 1 != table.schema_version) {
+                            return Err(Error::UndefinedTable(table.id));
+                        }
+                    }
                     Some(known)
                         if known.schema_version + 1 != table.schema_version
                             && !same_but_indexes(known, table) =>
@@ -379,39 +456,81 @@ fn apply_one(change: &CatalogChange, snapshot: &mut CatalogSnapshot) {
 async fn load(meta: &dyn MetaStore) -> Result<CatalogSnapshot> {
     let mut snapshot = CatalogSnapshot::default();
     for entry in meta.list("catalog/").await?.entries {
-        let damaged = |error: FormError| Error::corrupted(&entry.key, error);
-        match entry.key.split('/').nth(1) {
-            Some("revision") => snapshot.revision = read_number(&entry.key, &entry.value)?,
-            Some("database") => {
-                let database = decode_database(&entry.value).map_err(damaged)?;
-                snapshot.databases.insert(database.id, database);
-            }
-            Some("table") => {
-                let table = decode_table(&entry.value).map_err(damaged)?;
-                snapshot.tables.insert(table.id, table);
-            }
-            Some("sequence") => {
-                let sequence = decode_sequence(&entry.value).map_err(damaged)?;
-                snapshot.sequences.insert(sequence.id, sequence);
-            }
-            Some("namespace") => {
-                let namespace = decode_namespace(&entry.value).map_err(damaged)?;
-                snapshot.namespaces.insert(namespace.oid, namespace);
-            }
-            Some("comment") => {
-                let (about, text) = decode_comment(&entry.value).map_err(damaged)?;
-                snapshot.comments.insert(about, text);
-            }
-            _ => return Err(Error::corrupted(&entry.key, "not a key of this version")),
+        if entry.key == REVISION {
+            snapshot.revision = read_number(&entry.key, &entry.value)?;
+        } else {
+            put_entry(&mut snapshot, &entry.key, &entry.value)?;
         }
     }
     Ok(snapshot)
+}
+
+/// The catalog with its history, both of one revision.
+async fn load_known(meta: &dyn MetaStore, horizons: &Horizons) -> Result<Known> {
+    loop {
+        let snapshot = load(meta).await?;
+        let (steps, since) = history::load(meta).await?;
+        if load(meta).await?.revision == snapshot.revision {
+            let since = since.unwrap_or_default();
+            return Known::new(Arc::new(snapshot), steps, since, horizons);
+        }
+    }
+}
+
+/// Puts what a key holds into a catalog.
+fn put_entry(snapshot: &mut CatalogSnapshot, key: &str, value: &[u8]) -> Result<()> {
+    let damaged = |error: FormError| Error::corrupted(key, error);
+    match key.split('/').nth(1) {
+        Some("database") => {
+            let database = decode_database(value).map_err(damaged)?;
+            snapshot.databases.insert(database.id, database);
+        }
+        Some("table") => {
+            let table = decode_table(value).map_err(damaged)?;
+            snapshot.tables.insert(table.id, table);
+        }
+        Some("sequence") => {
+            let sequence = decode_sequence(value).map_err(damaged)?;
+            snapshot.sequences.insert(sequence.id, sequence);
+        }
+        Some("namespace") => {
+            let namespace = decode_namespace(value).map_err(damaged)?;
+            snapshot.namespaces.insert(namespace.oid, namespace);
+        }
+        Some("comment") => {
+            let (about, text) = decode_comment(value).map_err(damaged)?;
+            snapshot.comments.insert(about, text);
+        }
+        _ => return Err(Error::corrupted(key, "not a key of this version")),
+    }
+    Ok(())
+}
+
+/// Takes what a key stands for out of a catalog.
+fn remove_entry(snapshot: &mut CatalogSnapshot, key: &str) -> Result<()> {
+    let damaged = || Error::corrupted(key, "not a key of this version");
+    let mut parts = key.split('/').skip(1);
+    let (kind, name) = (parts.next().ok_or_else(damaged)?, parts.next().ok_or_else(damaged)?);
+    if kind == "comment" {
+        snapshot.comments.retain(|about, _| comment_key(*about) != key);
+        return Ok(());
+    }
+    let id: u64 = name.parse().map_err(|_| damaged())?;
+    match kind {
+        "database" => drop(snapshot.databases.remove(&DatabaseId(id))),
+        "table" => drop(snapshot.tables.remove(&TableId(id))),
+        "sequence" => drop(snapshot.sequences.remove(&SequenceId(id))),
+        "namespace" => drop(snapshot.namespaces.remove(&Oid(id as u32))),
+        _ => return Err(damaged()),
+    }
+    Ok(())
 }
 
 /// The databases of a new cluster, with the OIDs PostgreSQL gives the first two.
 async fn bootstrap(meta: &dyn MetaStore) -> Result<()> {
     let databases = [(1, "template1"), (5, "postgres"), (16_384, DEFAULT_DATABASE)];
     let mut writes = vec![Write::put(REVISION, number(1))];
+    writes.push(Write::put(history::SINCE, number(0)));
     writes.extend(databases.into_iter().filter_map(|(id, name)| {
         change_write(&CatalogChange::PutDatabase(Arc::new(DatabaseMeta {
             id: DatabaseId(id),

@@ -25,6 +25,7 @@ use crate::collector::{Garbage, Writers};
 use crate::error::{Error, Result};
 use crate::flusher;
 use crate::follower::ChannelState;
+use crate::horizon::Horizons;
 use crate::follower::replay::{EpochFilter, replay};
 use crate::log::{Durability, LogBounds, LogBroker};
 use crate::meta::{Guard, MetaStore, Outcome, Write};
@@ -40,6 +41,7 @@ pub(crate) struct Parts {
     pub(crate) oracle: Arc<dyn TimestampOracle>,
     pub(crate) dice: Arc<dyn Dice>,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) horizons: Arc<Horizons>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) writers: Arc<Writers>,
     pub(crate) garbage: Arc<Garbage>,
@@ -88,8 +90,36 @@ pub(crate) struct TakenOver {
     pub(crate) epoch: Epoch,
     pub(crate) incarnation: u64,
     pub(crate) state: ChannelState,
-    /// Decided transactions whose Commit record is still to be appended, with their number of parts.
-    pub(crate) decided: Vec<(TxnId, u32)>,
+    /// Decided transactions whose Commit record is still to be appended.
+    pub(crate) decided: Vec<Decision>,
+}
+
+/// A transaction that the meta store has decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decision {
+    pub(crate) txn: TxnId,
+    /// Its payloads.
+    pub(crate) parts: u32,
+    /// The timestamp of its Commit; none where a former version has decided it.
+    pub(crate) ts: Option<Timestamp>,
+}
+
+impl Decision {
+    /// The stored form: u32 LE parts, u64 LE timestamp.
+    pub(crate) fn encode(&self) -> Bytes {
+        let mut bytes = self.parts.to_le_bytes().to_vec();
+        bytes.extend(self.ts.map(|ts| ts.0.to_le_bytes()).into_iter().flatten());
+        bytes.into()
+    }
+
+    fn decode(txn: TxnId, bytes: &[u8]) -> Option<Self> {
+        let (parts, ts) = bytes.split_first_chunk()?;
+        let ts = match ts {
+            [] => None,
+            ts => Some(Timestamp(u64::from_le_bytes(ts.try_into().ok()?))),
+        };
+        Some(Self { txn, parts: u32::from_le_bytes(*parts), ts })
+    }
 }
 
 /// Steps 1 to 4 of the header.
@@ -108,7 +138,7 @@ pub(crate) async fn take_over(parts: &Parts, channel: ChannelId) -> Result<Taken
     // What an old owner appended before the fence is settled by this sync: after it, the end stands still.
     parts.log.append(channel, epoch, Vec::new(), Durability::Synced).await?;
     let end = parts.log.bounds(channel).await?.end;
-    let catalog = parts.catalog.snapshot();
+    let catalog = parts.catalog.stored();
     let mut state = state_at(&checkpoint);
     flusher::load_tables(parts, channel, &catalog, &mut state).await?;
     let filter = EpochFilter::new(channel, checkpoint.incarnation, Epoch(checkpoint.epoch));
@@ -116,14 +146,14 @@ pub(crate) async fn take_over(parts: &Parts, channel: ChannelId) -> Result<Taken
     state.retain(&catalog);
     let mut decided = decisions(parts, channel).await?;
     let orphans: Vec<TxnId> =
-        state.open.keys().filter(|txn| !decided.iter().any(|(other, _)| other == *txn)).copied().collect();
+        state.open.keys().filter(|txn| !decided.iter().any(|decision| decision.txn == **txn)).copied().collect();
     let first = RecordBody::EpochStart { incarnation: checkpoint.incarnation };
     let aborts = orphans.into_iter().map(|txn| RecordBody::Abort { txn });
     append(parts, channel, epoch, std::iter::once(first).chain(aborts).collect(), &mut state).await?;
     // A decision whose payloads are gone has its Commit in the log already.
     let done: Vec<TxnId> =
-        decided.iter().map(|(txn, _)| *txn).filter(|txn| !state.open.contains_key(txn)).collect();
-    decided.retain(|(txn, _)| state.open.contains_key(txn));
+        decided.iter().map(|decision| decision.txn).filter(|txn| !state.open.contains_key(txn)).collect();
+    decided.retain(|decision| state.open.contains_key(&decision.txn));
     forget(parts, channel, epoch, &done).await?;
     Ok(TakenOver { epoch, incarnation: checkpoint.incarnation, state, decided })
 }
@@ -189,14 +219,13 @@ fn state_at(checkpoint: &Checkpoint) -> ChannelState {
     state
 }
 
-async fn decisions(parts: &Parts, channel: ChannelId) -> Result<Vec<(TxnId, u32)>> {
+async fn decisions(parts: &Parts, channel: ChannelId) -> Result<Vec<Decision>> {
     let prefix = decision_prefix(channel);
     let mut decided = Vec::new();
     for entry in parts.meta.list(&prefix).await?.entries {
         let txn = entry.key[prefix.len()..].parse().map_err(|error| Error::corrupted(&entry.key, error))?;
-        let parts = entry.value.as_ref().try_into().map(u32::from_le_bytes);
-        let parts = parts.map_err(|_| Error::corrupted(&entry.key, "not 4 bytes"))?;
-        decided.push((TxnId(txn), parts));
+        let decision = Decision::decode(TxnId(txn), &entry.value);
+        decided.push(decision.ok_or_else(|| Error::corrupted(&entry.key, "not 4 or 12 bytes"))?);
     }
     Ok(decided)
 }
@@ -228,7 +257,7 @@ pub(crate) async fn append(
         bodies.into_iter().map(|body| LogRecord { channel, epoch, ts: Timestamp::ZERO, body }).collect();
     let encoded: Vec<Bytes> = records.iter().map(encode).collect::<Result<_>>()?;
     let first = parts.log.append(channel, epoch, encoded, Durability::Synced).await?;
-    let catalog = parts.catalog.snapshot();
+    let catalog = parts.catalog.stored();
     for (offset, record) in (first.0..).map(Offset).zip(&records) {
         state.apply(offset, record, &catalog, &parts.settings)?;
     }

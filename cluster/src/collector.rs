@@ -110,7 +110,7 @@ impl Collector {
                 .map_err(|error| Error::from(segments::Error::store("list", "", error)))?;
         // The order of these three makes it safe; see the file header.
         let open = self.parts.writers.open();
-        let catalog = self.parts.catalog.snapshot();
+        let catalog = self.parts.catalog.stored();
         let mut tables: BTreeMap<(DatabaseId, TableId), Vec<(ObjectMeta, ObjectName)>> = BTreeMap::new();
         for object in listed {
             // A key that is not ours is nobody's to delete.
@@ -170,7 +170,7 @@ impl Collector {
             }
             dropped.insert(table);
         }
-        let catalog = self.parts.catalog.snapshot();
+        let catalog = self.parts.catalog.stored();
         if dropped.iter().any(|table| !catalog.tables.contains_key(table)) {
             self.forget_pointers().await?;
         }
@@ -180,7 +180,7 @@ impl Collector {
     /// Forgets the manifests of dropped tables whose objects are gone.
     async fn forget_pointers(&self) -> Result<()> {
         let listing = self.parts.meta.list("storage/").await?;
-        let catalog = self.parts.catalog.snapshot();
+        let catalog = self.parts.catalog.stored();
         for entry in listing.entries {
             let table = entry.key.split('/').nth(1).and_then(|id| id.parse().ok()).map(TableId);
             let Some(table) = table.filter(|table| entry.key == manifest_key(*table)) else { continue };

@@ -26,7 +26,7 @@ use crate::channel::Parts;
 use crate::error::{Error, Result};
 use crate::flusher;
 use crate::follower::{Segment, Stage, TableState};
-use crate::owner::OwnerHandle;
+use crate::owner::{OwnerHandle, OwnerMessage};
 use crate::tasks::{Stop, sleep};
 
 mod merges;
@@ -162,7 +162,10 @@ impl Compactor {
         let due = if state.tables.values().any(|rows| small(rows) >= limits.small_segments) {
             now
         } else {
-            now + self.parts.settings.retention_millis.max(LEAST_PAUSE_MILLIS)
+            let catalog = self.parts.catalog.snapshot();
+            let tables = state.tables.keys().filter_map(|id| catalog.tables.get(id));
+            let shortest = tables.map(|table| self.parts.horizons.retention_millis(table)).min();
+            now.saturating_add(shortest.unwrap_or_default().max(LEAST_PAUSE_MILLIS))
         };
         self.due_millis = Some(self.due_millis.map_or(due, |known| known.min(due)));
     }
@@ -174,12 +177,6 @@ impl Compactor {
             small_segments: settings.compaction_segments,
             dead_fraction: settings.compaction_dead_fraction,
         }
-    }
-
-    /// Rows that ended at or before it may be purged.
-    fn horizon(&self) -> Timestamp {
-        let now = self.parts.oracle.now().millis();
-        Timestamp::from_millis(now.saturating_sub(self.parts.settings.retention_millis))
     }
 
     async fn fulfil(&self, owner: &OwnerHandle, stop: &Stop, wish: Wish) {
@@ -205,7 +202,9 @@ impl Compactor {
         except: &BTreeSet<SegmentId>,
     ) -> Option<Vec<SegmentId>> {
         let state = owner.published.state();
-        let mut candidates = candidates(state.tables.get(&table)?, self.horizon());
+        let catalog = self.parts.catalog.snapshot();
+        let horizon = self.parts.horizons.expected(catalog.tables.get(&table)?, &owner.published);
+        let mut candidates = candidates(state.tables.get(&table)?, horizon);
         candidates.retain(|one| !except.contains(&one.segment));
         plan(&candidates, &self.limits(), goal).into_iter().next()
     }
@@ -234,28 +233,63 @@ impl Compactor {
                 }
             }
         }
-        self.due_millis = self.next_purge_millis(owner);
+        let forgotten = forget_dropped(&self.parts, self.channel, owner).await;
+        if let Err(error) = &forgotten {
+            tracing::warn!(channel = %self.channel, %error, "dropped tables could not be forgotten");
+        }
+        let next = forgotten.ok().flatten().map(|due| due.max(self.parts.clock.now_millis() + LEAST_PAUSE_MILLIS));
+        self.due_millis = next.into_iter().chain(self.next_purge_millis(owner)).min();
     }
 
     /// When the horizon will have reached so many ended rows of a segment that it is written anew.
     fn next_purge_millis(&self, owner: &OwnerHandle) -> Option<u64> {
         let state = owner.published.state();
         let fraction = self.parts.settings.compaction_dead_fraction;
-        let stored = state.tables.values().flat_map(|rows| &rows.segments);
-        let due = stored.filter(|segment| segment.stage == Stage::Stored).filter_map(|segment| {
+        let catalog = self.parts.catalog.snapshot();
+        let tables = state.tables.iter().filter_map(|(id, rows)| Some((catalog.tables.get(id)?, rows)));
+        let stored = tables.flat_map(|(table, rows)| {
+            let retention = self.parts.horizons.retention_millis(table);
+            rows.segments.iter().map(move |segment| (segment, retention))
+        });
+        let due = stored.filter(|(segment, _)| segment.stage == Stage::Stored).filter_map(|(segment, retention)| {
+            // One millisecond on: the horizon is the first timestamp of a millisecond.
+            let behind = retention.saturating_add(1);
             let (rows, deletes) = (segment.state.form.rows(), &segment.state.deletes);
             let needed = ((rows as f64 * fraction).ceil() as usize).max(1);
             if !deletes.ends().is_empty() {
-                return Some(deletes.max_ts().millis());
+                return Some(deletes.max_ts().millis().saturating_add(behind));
             }
             let mut ends: Vec<u64> = deletes.entries().map(|entry| entry.ts.millis()).collect();
-            (ends.len() >= needed).then(|| *ends.select_nth_unstable(needed - 1).1)
+            let last = (ends.len() >= needed).then(|| *ends.select_nth_unstable(needed - 1).1)?;
+            Some(last.saturating_add(behind))
         });
         let now = self.parts.clock.now_millis();
-        // One millisecond on: the horizon is the first timestamp of a millisecond.
-        let due = due.map(|ended| ended + self.parts.settings.retention_millis + 1);
         due.min().map(|due| due.max(now + LEAST_PAUSE_MILLIS))
     }
+}
+
+/// Lets go of the tables of a channel that were dropped behind their horizon. When the next will be due, milliseconds
+/// since 1970.
+pub(crate) async fn forget_dropped(
+    parts: &Parts,
+    channel: ChannelId,
+    owner: &OwnerHandle,
+) -> Result<Option<u64>> {
+    let mut due = None;
+    let catalog = parts.catalog.snapshot();
+    let databases = catalog.databases.values().filter(|database| database.home_channel == channel);
+    for dropped in databases.flat_map(|database| parts.catalog.dropped(database.id)) {
+        if parts.horizons.raise(&dropped.table, None).await? < dropped.dropped_at {
+            let retention = parts.horizons.retention_millis(&dropped.table).saturating_add(1);
+            let passed = dropped.dropped_at.millis().saturating_add(retention);
+            due = Some(due.map_or(passed, |due: u64| due.min(passed)));
+        }
+    }
+    if parts.catalog.expire().await? {
+        owner.ask(|reply| OwnerMessage::Forget { reply }).await?;
+        parts.garbage.scan();
+    }
+    Ok(due)
 }
 
 /// A table's stored segments as the plan sees them.

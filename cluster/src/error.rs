@@ -6,7 +6,7 @@
 
 use std::io;
 
-use proto::{ChannelId, Classify, Epoch, ErrorKind, Offset, SqlError, TableId};
+use proto::{ChannelId, Classify, Epoch, ErrorKind, Offset, SqlError, TableId, Timestamp};
 
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -71,6 +71,12 @@ pub enum Error {
     /// The part is closed or not open; the reason says what the operator can do.
     #[error("{what} is unavailable: {reason}")]
     Unavailable { what: String, reason: String },
+    /// The past that is asked for is not kept any more (72000).
+    #[error("{what} cannot be read as of {asked}: the oldest readable time is {oldest}")]
+    BeforeHorizon { what: String, asked: Timestamp, oldest: Timestamp },
+    /// An instant that has not come yet (22023).
+    #[error("{0} is in the future")]
+    InFuture(Timestamp),
     #[error("the server is shutting down")]
     Stopped,
     #[error(transparent)]
@@ -142,6 +148,8 @@ impl Classify for Error {
             Self::Fenced { .. } | Self::LeaseLost(_) | Self::Unavailable { .. } => {
                 ErrorKind::CannotConnectNow
             }
+            Self::BeforeHorizon { .. } => ErrorKind::SnapshotTooOld,
+            Self::InFuture(_) => ErrorKind::InvalidParameterValue,
             Self::Stopped => ErrorKind::AdminShutdown,
             Self::Segments(error) => error.kind(),
             Self::Sql(error) => error.kind(),

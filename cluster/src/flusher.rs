@@ -248,7 +248,7 @@ impl Flusher {
     async fn change_index(&self, owner: &OwnerHandle, change: IndexChange) -> Result<()> {
         let epoch = owner.epoch();
         let state = owner.published.state();
-        let catalog = self.parts.catalog.snapshot();
+        let catalog = self.parts.catalog.stored();
         let found = state.tables.get(&change.table).and_then(|rows| rows.segment(change.segment));
         let (Some(found), Some(table)) = (found, catalog.tables.get(&change.table)) else {
             // Dropped meanwhile, and its indexes with it.
@@ -298,7 +298,7 @@ impl Flusher {
         let epoch = owner.epoch();
         let durable = self.parts.log.bounds(self.channel).await?.end;
         let state = owner.published.state();
-        let catalog = self.parts.catalog.snapshot();
+        let catalog = self.parts.catalog.stored();
         let (Some(rows), Some(meta)) = (state.tables.get(&table), catalog.tables.get(&table)) else {
             // Dropped meanwhile: the owner forgets its segments before the next look.
             self.parts.garbage.scan();
@@ -325,7 +325,7 @@ impl Flusher {
         let epoch = owner.epoch();
         let durable = self.parts.log.bounds(self.channel).await?.end;
         let state = owner.published.state();
-        let catalog = self.parts.catalog.snapshot();
+        let catalog = self.parts.catalog.stored();
         let found = state.tables.get(&replacement.table).zip(catalog.tables.get(&replacement.table));
         let (rows, meta) = found.ok_or(Error::UndefinedTable(replacement.table))?;
         let is_stored =

@@ -15,6 +15,7 @@ mod compactor;
 pub mod error;
 mod flusher;
 mod follower;
+mod horizon;
 mod indexer;
 pub mod locks;
 pub mod log;
@@ -27,11 +28,12 @@ pub mod tasks;
 #[cfg(any(test, feature = "suites"))]
 pub mod testing;
 
-pub use catalog::DEFAULT_DATABASE;
+pub use catalog::{DEFAULT_DATABASE, DroppedTable};
 pub use collector::GarbageInfo;
 pub use compactor::{Compaction, CompactionGoal, CompactionPhase, CompactionState};
 pub use error::{Error, Result};
 pub use indexer::{BuildState, IndexBuild};
-pub use node::{IndexStatus, Node, NodeParts, SegmentInfo};
+pub use horizon::{NamedSnapshot, Pin};
+pub use node::{IndexStatus, Instant, Node, NodeParts, SegmentInfo};
 pub use owner::{CommitOutcome, CommitRequest};
 pub use settings::{PlantedBug, Settings};

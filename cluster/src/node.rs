@@ -27,6 +27,7 @@ use crate::compactor::{self, Compactor};
 use crate::error::{Error, Result};
 use crate::flusher::{self, Flusher};
 use crate::follower::Stage;
+use crate::horizon::Horizons;
 use crate::indexer::{Builds, Indexer};
 use crate::locks::Locks;
 use crate::log::LogBroker;
@@ -38,10 +39,12 @@ use crate::tasks::TaskSet;
 
 mod compactions;
 mod indexes;
+mod instants;
 mod locks;
 mod payload;
 
 pub use indexes::IndexStatus;
+pub use instants::Instant;
 
 /// The back ends of a node, chosen by assembly.
 #[derive(Clone, Debug)]
@@ -107,7 +110,11 @@ impl Node {
     /// # Errors
     /// When a back end fails or holds damaged bytes; the error names them.
     pub async fn start(parts: NodeParts) -> Result<Arc<Self>> {
-        let catalog = Arc::new(Catalog::open(Arc::clone(&parts.meta)).await?);
+        let (meta, oracle) = (Arc::clone(&parts.meta), Arc::clone(&parts.oracle));
+        let horizons = Horizons::open(Arc::clone(&meta), oracle, parts.settings.retention_millis).await?;
+        let horizons = Arc::new(horizons);
+        let catalog = Catalog::open(meta, Arc::clone(&horizons), parts.oracle.now()).await?;
+        let catalog = Arc::new(catalog);
         let parts = Parts {
             meta: parts.meta,
             log: parts.log,
@@ -115,6 +122,7 @@ impl Node {
             oracle: parts.oracle,
             dice: parts.dice,
             catalog,
+            horizons,
             settings: Arc::new(parts.settings),
             writers: Arc::default(),
             garbage: Arc::default(),
@@ -264,6 +272,9 @@ impl Node {
         }
         if drops && outcome.is_ok() {
             self.parts.garbage.scan();
+            // Whoever is asked to keep nothing of them lets go at once.
+            self.forget_dropped().await?;
+            runtime.compactor.look();
         }
         if changes_databases && outcome.is_ok() {
             self.match_channels().await?;
@@ -372,9 +383,11 @@ impl Node {
     #[must_use]
     pub fn segment_infos(&self) -> Vec<SegmentInfo> {
         let mut infos = Vec::new();
+        let catalog = self.catalog();
         for (channel, runtime) in self.channels.read().iter() {
             let state = runtime.owner.published.state();
-            for (table, rows) in &state.tables {
+            // Dropped tables are kept for reads of earlier instants, and shown nowhere.
+            for (table, rows) in state.tables.iter().filter(|(id, _)| catalog.tables.contains_key(id)) {
                 infos.extend(rows.segments.iter().map(|segment| {
                     let form = &segment.state.form;
                     let (held, ended) = (form.rows(), segment.state.deletes.ended(form.rows(), Timestamp::MAX));

@@ -38,6 +38,9 @@ pub trait TimestampOracle: Send + Sync + std::fmt::Debug {
     async fn next(&self, count: u32) -> Result<Timestamp>;
     /// At least every timestamp given, below every timestamp to come.
     fn now(&self) -> Timestamp;
+    /// The oracle's own wall time, milliseconds since 1970: it moves while nothing is given, and a jump of the clock
+    /// does not move it. What relative times are counted from.
+    fn wall_millis(&self) -> u64;
 }
 
 #[derive(Debug)]
@@ -153,6 +156,10 @@ impl TimestampOracle for WindowOracle {
         let shown = Timestamp::from_millis(millis).min(Timestamp(state.mark.0.saturating_sub(1)));
         state.last = state.last.max(shown);
         state.last
+    }
+
+    fn wall_millis(&self) -> u64 {
+        advance(&mut self.state.lock(), self.clock.as_ref())
     }
 }
 

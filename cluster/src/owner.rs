@@ -35,7 +35,7 @@ mod internal;
 mod key_text;
 mod sequence;
 
-use batch::Batch;
+use batch::{Batch, Catalogs};
 
 /// Segment ids taken from the meta store at once.
 const SEGMENT_BLOCK: u64 = 64;
@@ -92,6 +92,10 @@ pub(crate) enum OwnerMessage {
     SetSequence {
         sequence: SequenceId,
         next: i64,
+        reply: Reply<()>,
+    },
+    /// Answered when everything that came before is durable and shown.
+    Fence {
         reply: Reply<()>,
     },
     /// Ends the growing segments that have rows, of one table or of all.
@@ -251,8 +255,8 @@ impl Owner {
         self.flusher.took_over(taken.incarnation);
         self.handle.published.publish(taken.state);
         self.broken = false;
-        for (txn, parts) in taken.decided {
-            self.append_decided(txn, parts).await?;
+        for decision in taken.decided {
+            self.append_decided(decision).await?;
         }
         self.flusher.look();
         Ok(())
@@ -270,7 +274,7 @@ impl Owner {
                 waiting.for_each(|message| self.refuse(message, &reason));
                 return;
             }
-            let mut batch = Batch::new(&self.handle.published.state(), self.parts.catalog.snapshot());
+            let mut batch = Batch::new(&self.handle.published.state(), Catalogs::of(&self.parts.catalog));
             let mut alone = None;
             for message in waiting.by_ref() {
                 if is_alone(&message) {
@@ -307,6 +311,7 @@ impl Owner {
                 let outcome = self.add_set_sequence(batch, sequence, next);
                 batch.answer(reply, outcome);
             }
+            OwnerMessage::Fence { reply } => batch.answer(reply, Ok(())),
             OwnerMessage::Seal { only, reply } => {
                 let outcome = self.add_seals(batch, only);
                 batch.answer(reply, outcome);
@@ -333,6 +338,7 @@ impl Owner {
             OwnerMessage::NextValues { reply, .. } => refuse(reply, reason),
             OwnerMessage::Payload { reply, .. }
             | OwnerMessage::SetSequence { reply, .. }
+            | OwnerMessage::Fence { reply }
             | OwnerMessage::Seal { reply, .. }
             | OwnerMessage::Stored { reply, .. }
             | OwnerMessage::Indexed { reply, .. }

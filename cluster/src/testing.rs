@@ -197,6 +197,7 @@ pub fn table_meta(database: DatabaseId, id: u32, name: &str) -> Arc<TableMeta> {
         checks: Vec::new(),
         former: Vec::new(),
         rewritten: 0,
+        options: proto::catalog::TableOptions::default(),
         channel: ChannelId(0),
     })
 }

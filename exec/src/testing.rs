@@ -247,6 +247,7 @@ pub(crate) fn table_meta() -> Arc<TableMeta> {
         checks: Vec::new(),
         former: Vec::new(),
         rewritten: 0,
+        options: proto::catalog::TableOptions::default(),
         channel: ChannelId(1),
     })
 }

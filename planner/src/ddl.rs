@@ -19,6 +19,7 @@ mod columns;
 mod comment;
 mod create_as;
 mod index;
+mod options;
 mod rows;
 mod schema;
 mod sequence;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use proto::catalog::{CatalogChange, CheckConstraint, Identity, IndexMethod, SequenceMeta, TableMeta};
+use proto::catalog::{CatalogChange, CheckConstraint, Identity, IndexMethod, SequenceMeta, TableMeta, TableOptions};
 use proto::{ColumnType, DistanceMetric, Oid, SequenceId, SqlError, TableId};
 
 use crate::syntax::Parsed;
@@ -479,6 +479,7 @@ pub struct CreateTable {
     pub primary_key: Option<NewKey>,
     /// Column ids are positions from 1; OIDs come later.
     pub checks: Vec<CheckConstraint>,
+    pub options: TableOptions,
 }
 
 /// `CREATE INDEX` of a vector index.

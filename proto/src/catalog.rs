@@ -19,7 +19,9 @@ use crate::id::{ChannelId, DatabaseId, Oid, SequenceId, TableId};
 use crate::types::{ColumnType, TypeKind};
 
 mod index;
+mod options;
 pub use index::{IndexMeta, IndexMethod, IndexOptionError};
+pub use options::{Consistency, TableOptions};
 
 /// First OID of user objects.
 pub const FIRST_USER_OID: u32 = 16_400;
@@ -121,6 +123,8 @@ pub struct TableMeta {
     /// The schema version at which all rows were written anew, for another key or type: rows of older ones have ended,
     /// and what they held cannot be read any more.
     pub rewritten: u64,
+    /// What WITH said.
+    pub options: TableOptions,
     /// The channel that carries this table's rows.
     pub channel: ChannelId,
 }
@@ -164,7 +168,8 @@ impl TableMeta {
     }
 
     /// This table with another's indexes, as far as their columns are there.
-    fn with_indexes_of(&self, other: &Self) -> Self {
+    #[must_use]
+    pub fn with_indexes_of(&self, other: &Self) -> Self {
         let has = |index: &&IndexMeta| self.columns.iter().any(|column| column.id == index.column);
         Self { indexes: other.indexes.iter().filter(has).cloned().collect(), ..self.clone() }
     }

@@ -58,6 +58,7 @@ fn table(dimensions: usize) -> Arc<TableMeta> {
         checks: Vec::new(),
         former: Vec::new(),
         rewritten: 0,
+        options: proto::catalog::TableOptions::default(),
         channel: ChannelId(1),
     })
 }

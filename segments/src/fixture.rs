@@ -55,6 +55,7 @@ pub(crate) fn table() -> Arc<TableMeta> {
         checks: Vec::new(),
         former: Vec::new(),
         rewritten: 0,
+        options: proto::catalog::TableOptions::default(),
         channel: ChannelId(1),
     })
 }

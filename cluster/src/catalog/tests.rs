@@ -4,6 +4,7 @@ use proto::types::ColumnType;
 use super::*;
 use crate::clock::SimClock;
 use crate::meta::MemoryMeta;
+use crate::oracle::{TimestampOracle, WindowOracle};
 
 fn store() -> Arc<dyn MetaStore> {
     Arc::new(MemoryMeta::new(Arc::new(SimClock::new(0))))
@@ -37,12 +38,20 @@ fn table(id: u64, name: &str, version: u64) -> CatalogChange {
         checks: Vec::new(),
         former: Vec::new(),
         rewritten: 0,
+        options: proto::catalog::TableOptions::default(),
         channel: ChannelId(16_384),
     }))
 }
 
+async fn open(meta: Arc<dyn MetaStore>) -> Result<Catalog> {
+    let clock = Arc::new(SimClock::new(0));
+    let oracle: Arc<dyn TimestampOracle> = Arc::new(WindowOracle::open(Arc::clone(&meta), clock).await?);
+    let horizons = Horizons::open(Arc::clone(&meta), oracle, 1_000).await?;
+    Catalog::open(meta, Arc::new(horizons), Timestamp::ZERO).await
+}
+
 async fn apply(catalog: &Catalog, changes: &[CatalogChange]) -> Result<()> {
-    let changed = catalog.change(changes, vec![], vec![]).await?;
+    let changed = catalog.change(changes, Timestamp(1), vec![], vec![]).await?;
     catalog.publish(changed);
     Ok(())
 }
@@ -50,24 +59,24 @@ async fn apply(catalog: &Catalog, changes: &[CatalogChange]) -> Result<()> {
 #[tokio::test]
 async fn a_new_store_has_the_first_databases_once() {
     let meta = store();
-    let catalog = Catalog::open(Arc::clone(&meta)).await.expect("an empty store");
+    let catalog = open(Arc::clone(&meta)).await.expect("an empty store");
     let names: Vec<_> = catalog.snapshot().databases.values().map(|database| database.name.clone()).collect();
     assert_eq!(names, ["template1", "postgres", "elanus"]);
     apply(&catalog, &[CatalogChange::DropDatabase(DatabaseId(5))]).await.expect("a change");
-    let again = Catalog::open(meta).await.expect("the same store");
+    let again = open(meta).await.expect("the same store");
     assert_eq!(*again.snapshot(), *catalog.snapshot(), "nothing is bootstrapped twice");
 }
 
 #[tokio::test]
 async fn changes_are_shown_when_published_and_survive() {
     let meta = store();
-    let catalog = Catalog::open(Arc::clone(&meta)).await.expect("an empty store");
+    let catalog = open(Arc::clone(&meta)).await.expect("an empty store");
     let before = catalog.snapshot();
-    let changed = catalog.change(&[table(16_500, "t", 1)], vec![], vec![]).await.expect("a change");
+    let changed = catalog.change(&[table(16_500, "t", 1)], Timestamp(1), vec![], vec![]).await.expect("a change");
     assert_eq!(*catalog.snapshot(), *before);
     catalog.publish(changed);
     assert_eq!(catalog.snapshot().revision, before.revision + 1);
-    let again = Catalog::open(meta).await.expect("the same store");
+    let again = open(meta).await.expect("the same store");
     assert_eq!(*again.snapshot(), *catalog.snapshot());
     apply(&again, &[CatalogChange::DropDatabase(DatabaseId(16_384))]).await.expect("a change");
     assert!(again.snapshot().tables.is_empty(), "tables go with their database");
@@ -75,7 +84,7 @@ async fn changes_are_shown_when_published_and_survive() {
 
 #[tokio::test]
 async fn changes_that_do_not_fit_are_refused_whole() {
-    let catalog = Catalog::open(store()).await.expect("an empty store");
+    let catalog = open(store()).await.expect("an empty store");
     apply(&catalog, &[table(16_500, "t", 1)]).await.expect("a change");
     let before = catalog.snapshot();
     let refusals = [
@@ -100,8 +109,8 @@ async fn changes_that_do_not_fit_are_refused_whole() {
 async fn another_nodes_changes_are_seen_before_the_own() {
     let meta = store();
     let (one, two) = (
-        Catalog::open(Arc::clone(&meta)).await.expect("an empty store"),
-        Catalog::open(Arc::clone(&meta)).await.expect("the same store"),
+        open(Arc::clone(&meta)).await.expect("an empty store"),
+        open(Arc::clone(&meta)).await.expect("the same store"),
     );
     apply(&one, &[table(16_500, "t", 1)]).await.expect("a change");
     assert!(matches!(apply(&two, &[table(16_600, "t", 1)]).await, Err(Error::DuplicateRelation(_))));
@@ -114,9 +123,9 @@ async fn another_nodes_changes_are_seen_before_the_own() {
 #[tokio::test]
 async fn numbers_are_given_out_once() {
     let meta = store();
-    let catalog = Catalog::open(Arc::clone(&meta)).await.expect("an empty store");
+    let catalog = open(Arc::clone(&meta)).await.expect("an empty store");
     assert_eq!(catalog.allocate_oids(3).await.expect("oids"), Oid(FIRST_USER_OID));
-    let other = Catalog::open(meta).await.expect("the same store");
+    let other = open(meta).await.expect("the same store");
     let all =
         (0..20).map(|round| if round % 2 == 0 { &catalog } else { &other }).map(|from| from.allocate_oids(2));
     let mut given = futures::future::try_join_all(all).await.expect("oids");

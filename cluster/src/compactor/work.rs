@@ -78,13 +78,14 @@ impl Compactor {
         let read: Vec<MergeInput> = inputs.iter().filter_map(read).collect();
         let count = read.iter().map(|input| input.segment.rows() as u64).sum();
         let bytes = read.iter().map(|input| input.segment.stored_bytes()).sum();
+        let horizon = self.parts.horizons.raise(meta, Some(&owner.published)).await?;
         self.merges.begin((table, goal), inputs.to_vec(), (count, bytes));
         let ending =
             Ending { stop: stop.clone(), canceled: canceled.clone(), merges: Arc::clone(&self.merges) };
         let job = Job {
             table: Arc::clone(meta),
             inputs: read,
-            horizon: self.horizon(),
+            horizon,
             writer: Arc::new(self.parts.writers.begin(owner.epoch())),
             ending,
         };

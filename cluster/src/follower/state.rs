@@ -178,6 +178,23 @@ impl TableState {
         Ok(TableSnapshot { table, read_ts, segments })
     }
 
+    /// The table at a past instant, its rows as the version of then, whose columns they still have.
+    ///
+    /// # Errors
+    /// 72000 when rows of that instant are gone.
+    pub(crate) fn past(&self, table: &Arc<TableMeta>, read_ts: Timestamp) -> Result<TableSnapshot> {
+        if read_ts < self.purged {
+            return Err(SqlError::new(ErrorKind::SnapshotTooOld, "snapshot too old").into());
+        }
+        let mut segments = Vec::with_capacity(self.segments.len());
+        for segment in &self.segments {
+            let view = segment.state.at(read_ts);
+            let same = segment.state.form.table() == table;
+            segments.push(Arc::new(if same { view } else { view.with_table(table)? }));
+        }
+        Ok(TableSnapshot { table: Arc::clone(table), read_ts, segments })
+    }
+
     /// Reads all rows as this version of the table from now on.
     fn adopt(&mut self, table: &Arc<TableMeta>) -> Result<()> {
         for segment in &mut self.segments {

@@ -53,6 +53,7 @@ impl Node {
     /// # Errors
     /// When the store cannot be listed, a manifest cannot be read or an object cannot be deleted.
     pub async fn collect(&self) -> Result<()> {
+        self.forget_dropped().await?;
         let (reply, answer) = oneshot::channel();
         self.collections.send(reply).await.map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)?

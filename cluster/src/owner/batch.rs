@@ -10,6 +10,7 @@ use proto::{Offset, RowId, SegmentId, TableId, Timestamp, TxnId};
 use segments::SegmentForm;
 
 use super::{CommitOutcome, CommitRequest, Owner, Reply, check};
+use crate::catalog::{Catalog, Changed};
 use crate::channel::encode;
 use crate::error::{Error, Result};
 use crate::follower::{ChannelState, Stage};
@@ -56,10 +57,29 @@ impl Failure {
 
 type Answer = Box<dyn FnOnce(Option<&Failure>) + Send>;
 
+/// What a turn goes by.
+#[derive(Clone, Debug)]
+pub(super) struct Catalogs {
+    /// What exists: requests are checked against it.
+    pub(super) shown: Arc<CatalogSnapshot>,
+    /// What storage keeps: records are applied by it.
+    pub(super) stored: Arc<CatalogSnapshot>,
+}
+
+impl Catalogs {
+    pub(super) fn of(catalog: &Catalog) -> Self {
+        Self { shown: catalog.snapshot(), stored: catalog.stored() }
+    }
+
+    pub(super) fn of_change(changed: &Changed) -> Self {
+        Self { shown: Arc::clone(changed.catalog()), stored: Arc::clone(changed.stored()) }
+    }
+}
+
 /// See the file header.
 pub(super) struct Batch {
     pub(super) work: ChannelState,
-    pub(super) catalog: Arc<CatalogSnapshot>,
+    pub(super) catalogs: Catalogs,
     records: Vec<Bytes>,
     answers: Vec<Answer>,
     durability: Durability,
@@ -70,10 +90,10 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn new(state: &ChannelState, catalog: Arc<CatalogSnapshot>) -> Self {
+    pub(super) fn new(state: &ChannelState, catalogs: Catalogs) -> Self {
         Self {
             work: state.clone(),
-            catalog,
+            catalogs,
             records: Vec::new(),
             answers: Vec::new(),
             durability: Durability::Deferred,
@@ -121,7 +141,7 @@ impl Owner {
             batch.ends_rows |= changes.iter().any(|change| change.truncate || !change.deletes.is_empty());
         }
         let offset = batch.work.next;
-        if let Err(error) = batch.work.apply(offset, &record, &batch.catalog, &self.parts.settings) {
+        if let Err(error) = batch.work.apply(offset, &record, &batch.catalogs.stored, &self.parts.settings) {
             tracing::error!(channel = %self.channel, %error, "a checked record could not be applied");
             batch.spoiled.get_or_insert(Failure::undone(error.to_string()));
             return Err(error);
@@ -146,25 +166,25 @@ impl Owner {
         }
         let parts = open.iter().flat_map(|open| open.parts.values().map(|part| part.as_slice()));
         let all: Vec<&[TableChange]> = parts.chain([request.changes.as_slice()]).collect();
-        check::check(&batch.work, &batch.catalog, &all)?;
+        check::check(&batch.work, &batch.catalogs.shown, &all)?;
         let placements = self.place(&batch.work, &all).await?;
         drop(all);
-        let revision = batch.catalog.revision;
-        let ts =
-            self.push_commit(batch, request.txn, request.payload_parts, placements, request.changes).await?;
+        let revision = batch.catalogs.shown.revision;
+        let ts = self.parts.oracle.next(1).await?;
+        let CommitRequest { txn, payload_parts, changes, .. } = request;
+        self.push_commit(batch, (txn, ts), payload_parts, placements, changes)?;
         Ok(CommitOutcome { ts, catalog_revision: revision })
     }
 
     /// Appends a Commit record and the Seals that its rows make due.
-    pub(super) async fn push_commit(
+    pub(super) fn push_commit(
         &self,
         batch: &mut Batch,
-        txn: TxnId,
+        (txn, ts): (TxnId, Timestamp),
         parts: u32,
         placements: Vec<Placement>,
         changes: Vec<TableChange>,
-    ) -> Result<Timestamp> {
-        let ts = self.parts.oracle.next(1).await?;
+    ) -> Result<()> {
         if ts <= batch.work.last_ts {
             return Err(Error::Internal(format!("timestamp {ts} is not above {}", batch.work.last_ts)));
         }
@@ -174,7 +194,7 @@ impl Owner {
         for table in placed {
             self.seal_if(batch, table, self.parts.settings.segment_bytes)?;
         }
-        Ok(ts)
+        Ok(())
     }
 
     /// Decides where the rows of a transaction go.

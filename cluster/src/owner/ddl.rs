@@ -4,17 +4,17 @@
 //! decision key: that is the commit; (3) the Commit record makes the rows visible and gives the timestamp;
 //! (4) the decision key goes. A crash between (2) and (4) is repaired by the next takeover, which appends the
 //! missing Commit. Without rows there is nothing to decide: the meta transaction is the commit, and an empty
-//! Commit record gives it a place in time. The catalog is shown after the Commit, so nobody sees the new table
+//! Commit record gives it a place in time. The timestamp is drawn before (2), which writes it to the catalog's
+//! history and beside the decision: a Commit made up for later has the same. The catalog is shown after the Commit, so nobody sees the new table
 //! without its rows.
 
-use bytes::Bytes;
 use proto::record::{RecordBody, TableChange};
 use proto::{ErrorKind, SqlError, TableId, Timestamp, TxnId};
 
-use super::batch::Batch;
+use super::batch::{Batch, Catalogs};
 use super::{CommitOutcome, CommitRequest, Owner, check};
 use crate::catalog::{Changed, decision_key};
-use crate::channel::epoch_guard;
+use crate::channel::{Decision, epoch_guard};
 use crate::error::{Error, Result};
 use crate::log::Durability;
 use crate::meta::{Outcome, Write};
@@ -36,13 +36,15 @@ impl Owner {
             // Payloads before this one may not be durable yet; the decision must not outlive them.
             self.sync().await?;
         }
+        let ts = self.parts.oracle.next(1).await?;
+        let decided = Decision { txn: request.txn, parts, ts: Some(ts) };
         let key = decision_key(self.channel, request.txn);
-        let decision = Write::put(&key, Bytes::copy_from_slice(&parts.to_le_bytes()));
+        let decision = Write::put(&key, decided.encode());
         let writes = if parts > 0 { vec![decision] } else { Vec::new() };
         let guards = vec![epoch_guard(self.channel, self.epoch)];
-        let changed = self.parts.catalog.change(&request.catalog, guards, writes).await;
+        let changed = self.parts.catalog.change(&request.catalog, ts, guards, writes).await;
         match changed {
-            Ok(changed) => self.finish_catalog(request.txn, parts, changed).await,
+            Ok(changed) => self.finish_catalog(decided, changed).await,
             Err(error) => {
                 let unknown = matches!(error, Error::Unknown { .. });
                 self.broken |= unknown;
@@ -79,10 +81,10 @@ impl Owner {
     }
 
     /// The Commit of a transaction that the meta store has decided.
-    async fn finish_catalog(&mut self, txn: TxnId, parts: u32, changed: Changed) -> Result<CommitOutcome> {
-        let revision = changed.snapshot.revision;
-        let catalog = std::sync::Arc::clone(&changed.snapshot);
-        let decided = self.append_commit(txn, parts, catalog).await;
+    async fn finish_catalog(&mut self, decision: Decision, changed: Changed) -> Result<CommitOutcome> {
+        let revision = changed.catalog().revision;
+        let catalogs = Catalogs::of_change(&changed);
+        let decided = self.append_commit(decision, catalogs).await;
         // Whatever became of the record: the change is in the meta store.
         self.parts.catalog.publish(changed);
         let ts = decided.map_err(|error| {
@@ -90,8 +92,8 @@ impl Owner {
             Error::Unknown { reason: error.to_string() }
         })?;
         self.retain_known();
-        if parts > 0 {
-            self.forget_decision(txn).await;
+        if decision.parts > 0 {
+            self.forget_decision(decision.txn).await;
         }
         Ok(CommitOutcome { ts, catalog_revision: revision })
     }
@@ -99,19 +101,23 @@ impl Owner {
     /// Appends a Commit without checks: it is decided.
     async fn append_commit(
         &mut self,
-        txn: TxnId,
-        parts: u32,
-        catalog: std::sync::Arc<proto::catalog::CatalogSnapshot>,
+        decision: Decision,
+        catalogs: Catalogs,
     ) -> Result<Timestamp> {
-        let mut batch = Batch::new(&self.handle.published.state(), catalog);
-        batch.work.adopt(&batch.catalog)?;
+        let Decision { txn, parts, ts } = decision;
+        let mut batch = Batch::new(&self.handle.published.state(), catalogs);
+        batch.work.adopt(&batch.catalogs.shown)?;
         let open = batch.work.open.get(&txn).cloned();
         let all: Vec<&[TableChange]> =
             open.iter().flat_map(|open| open.parts.values().map(|part| part.as_slice())).collect();
         let mut placements = self.place(&batch.work, &all).await?;
         // The transaction may have filled a table that it drops again.
-        placements.retain(|placement| batch.catalog.tables.contains_key(&placement.table));
-        let ts = self.push_commit(&mut batch, txn, parts, placements, Vec::new()).await?;
+        placements.retain(|placement| batch.catalogs.shown.tables.contains_key(&placement.table));
+        let ts = match ts {
+            Some(ts) => ts,
+            None => self.parts.oracle.next(1).await?,
+        };
+        self.push_commit(&mut batch, (txn, ts), parts, placements, Vec::new())?;
         if self.finish(batch).await {
             Ok(ts)
         } else {
@@ -123,10 +129,10 @@ impl Owner {
     }
 
     /// Appends the Commit that an interrupted owner left out.
-    pub(super) async fn append_decided(&mut self, txn: TxnId, parts: u32) -> Result<()> {
-        let catalog = self.parts.catalog.snapshot();
-        self.append_commit(txn, parts, catalog).await?;
-        self.forget_decision(txn).await;
+    pub(super) async fn append_decided(&mut self, decision: Decision) -> Result<()> {
+        let catalogs = Catalogs::of(&self.parts.catalog);
+        self.append_commit(decision, catalogs).await?;
+        self.forget_decision(decision.txn).await;
         Ok(())
     }
 
@@ -143,13 +149,13 @@ impl Owner {
     /// Drops the state of tables and sequences that no longer exist.
     pub(super) fn retain_known(&self) {
         let mut state = self.handle.published.state().as_ref().clone();
-        state.retain(&self.parts.catalog.snapshot());
+        state.retain(&self.parts.catalog.stored());
         self.handle.published.publish(state);
     }
 
     /// Appends one record by itself.
     async fn append_alone(&mut self, body: RecordBody) -> Result<()> {
-        let mut batch = Batch::new(&self.handle.published.state(), self.parts.catalog.snapshot());
+        let mut batch = Batch::new(&self.handle.published.state(), Catalogs::of(&self.parts.catalog));
         self.push(&mut batch, body, Timestamp::ZERO, None, Durability::Deferred)?;
         if self.finish(batch).await {
             return Ok(());

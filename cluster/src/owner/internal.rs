@@ -107,7 +107,7 @@ impl Owner {
 
     /// Rows that were written or indexed while their table changed, as what the table is now.
     fn newest(&self, table: TableId, form: SegmentForm) -> Result<SegmentForm> {
-        let catalog = self.parts.catalog.snapshot();
+        let catalog = self.parts.catalog.stored();
         Ok(match catalog.tables.get(&table) {
             Some(meta) if form.table().schema_version < meta.schema_version => form.with_table(meta)?,
             _ => form,

@@ -62,7 +62,7 @@ impl Owner {
 }
 
 fn known(batch: &Batch, sequence: SequenceId) -> Result<std::sync::Arc<SequenceMeta>> {
-    let known = batch.catalog.sequences.get(&sequence).cloned();
+    let known = batch.catalogs.shown.sequences.get(&sequence).cloned();
     known.ok_or_else(|| Error::UndefinedObject { what: format!("sequence with OID {sequence}") })
 }
 

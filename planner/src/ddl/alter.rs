@@ -123,6 +123,9 @@ impl<'a> Alteration<'a> {
                 self.rename_constraint(old_name, new_name)
             }
             AlterTableOperation::OwnerTo { new_owner } => self.own(new_owner),
+            AlterTableOperation::SetOptionsParens { options } => {
+                super::options::set_options(&mut self.after.options, options)
+            }
             other => {
                 let text = other.to_string();
                 let words: Vec<&str> = text.split_whitespace().take(2).collect();

@@ -1,8 +1,10 @@
 //! CREATE TABLE AS and SELECT INTO: a table of a query's columns, and the query.
 
+use proto::catalog::TableOptions;
 use proto::{ErrorKind, SqlError, TypeKind};
 use sqlparser::ast;
 
+use super::options::table_options;
 use crate::context::PlanContext;
 use crate::error::{Result, syntax, unsupported};
 use crate::names::{creation_schema, fold, qualified};
@@ -17,7 +19,9 @@ pub(crate) fn create_table_as(
 ) -> Result<CreateTableAs> {
     let names: Vec<String> = create.columns.iter().map(|column| fold(&column.name)).collect();
     let query = plan_query(query, context)?;
-    made(&create.name, create.if_not_exists, &names, query, context)
+    let mut made = made(&create.name, create.if_not_exists, &names, query, context)?;
+    made.create.options = table_options(&create.table_options)?;
+    Ok(made)
 }
 
 /// The target of SELECT INTO and the query without it.
@@ -72,7 +76,14 @@ fn made(
         }
         columns.push(NewColumn { name, ty, nullable: true, default: None, identity: None, sequence: None });
     }
-    let create =
-        CreateTable { namespace, name: name.name, exists, columns, primary_key: None, checks: Vec::new() };
+    let create = CreateTable {
+        namespace,
+        name: name.name,
+        exists,
+        columns,
+        primary_key: None,
+        checks: Vec::new(),
+        options: TableOptions::default(),
+    };
     Ok(CreateTableAs { create, query })
 }

@@ -2,10 +2,11 @@
 
 use proto::catalog::{Column, PrimaryKey, TableMeta};
 use proto::{ChannelId, ErrorKind, Oid, SqlError, TableId, TypeKind};
-use sqlparser::ast::{self, CreateTableLikeKind, CreateTableOptions, TableConstraint};
+use sqlparser::ast::{self, CreateTableLikeKind, TableConstraint};
 
 use super::checks::add_check;
 use super::columns::{Columns, Finished, KeyOf, bounded_name};
+use super::options::table_options;
 use crate::context::PlanContext;
 use crate::error::{At, Result, unsupported};
 use crate::names::{creation_schema, fold, qualified, target_table};
@@ -68,6 +69,7 @@ pub(crate) fn create_table(create: &ast::CreateTable, context: &PlanContext) -> 
         columns,
         primary_key,
         checks,
+        options: table_options(&create.table_options)?,
     }))
 }
 
@@ -96,6 +98,7 @@ fn provisional(context: &PlanContext, namespace: &str, name: &str, columns: &[Ne
         checks: Vec::new(),
         former: Vec::new(),
         rewritten: 0,
+        options: proto::catalog::TableOptions::default(),
         channel: ChannelId(0),
     }
 }
@@ -178,7 +181,6 @@ fn refuse_later_clauses(create: &ast::CreateTable) -> Result<()> {
         (create.partition_of.is_some(), "PARTITION OF"),
         (create.inherits.is_some(), "INHERITS"),
         (create.on_commit.is_some(), "ON COMMIT"),
-        (!matches!(create.table_options, CreateTableOptions::None), "WITH of CREATE TABLE"),
         (create.primary_key.is_some() || create.order_by.is_some(), "this clause of CREATE TABLE"),
     ];
     match later.iter().find(|(given, _)| *given) {

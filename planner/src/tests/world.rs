@@ -342,6 +342,7 @@ impl World {
             checks: Vec::new(),
             former: Vec::new(),
             rewritten: 0,
+            options: proto::catalog::TableOptions::default(),
             channel: ChannelId(1),
         });
         catalog.tables.insert(table, Arc::clone(&meta));

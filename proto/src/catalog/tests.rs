@@ -56,6 +56,7 @@ fn table() -> TableMeta {
         checks: Vec::new(),
         former: Vec::new(),
         rewritten: 0,
+        options: crate::catalog::TableOptions::default(),
         channel: ChannelId(1),
     }
 }

@@ -8,8 +8,9 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    CheckConstraint, Column, DatabaseMeta, FormError, FormerColumns, Identity, IndexMeta, IndexMethod,
-    NamespaceMeta, ObjectAddress, PrimaryKey, SequenceMeta, TableMeta, decode, type_from_wire, type_to_wire,
+    CheckConstraint, Column, Consistency, DatabaseMeta, FormError, FormerColumns, Identity, IndexMeta,
+    IndexMethod, NamespaceMeta, ObjectAddress, PrimaryKey, SequenceMeta, TableMeta, TableOptions, decode,
+    type_from_wire, type_to_wire,
 };
 use crate::id::{ChannelId, DatabaseId, Oid, SequenceId, TableId};
 use crate::metric::DistanceMetric;
@@ -118,6 +119,11 @@ struct TableForm {
     former: Vec<FormerForm>,
     #[prost(uint64, tag = "14")]
     rewritten: u64,
+    #[prost(uint64, optional, tag = "15")]
+    retention_millis: Option<u64>,
+    /// 0 none.
+    #[prost(uint32, tag = "16")]
+    consistency: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -207,6 +213,8 @@ pub fn encode_table(table: &TableMeta) -> Vec<u8> {
         checks: table.checks.iter().map(check_form).collect(),
         former: table.former.iter().map(former_form).collect(),
         rewritten: table.rewritten,
+        retention_millis: table.options.retention_millis,
+        consistency: table.options.consistency.map_or(0, Consistency::number),
     }
     .encode_to_vec()
 }
@@ -305,6 +313,10 @@ pub fn decode_table(bytes: &[u8]) -> Result<Arc<TableMeta>, FormError> {
         checks: form.checks.into_iter().map(check_of_form).collect(),
         former: form.former.into_iter().map(former_of_form).collect(),
         rewritten: form.rewritten,
+        options: TableOptions {
+            retention_millis: form.retention_millis,
+            consistency: Consistency::of_number(form.consistency),
+        },
         channel: ChannelId(form.channel),
     }))
 }

@@ -123,7 +123,9 @@ impl SessionExecutor {
         if let Some(fixed) = transaction.fixed_point {
             return Ok(fixed);
         }
-        let point = self.shared.node.barrier(self.database).await.map_err(|error| node_error(&error))?;
+        let pinned = self.shared.node.pinned_barrier(self.database).await;
+        let (point, pin) = pinned.map_err(|error| node_error(&error))?;
+        transaction.pin = Some(pin);
         if transaction.isolation == Isolation::RepeatableRead {
             transaction.fixed_point = Some(point);
         }

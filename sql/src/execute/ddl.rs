@@ -306,6 +306,7 @@ impl SessionExecutor {
             checks: create.checks.clone(),
             former: Vec::new(),
             rewritten: 0,
+            options: create.options.clone(),
             columns,
             indexes: Vec::new(),
             channel: self.home_channel(),

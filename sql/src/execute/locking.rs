@@ -251,7 +251,7 @@ impl SessionExecutor {
         known: &Arc<TableSnapshot>,
     ) -> Result<Arc<TableSnapshot>, SqlError> {
         let node = &self.shared.node;
-        let point = node.barrier(self.database).await.map_err(|error| node_error(&error))?;
+        let (point, _pin) = node.pinned_barrier(self.database).await.map_err(|error| node_error(&error))?;
         if point.read_ts <= known.read_ts {
             return Ok(Arc::clone(known));
         }

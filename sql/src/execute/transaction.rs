@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cluster::Pin;
 use cluster::locks::LockOwner;
 use parking_lot::Mutex;
 use proto::catalog::{CatalogChange, CatalogSnapshot, SequenceMeta};
@@ -61,6 +62,8 @@ pub(crate) struct Transaction {
     pub(crate) started_micros: i64,
     /// The point of the first statement under REPEATABLE READ.
     pub(crate) fixed_point: Option<ReadPoint>,
+    /// Keeps the newest of the points readable.
+    pub(crate) pin: Option<Pin>,
     /// The newest point any statement read at: what conflicts are judged by.
     pub(crate) last_point: Option<ReadPoint>,
     pub(crate) writes: BTreeMap<TableId, TableOverlay>,
@@ -94,6 +97,7 @@ impl Transaction {
             failed: false,
             started_micros,
             fixed_point: None,
+            pin: None,
             last_point: None,
             writes: BTreeMap::new(),
             catalog_changes: Vec::new(),

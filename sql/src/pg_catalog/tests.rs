@@ -47,6 +47,7 @@ fn facts() -> Facts {
         checks: Vec::new(),
         former: Vec::new(),
         rewritten: 0,
+        options: proto::catalog::TableOptions::default(),
         channel: ChannelId(1),
     };
     let sequence = |oid: u64, name: &str, column: u32| SequenceMeta {

@@ -64,6 +64,7 @@ pub(super) fn table_meta(
         checks: Vec::new(),
         former: Vec::new(),
         rewritten: 0,
+        options: proto::catalog::TableOptions::default(),
         channel,
     }
 }

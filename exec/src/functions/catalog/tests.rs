@@ -41,6 +41,7 @@ pub(crate) fn shop() -> CatalogSnapshot {
         checks: Vec::new(),
         former: Vec::new(),
         rewritten: 0,
+        options: proto::catalog::TableOptions::default(),
         channel: ChannelId(1),
     };
     let foreign = TableMeta {
