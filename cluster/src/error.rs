@@ -5,7 +5,10 @@
 //! Invariant: `Unknown` is the only error of a commit after which its rows may still appear.
 
 use std::io;
+use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use proto::catalog::TableMeta;
 use proto::{ChannelId, Classify, Epoch, ErrorKind, Offset, SqlError, TableId, Timestamp};
 
 /// The result of everything in this crate.
@@ -20,10 +23,10 @@ pub enum Error {
     /// An inserted key has a live row already (23505).
     #[error("duplicate key value violates unique constraint \"{constraint}\"")]
     DuplicateKey {
-        table: String,
+        table: Arc<TableMeta>,
         constraint: String,
-        /// PostgreSQL's DETAIL line: `Key (id)=(1) already exists.`
-        detail: String,
+        /// The one row that was refused, all columns of the table: who knows the types' text tells the key.
+        row: RecordBatch,
     },
     /// Everybody in a circle waits for the next one (40P01).
     #[error("deadlock detected")]
@@ -159,7 +162,7 @@ impl Classify for Error {
 
     fn detail(&self) -> Option<String> {
         match self {
-            Self::DuplicateKey { detail, .. } | Self::Deadlock { detail } => Some(detail.clone()),
+            Self::Deadlock { detail } => Some(detail.clone()),
             Self::Segments(error) => error.detail(),
             Self::Sql(error) => error.detail(),
             _ => None,

@@ -32,7 +32,6 @@ mod batch;
 mod check;
 mod ddl;
 mod internal;
-mod key_text;
 mod sequence;
 
 use batch::{Batch, Catalogs};

@@ -225,7 +225,7 @@ impl ColumnType {
         if self.array { format!("{shown}[]") } else { shown }
     }
 
-    /// Whether tables may have columns of this type. Parquet has no interval of months, days and microseconds.
+    /// Whether tables may have columns of this type.
     #[must_use]
     pub const fn is_storable(self) -> bool {
         matches!(
@@ -248,6 +248,7 @@ impl ColumnType {
                 | TypeKind::Time
                 | TypeKind::Timestamp
                 | TypeKind::Timestamptz
+                | TypeKind::Interval
                 | TypeKind::Uuid
                 | TypeKind::Json
                 | TypeKind::Jsonb

@@ -15,6 +15,7 @@ pub(crate) mod list_file;
 pub mod manifest;
 pub mod object_name;
 pub mod scalars;
+mod stored_form;
 pub mod vector_file;
 
 #[cfg(target_endian = "big")]

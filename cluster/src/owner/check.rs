@@ -11,7 +11,6 @@ use proto::key::encode_keys;
 use proto::record::{RowRef, TableChange};
 use proto::{RowId, TableId, Timestamp};
 
-use super::key_text::key_detail;
 use crate::error::{Error, Result};
 use crate::follower::{ChannelState, TableState};
 
@@ -84,9 +83,9 @@ fn check_keys(meta: &Arc<TableMeta>, rows: Option<&TableState>, net: &Net<'_>) -
     let positions = meta.key_positions();
     let duplicate = |batch: usize, row: usize| -> Result<()> {
         Err(Error::DuplicateKey {
-            table: meta.name.clone(),
+            table: Arc::clone(meta),
             constraint: key.name.clone(),
-            detail: key_detail(meta, net.inserts[batch], row)?,
+            row: net.inserts[batch].slice(row, 1),
         })
     };
     let mut batches = Vec::with_capacity(net.inserts.len());

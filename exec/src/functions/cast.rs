@@ -220,6 +220,8 @@ fn convert_to(
         return Ok(new_null_array(wanted, array.len()));
     }
     if is_textual(from) && !(from.kind == to.kind && !to.array && is_json(to)) {
+        let trimmed = matches!((from.kind, to.kind), (TypeKind::Bpchar, kind) if kind != TypeKind::Bpchar);
+        let array = if trimmed { &without_blanks(array)? } else { array };
         return from_text(array, to, wanted, explicit, context);
     }
     if to.array || from.array || to.kind == TypeKind::Vector {
@@ -274,6 +276,13 @@ fn from_text(
         return input::parse_numerics_scaled(texts, to, *precision, *scale);
     }
     input::parse_column(texts, to, context)
+}
+
+/// character(n) as any other type sees it: the blanks at its end mean nothing.
+pub(crate) fn without_blanks(array: &ArrayRef) -> Result<ArrayRef, SqlError> {
+    let texts = cast_to(array, &DataType::Utf8)?;
+    let trimmed = texts.as_string::<i32>().iter().map(|text| text.map(|text| text.trim_end_matches(' ')));
+    Ok(Arc::new(trimmed.collect::<StringArray>()))
 }
 
 fn to_text(

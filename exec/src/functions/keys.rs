@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, IntervalMonthDayNanoType, Schema};
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
@@ -114,11 +114,7 @@ fn key_of(array: &ArrayRef, ty: ColumnType) -> Result<ArrayRef, SqlError> {
             let lengths: PrimitiveArray<Decimal128Type> = values.unary(proto::key::interval_micros);
             Arc::new(lengths.with_data_type(DataType::Decimal128(38, 0)))
         }
-        TypeKind::Bpchar => {
-            let texts = super::overload::cast_to(array, &DataType::Utf8)?;
-            let trimmed = texts.as_string::<i32>().iter().map(|text| text.map(|t| t.trim_end_matches(' ')));
-            Arc::new(trimmed.collect::<StringArray>())
-        }
+        TypeKind::Bpchar => super::cast::without_blanks(array)?,
         TypeKind::Jsonb => key_bytes(&super::overload::cast_to(array, &DataType::Utf8)?, ty)?,
         _ => Arc::clone(array),
     })

@@ -15,6 +15,13 @@ pub(super) struct Assigned {
     pub value: Bound,
 }
 
+/// Where a column's new value comes from.
+enum Source<'a> {
+    Written(&'a ast::Expr),
+    /// A column of the sub-SELECT that fills several columns.
+    Selected(Bound, &'a ast::Expr),
+}
+
 impl Dml<'_> {
     pub(super) fn assignments(
         &self,
@@ -25,9 +32,9 @@ impl Dml<'_> {
         let mut assigned: Vec<Assigned> = Vec::with_capacity(assignments.len());
         for assignment in assignments {
             let pairs = match &assignment.target {
-                AssignmentTarget::ColumnName(name) => vec![(name, &assignment.value)],
+                AssignmentTarget::ColumnName(name) => vec![(name, Source::Written(&assignment.value))],
                 AssignmentTarget::Tuple(names) => {
-                    let values = row_values(&assignment.value)?;
+                    let values = self.row_values(&assignment.value, env)?;
                     if names.len() != values.len() {
                         return Err(syntax("number of columns does not match number of values")
                             .at(assignment.value.span()));
@@ -55,11 +62,13 @@ impl Dml<'_> {
         &self,
         table: &TableMeta,
         position: usize,
-        value: &ast::Expr,
+        source: Source<'_>,
         env: &Env<'_>,
     ) -> Result<Assigned> {
         let column = &table.columns[position];
-        if is_default(value) {
+        if let Source::Written(value) = source
+            && is_default(value)
+        {
             return Ok(Assigned { position, value: self.default_value(column)? });
         }
         if column.identity == Some(Identity::Always) {
@@ -72,30 +81,41 @@ impl Dml<'_> {
                 column.name
             )));
         }
-        let bound = self.binder.bind(value, env)?;
+        let (bound, value) = match source {
+            Source::Written(value) => (self.binder.bind(value, env)?, value),
+            Source::Selected(bound, value) => (bound, value),
+        };
         let value = self.binder.assign(bound, &column.name, column.ty).at(value.span())?;
         Ok(Assigned { position, value })
     }
-}
 
-/// The parts of `(x, y)` or `ROW(x, y)`.
-fn row_values(value: &ast::Expr) -> Result<Vec<&ast::Expr>> {
-    match value {
-        ast::Expr::Tuple(values) => Ok(values.iter().collect()),
-        ast::Expr::Nested(value) => Ok(vec![value.as_ref()]),
-        ast::Expr::Subquery(_) => Err(unsupported("assigning a subquery to several columns")),
-        ast::Expr::Function(function) => {
-            let ast::FunctionArguments::List(list) = &function.args else {
-                return Err(unsupported("assigning this value to several columns"));
-            };
-            list.args
-                .iter()
-                .map(|argument| match argument {
-                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value)) => Ok(value),
+    /// The parts of `(x, y)`, `ROW(x, y)` or `(SELECT x, y …)`.
+    fn row_values<'a>(&self, value: &'a ast::Expr, env: &Env<'_>) -> Result<Vec<Source<'a>>> {
+        match value {
+            ast::Expr::Tuple(values) => Ok(values.iter().map(Source::Written).collect()),
+            ast::Expr::Nested(inner) => match inner.as_ref() {
+                ast::Expr::Subquery(_) => self.row_values(inner, env),
+                inner => Ok(vec![Source::Written(inner)]),
+            },
+            ast::Expr::Subquery(query) => {
+                let columns = self.binder.row_subquery(query, env)?;
+                Ok(columns.into_iter().map(|bound| Source::Selected(bound, value)).collect())
+            }
+            ast::Expr::Function(function) => {
+                let ast::FunctionArguments::List(list) = &function.args else {
+                    return Err(unsupported("assigning this value to several columns"));
+                };
+                let argument = |argument: &'a ast::FunctionArg| match argument {
+                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value)) => {
+                        Ok(Source::Written(value))
+                    }
                     _ => Err(unsupported("assigning this value to several columns")),
-                })
-                .collect()
+                };
+                list.args.iter().map(argument).collect()
+            }
+            _ => Err(syntax(
+                "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression",
+            )),
         }
-        _ => Err(syntax("source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression")),
     }
 }

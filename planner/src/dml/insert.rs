@@ -134,12 +134,26 @@ impl Dml<'_> {
             let plan = self.default_row(table)?;
             return repeated(&plan, rows.len());
         }
-        let plan = self.binder.value_rows(rows, &names)?;
+        let plan = if self.draws_defaults(table, &given)? {
+            self.binder.computed_rows(rows, &names)?
+        } else {
+            self.binder.value_rows(rows, &names)?
+        };
         let mut values: Vec<Option<Expr>> = vec![None; table.columns.len()];
         for (position, column) in given.into_iter().zip(plan.schema().columns()) {
             values[position] = Some(Expr::Column(column));
         }
         self.complete(table, plan, values)
+    }
+
+    /// Whether a column that is not given draws from a sequence: a value that cannot be must fail before it does.
+    fn draws_defaults(&self, table: &TableMeta, given: &[usize]) -> Result<bool> {
+        for (position, column) in table.columns.iter().enumerate() {
+            if !given.contains(&position) && self.default_value(column)?.expr.is_volatile() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// One value of a VALUES row in its column's type.

@@ -18,7 +18,7 @@ use crate::binder::{Binder, Bound};
 use crate::calls;
 use crate::environment::{Env, Outside};
 use crate::error::{Result, from_datafusion, syntax, unsupported};
-use crate::query::Planned;
+use crate::query::{Planned, QueryColumn};
 use crate::syntax::too_deep;
 
 /// Subqueries inside each other's expressions; DataFusion's work doubles with every level.
@@ -43,6 +43,17 @@ impl Binder<'_> {
             return Err(syntax("subquery must return only one column"));
         };
         Ok(Bound::new(Expr::ScalarSubquery(subquery), column.ty))
+    }
+
+    /// `(SELECT a, b)` as values, one for each of its columns.
+    pub(crate) fn row_subquery(&self, query: &ast::Query, env: &Env<'_>) -> Result<Vec<Bound>> {
+        let (_, planned) = self.subquery(query, env)?;
+        let value = |column: &QueryColumn| {
+            let selected = Expr::Column(column.column.clone());
+            let plan = crate::query::project(planned.plan.clone(), vec![selected])?;
+            Ok(Bound::new(Expr::ScalarSubquery(as_subquery(plan)), column.ty))
+        };
+        planned.columns.iter().map(value).collect()
     }
 
     /// `ARRAY(SELECT …)`: the rows of the one column in their order, an empty array without rows.

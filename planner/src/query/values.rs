@@ -73,6 +73,14 @@ impl Binder<'_> {
         Ok(Planned { plan, columns })
     }
 
+    /// `value_rows` that are computed before anything above them runs, unless they hold what only runs in a plan.
+    pub(crate) fn computed_rows(&self, rows: ValueRows, names: &[String]) -> Result<LogicalPlan> {
+        if rows.iter().flatten().all(|cell| is_simple(&cell.expr)) {
+            return plain_rows(rows, names);
+        }
+        self.value_rows(rows, names)
+    }
+
     /// A relation of rows whose cells of one column are of one type, with the given column names.
     pub(crate) fn value_rows(&self, rows: ValueRows, names: &[String]) -> Result<LogicalPlan> {
         let simple = rows.iter().flatten().all(|cell| is_simple(&cell.expr));

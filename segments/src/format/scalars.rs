@@ -1,7 +1,7 @@
 //! The scalars object: a Parquet file of every column that has no vector file, then `_ts` and `_row`.
 //!
 //! Columns are in the order of the key-value metadata `elanus.columns` (column ids, comma separated), followed by
-//! the commit timestamps and the row ids as 64-bit integers. `elanus.format` is the format version,
+//! the commit timestamps and the row ids as 64-bit integers; `stored_form` says what lies in them for intervals. `elanus.format` is the format version,
 //! `elanus.segment` the segment id. Any Parquet reader can read the file.
 //!
 //! Parquet pages carry no checksum here: the manifest has the CRC32C of the whole object, and it is checked
@@ -23,6 +23,7 @@ use parquet::schema::types::ColumnPath;
 use proto::SegmentId;
 
 use super::FORMAT_VERSION;
+use super::stored_form::{restored, stored, stored_schema};
 use crate::error::{Error, Result};
 use crate::store::ObjectBytes;
 
@@ -56,10 +57,11 @@ pub(crate) fn encode(
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
     }
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties.build()))
+    let schema = stored_schema(schema);
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties.build()))
         .map_err(write_error)?;
     for batch in batches {
-        writer.write(batch).map_err(write_error)?;
+        writer.write(&stored(batch, &schema)?).map_err(write_error)?;
     }
     Ok(writer.into_inner().map_err(write_error)?.into())
 }
@@ -152,7 +154,7 @@ impl Scalars {
         if array.len() != self.rows {
             return Err(damaged("a column has another number of rows than announced".to_owned()));
         }
-        Ok(array)
+        restored(array, self.metadata.schema().field(position))
     }
 
     /// Commit timestamps and row ids.

@@ -1,8 +1,9 @@
 use arrow::array::{
-    FixedSizeBinaryArray, Float32Builder, Float64Array, Int32Array, ListBuilder, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    FixedSizeBinaryArray, Float32Builder, Float64Array, Int32Array, IntervalMonthDayNanoArray, ListArray,
+    ListBuilder, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNano};
 use futures::executor::block_on;
 use object_store::memory::InMemory;
 use proto::{ColumnType, DistanceMetric, Epoch, TypeKind};
@@ -67,16 +68,26 @@ fn columns_added_later_are_null_and_dropped_ones_are_not_read() {
 #[test]
 fn every_storable_type_survives_sealing() {
     let kinds = TypeKind::ALL.iter().map(|kind| ColumnType::from(*kind)).filter(|ty| ty.is_storable());
-    let table = table_of(&kinds.collect::<Vec<_>>());
+    let table = table_of(&kinds.chain([ColumnType::array_of(TypeKind::Interval)]).collect::<Vec<_>>());
     let mut rows = GrowingRows::new(SegmentId(1), Arc::clone(&table));
+    let intervals = || {
+        let value = |months, days, nanoseconds| Some(IntervalMonthDayNano { months, days, nanoseconds });
+        IntervalMonthDayNanoArray::from(vec![value(-14, 3, 4_500_000), None, value(i32::MAX, -5, -1000)])
+    };
     let columns = table.columns.iter().map(|column| match column.ty.data_type() {
+        DataType::Interval(_) => Arc::new(intervals()) as ArrayRef,
+        DataType::List(item) if column.ty.array => {
+            let offsets = OffsetBuffer::from_lengths([3, 0, 0]);
+            let nulls = NullBuffer::from(vec![true, false, true]);
+            Arc::new(ListArray::new(item, offsets, Arc::new(intervals()), Some(nulls)))
+        }
         DataType::List(_) => {
             let item = Field::new("item", DataType::Float32, false);
             let mut lists = ListBuilder::new(Float32Builder::new()).with_field(item);
             lists.append_value([Some(1.0), Some(-2.5)]);
             lists.append_null();
             lists.append_value([Some(3.0)]);
-            Arc::new(lists.finish()) as ArrayRef
+            Arc::new(lists.finish())
         }
         DataType::Timestamp(_, zone) => {
             let micros = TimestampMicrosecondArray::from(vec![Some(1_709_168_523_456_789), None, Some(-1)]);
@@ -104,5 +115,5 @@ fn every_storable_type_survives_sealing() {
     let all: Vec<ScanColumn> = (0..table.columns.len()).map(ScanColumn::Column).collect();
     assert_eq!(view.read_range(&all, 0, 3).unwrap(), batch);
     assert!(batch.columns().iter().all(|column| column.null_count() == 1), "a NULL of every type");
-    assert!(top_k(&view, table.columns.len() - 1, DistanceMetric::L2, &[0.0; 2], 5, view.visible()).is_err());
+    assert!(top_k(&view, table.columns.len() - 2, DistanceMetric::L2, &[0.0; 2], 5, view.visible()).is_err());
 }

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 
 use arrow::array::RecordBatch;
+use exec::functions::catalog::names::quote_identifier;
 use proto::catalog::TableMeta;
 use proto::record::RowRef;
 use proto::{ErrorKind, RowId, SqlError};
@@ -24,7 +25,8 @@ pub(crate) fn identity(row: &RowRef) -> RowIdentity {
 /// PostgreSQL's duplicate-key error for row `row` of `batch` (the table's columns in order).
 pub(crate) fn duplicate_key(table: &TableMeta, batch: &RecordBatch, row: usize) -> SqlError {
     let positions = table.key_positions();
-    let names: Vec<&str> = positions.iter().map(|&at| table.columns[at].name.as_str()).collect();
+    let names: Vec<String> =
+        positions.iter().map(|&at| quote_identifier(&table.columns[at].name)).collect();
     let values: Vec<String> =
         positions.iter().map(|&at| value_text(batch.column(at), table.columns[at].ty, row)).collect();
     let constraint = table.primary_key.as_ref().map_or("", |key| key.name.as_str());

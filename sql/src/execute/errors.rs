@@ -3,6 +3,8 @@
 use arrow::error::ArrowError;
 use proto::{Classify, ErrorKind, SqlError};
 
+use super::duplicates::duplicate_key;
+
 /// An error of ours with its kind, detail and hint kept.
 pub(crate) fn classified(error: &dyn Classify) -> SqlError {
     SqlError { detail: error.detail(), hint: error.hint(), ..SqlError::new(error.kind(), error.to_string()) }
@@ -13,14 +15,11 @@ pub(crate) fn storage_error(error: &segments::Error) -> SqlError {
     classified(error)
 }
 
-/// An error of the node; a duplicate key keeps the names clients branch on.
+/// An error of the node; a duplicate key is told as the statements tell it.
 pub(crate) fn node_error(error: &cluster::Error) -> SqlError {
-    let carried = classified(error);
     match error {
-        cluster::Error::DuplicateKey { table, constraint, .. } => {
-            carried.with_table("public", table).with_constraint(constraint)
-        }
-        _ => carried,
+        cluster::Error::DuplicateKey { table, row, .. } => duplicate_key(table, row, 0),
+        _ => classified(error),
     }
 }
 

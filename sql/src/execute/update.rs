@@ -1,7 +1,8 @@
 //! UPDATE, DELETE and TRUNCATE: row identities from the source plan, ended and replaced in the write buffer.
 //!
 //! A row that the plan yields twice (UPDATE … FROM with several partners) is changed once, by its first yield.
-//! All rows are gathered before the first is changed, so a statement never sees its own writes.
+//! All rows are gathered before the first is changed, so a statement never sees its own writes. With RETURNING they
+//! are changed and returned in the order of the primary key, whatever join or segment found them first.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -41,10 +42,13 @@ impl SessionExecutor {
         tables.push(table.id);
         let context = self.statement_context(transaction, &tables).await?;
         let snapshot = self.snapshot_of(&context, table)?;
-        let affected = self.affected_rows(&plan.source, &context).await?;
+        let mut affected = self.affected_rows(&plan.source, &context).await?;
         let key_positions = table.key_positions();
         let old_keys: Vec<usize> =
             (0..key_positions.len()).map(|key| IDENTITY_COLUMNS + width + key).collect();
+        if plan.returning.is_some() {
+            affected = in_key_order(affected, &old_keys)?;
+        }
         let values: Vec<usize> = (IDENTITY_COLUMNS..IDENTITY_COLUMNS + width).collect();
         let mut wanted = Wanted::default();
         let mut changes = Vec::with_capacity(affected.len());
@@ -98,8 +102,11 @@ impl SessionExecutor {
         tables.push(table.id);
         let context = self.statement_context(transaction, &tables).await?;
         let snapshot = self.snapshot_of(&context, table)?;
-        let affected = self.affected_rows(&plan.source, &context).await?;
+        let mut affected = self.affected_rows(&plan.source, &context).await?;
         let keys: Vec<usize> = table.key_positions().iter().map(|key| IDENTITY_COLUMNS + key).collect();
+        if plan.returning.is_some() {
+            affected = in_key_order(affected, &keys)?;
+        }
         let mut wanted = Wanted::default();
         let mut read = Vec::new();
         for Affected { targets, batch } in &affected {
@@ -170,6 +177,19 @@ impl SessionExecutor {
         }
         Ok(affected)
     }
+}
+
+/// All rows in one batch, by their keys; rows of a table without a primary key stay as they are.
+fn in_key_order(affected: Vec<Affected>, keys: &[usize]) -> Result<Vec<Affected>, WriteFailure> {
+    let Some(first) = affected.first().filter(|_| !keys.is_empty()) else { return Ok(affected) };
+    let batch = arrow::compute::concat_batches(&first.batch.schema(), affected.iter().map(|rows| &rows.batch))
+        .map_err(|error| SqlError::new(ErrorKind::Internal, format!("rows of RETURNING: {error}")))?;
+    let targets: Vec<RowRef> = affected.into_iter().flat_map(|rows| rows.targets).collect();
+    let keys = rows::keys(&batch, keys)?;
+    let mut order: Vec<u32> = (0_u32..).take(targets.len()).collect();
+    order.sort_by(|&left, &right| keys[left as usize].cmp(&keys[right as usize]));
+    let targets = order.iter().map(|&row| targets[row as usize]).collect();
+    Ok(vec![Affected { targets, batch: rows::take_rows(&batch, &order)? }])
 }
 
 /// Table rows followed by the source's trailing columns that only RETURNING reads.

@@ -1,3 +1,5 @@
+use arrow::array::AsArray as _;
+use arrow::datatypes::Int64Type;
 use proto::catalog::CatalogChange;
 use proto::record::TableChange;
 
@@ -31,9 +33,9 @@ async fn a_taken_key_is_refused_with_postgresqls_words() {
     let refusals = [vec![row(2, "b"), row(1, "again")], vec![row(3, "c"), row(3, "twice")]];
     for (rows, id) in refusals.iter().zip([1, 3]) {
         match tested.insert(&table, rows).await {
-            Err(Error::DuplicateKey { table, constraint, detail }) => {
-                assert_eq!((table.as_str(), constraint.as_str()), ("t", "t_pkey"));
-                assert_eq!(detail, format!("Key (id)=({id}) already exists."));
+            Err(Error::DuplicateKey { table, constraint, row }) => {
+                assert_eq!((table.name.as_str(), constraint.as_str()), ("t", "t_pkey"));
+                assert_eq!((row.num_rows(), row.column(0).as_primitive::<Int64Type>().value(0)), (1, id));
             }
             other => panic!("{other:?}"),
         }
