@@ -453,7 +453,7 @@ fn apply_one(change: &CatalogChange, snapshot: &mut CatalogSnapshot) {
 }
 
 /// Everything below `catalog/` at one revision of the store.
-async fn load(meta: &dyn MetaStore) -> Result<CatalogSnapshot> {
+pub(crate) async fn load(meta: &dyn MetaStore) -> Result<CatalogSnapshot> {
     let mut snapshot = CatalogSnapshot::default();
     for entry in meta.list("catalog/").await?.entries {
         if entry.key == REVISION {

@@ -159,7 +159,7 @@ pub(crate) async fn take_over(parts: &Parts, channel: ChannelId) -> Result<Taken
 }
 
 /// The log must be the one the checkpoint speaks of, and reach it.
-fn compare(channel: ChannelId, bounds: &LogBounds, checkpoint: &Checkpoint) -> Result<()> {
+pub(crate) fn compare(channel: ChannelId, bounds: &LogBounds, checkpoint: &Checkpoint) -> Result<()> {
     let object = format!("log channel {channel}");
     if bounds.incarnation != checkpoint.incarnation {
         let reason = "it is not the log that the meta store knows (another incarnation)";

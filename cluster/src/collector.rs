@@ -104,10 +104,9 @@ impl Collector {
     /// Retires every object that no manifest names.
     async fn scan(&self) -> Result<()> {
         let store = Arc::clone(&self.parts.store);
-        let listed: Vec<ObjectMeta> =
-            blocking_async(async move { store.list(None).try_collect().await })
-                .await?
-                .map_err(|error| Error::from(segments::Error::store("list", "", error)))?;
+        let listed: Vec<ObjectMeta> = blocking_async(async move { store.list(None).try_collect().await })
+            .await?
+            .map_err(|error| Error::from(segments::Error::store("list", "", error)))?;
         // The order of these three makes it safe; see the file header.
         let open = self.parts.writers.open();
         let catalog = self.parts.catalog.stored();
@@ -131,7 +130,8 @@ impl Collector {
 
     /// The keys of a table that its newest manifest needs.
     async fn named(&self, table: &Arc<proto::catalog::TableMeta>) -> Result<BTreeSet<Path>> {
-        let Some(files) = table_files(&self.parts, table).await? else { return Ok(BTreeSet::new()) };
+        let (meta, store) = (self.parts.meta.as_ref(), self.parts.store.as_ref());
+        let Some(files) = table_files(meta, store, table).await? else { return Ok(BTreeSet::new()) };
         let manifests = files.ancestors.iter().chain([&files.id]);
         let mut named: BTreeSet<Path> =
             manifests.map(|id| Manifest::key(table.database, table.id, *id)).collect();

@@ -295,7 +295,9 @@ pub(crate) async fn forget_dropped(
 /// A table's stored segments as the plan sees them.
 fn candidates(rows: &TableState, horizon: Timestamp) -> Vec<Candidate> {
     let stored = rows.segments.iter().filter_map(|segment| match &segment.state.form {
-        SegmentForm::Sealed(sealed) if segment.stage == Stage::Stored => Some((sealed, &segment.state.deletes)),
+        SegmentForm::Sealed(sealed) if segment.stage == Stage::Stored => {
+            Some((sealed, &segment.state.deletes))
+        }
         _ => None,
     });
     let stored: Vec<_> = stored.collect();

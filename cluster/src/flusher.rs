@@ -317,7 +317,14 @@ impl Flusher {
     }
 
     fn job<'a>(&'a self, epoch: Epoch, table: &'a Arc<TableMeta>, through: Offset) -> files::Job<'a> {
-        files::Job { parts: &self.parts, written: &self.written, channel: self.channel, epoch, table, through }
+        files::Job {
+            parts: &self.parts,
+            written: &self.written,
+            channel: self.channel,
+            epoch,
+            table,
+            through,
+        }
     }
 
     /// Names a merged segment instead of its inputs, with the deletes that those have by now, and serves it.
@@ -328,8 +335,7 @@ impl Flusher {
         let catalog = self.parts.catalog.stored();
         let found = state.tables.get(&replacement.table).zip(catalog.tables.get(&replacement.table));
         let (rows, meta) = found.ok_or(Error::UndefinedTable(replacement.table))?;
-        let is_stored =
-            |id: &SegmentId| rows.segment(*id).is_some_and(|found| found.stage == Stage::Stored);
+        let is_stored = |id: &SegmentId| rows.segment(*id).is_some_and(|found| found.stage == Stage::Stored);
         if !replacement.inputs.iter().all(is_stored) {
             return Err(Error::Internal("a segment that was merged is not there".into()));
         }

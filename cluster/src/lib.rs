@@ -27,6 +27,7 @@ pub mod settings;
 pub mod tasks;
 #[cfg(any(test, feature = "suites"))]
 pub mod testing;
+pub mod verify;
 
 pub use catalog::{DEFAULT_DATABASE, DroppedTable};
 pub use collector::GarbageInfo;

@@ -174,7 +174,8 @@ impl Node {
 
     async fn start_channel(&self, channel: ChannelId) -> Result<Arc<Runtime>> {
         let tasks = TaskSet::new();
-        let (indexer, builds) = (Arc::new(Notify::new()), Arc::new(Builds::new(Arc::clone(&self.parts.clock))));
+        let (indexer, builds) =
+            (Arc::new(Notify::new()), Arc::new(Builds::new(Arc::clone(&self.parts.clock))));
         let look = Arc::new(Notify::new());
         let (flusher, handle) =
             Flusher::new(self.parts.clone(), channel, Arc::clone(&indexer), Arc::clone(&look));
@@ -390,7 +391,8 @@ impl Node {
             for (table, rows) in state.tables.iter().filter(|(id, _)| catalog.tables.contains_key(id)) {
                 infos.extend(rows.segments.iter().map(|segment| {
                     let form = &segment.state.form;
-                    let (held, ended) = (form.rows(), segment.state.deletes.ended(form.rows(), Timestamp::MAX));
+                    let (held, ended) =
+                        (form.rows(), segment.state.deletes.ended(form.rows(), Timestamp::MAX));
                     let bytes = segment.bytes();
                     SegmentInfo {
                         channel: *channel,

@@ -43,7 +43,7 @@ pub use growing::{GrowingRows, GrowingSegment};
 pub use index::{BuildPhase, SearchParams, SegmentIndex};
 pub use merge::MergeInput;
 pub use overlay::{PRIVATE_SEGMENT, TableOverlay};
-pub use sealed::{SealedSegment, SegmentHold};
+pub use sealed::{SealedSegment, SegmentHold, verify_object};
 pub use search::{Hit, IndexUse, SearchMethod, SegmentHits, top_k};
 pub use snapshot::{SnapshotSource, TableSnapshot};
 pub use store::LocalStore;

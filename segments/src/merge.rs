@@ -113,7 +113,8 @@ impl<'a> MergedRows<'a> {
                 });
             }
             if rows.len() > before && segment.files().schema_version < table.rewritten {
-                let message = format!("segment {} holds rows of before its table was written anew", segment.id());
+                let message =
+                    format!("segment {} holds rows of before its table was written anew", segment.id());
                 return Err(SqlError::new(ErrorKind::Internal, message).into());
             }
         }

@@ -210,8 +210,11 @@ impl Model {
 
     fn check(&mut self) {
         let now = self.ts;
-        let read_ts =
-            Timestamp(if self.random.random_bool(0.5) { now } else { self.random.random_range(self.purged.0..=now + 1) });
+        let read_ts = Timestamp(if self.random.random_bool(0.5) {
+            now
+        } else {
+            self.random.random_range(self.purged.0..=now + 1)
+        });
         let snapshot = self.snapshot(read_ts);
         block_on(snapshot.load(&[0, 1])).unwrap();
         let twin: Vec<&Version> =

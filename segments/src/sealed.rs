@@ -470,6 +470,19 @@ fn required(files: &SegmentFiles, kind: ObjectKind) -> Result<&ObjectEntry> {
 }
 
 /// The bytes of an object, of the length its manifest names.
+/// Reads an object whole and compares it with what its manifest says of it.
+///
+/// # Errors
+/// `Missing`, `Store`, or `Corrupted` when length or checksum differ.
+pub async fn verify_object(store: &dyn ObjectStore, entry: &ObjectEntry) -> Result<()> {
+    let bytes = fetch(store, entry).await?;
+    let found = crc32c::crc32c(bytes.buffer().as_slice());
+    if found == entry.checksum {
+        return Ok(());
+    }
+    Err(bytes.corrupted(format!("its checksum is {found:08x} instead of {:08x}", entry.checksum)))
+}
+
 async fn fetch(store: &dyn ObjectStore, entry: &ObjectEntry) -> Result<ObjectBytes> {
     let bytes = read_object(store, &entry.key).await?;
     if bytes.buffer().len() as u64 != entry.length {

@@ -32,8 +32,10 @@ mod error;
 mod memory;
 mod password;
 mod sample;
+mod verify;
 
 pub use error::StartError;
+pub use verify::verify;
 
 /// Threads of the asynchronous runtime besides DataFusion's work on them: one per core.
 fn worker_threads() -> usize {
@@ -66,16 +68,20 @@ pub fn serve(options: &Serve) -> Result<(), StartError> {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(worker_threads())
-        .thread_stack_size(THREAD_STACK_BYTES)
-        .enable_all()
-        .build()
-        .map_err(|source| StartError::Io { what: "start the runtime".to_owned(), source })?;
+    let runtime = runtime()?;
     let result = runtime.block_on(run(options));
     // A thread that computes and never yields must not keep a drained process alive.
     runtime.shutdown_timeout(STUCK_THREAD_PATIENCE);
     result
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .enable_all()
+        .build()
+        .map_err(|source| StartError::Io { what: "start the runtime".to_owned(), source })
 }
 
 async fn run(options: &Serve) -> Result<(), StartError> {

@@ -23,8 +23,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Print the version.
     Version(Version),
-    /// Check every object of a data directory (not available yet).
-    Verify,
+    /// Check every object and every log record of a data directory that no server uses.
+    Verify(Verify),
     /// Restore the catalog from the object store alone (not available yet).
     RebuildMeta,
     /// Copy a database through the object store (not available yet).
@@ -43,6 +43,14 @@ pub struct Version {
     /// Also print the versions of the libraries that decide behaviour.
     #[arg(long)]
     pub libraries: bool,
+}
+
+/// Options of `elanus verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Where everything is kept.
+    #[arg(long, default_value = "./elanus-data")]
+    pub data_dir: PathBuf,
 }
 
 /// Options of `elanus serve`.

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
             assembly::print_version(options.libraries);
             Ok(())
         }
-        Command::Verify => assembly::not_available("verify"),
+        Command::Verify(options) => assembly::verify(&options),
         Command::RebuildMeta => assembly::not_available("rebuild-meta"),
         Command::Backup => assembly::not_available("backup"),
         Command::Restore => assembly::not_available("restore"),

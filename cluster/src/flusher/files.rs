@@ -22,7 +22,7 @@ use crate::collector::{Retired, Writer};
 use crate::error::{Error, Result};
 use crate::flusher::{IndexChange, Replacement};
 use crate::follower::{ChannelState, Segment, Stage};
-use crate::meta::{Guard, Outcome, Write};
+use crate::meta::{Guard, MetaStore, Outcome, Write};
 use crate::tasks::blocking_async;
 
 /// What a channel's flusher remembers of the manifests it wrote.
@@ -100,7 +100,7 @@ impl Job<'_> {
 
     async fn before(&self) -> Result<Before> {
         let writer = self.parts.writers.begin(self.epoch);
-        let (pointer, guard) = read_pointer(self.parts, self.table.id).await?;
+        let (pointer, guard) = read_pointer(self.parts.meta.as_ref(), self.table.id).await?;
         Ok(Before { files: self.files(pointer).await?, guard, writer })
     }
 
@@ -147,7 +147,7 @@ impl Job<'_> {
             self.written.tables.lock().get(&self.table.id).filter(|files| files.id == pointer).cloned();
         match known {
             Some(files) => Ok(files),
-            None => read_files(self.parts, self.table, pointer).await,
+            None => read_files(self.parts.store.as_ref(), self.table, pointer).await,
         }
     }
 
@@ -207,7 +207,8 @@ impl Job<'_> {
         let retired = |bytes, hold| Retired { table: self.table.id, bytes, since_millis, hold };
         let unnamed = before.segments.iter().flat_map(|(segment, files)| {
             let now = after.segments.get(segment);
-            let is_named = move |key: &Path| now.is_some_and(|now| now.objects.iter().any(|entry| entry.key == *key));
+            let is_named =
+                move |key: &Path| now.is_some_and(|now| now.objects.iter().any(|entry| entry.key == *key));
             let hold = hold_of(*segment);
             let unnamed = files.objects.iter().filter(move |entry| !is_named(&entry.key));
             unnamed.map(move |entry| (entry.key.clone(), retired(entry.length, hold.clone())))
@@ -241,9 +242,9 @@ fn pointer_bytes(id: ManifestId) -> Vec<u8> {
 }
 
 /// A table's pointer, and the guard that nobody else has moved it.
-async fn read_pointer(parts: &Parts, table: TableId) -> Result<(Option<ManifestId>, Guard)> {
+async fn read_pointer(meta: &dyn MetaStore, table: TableId) -> Result<(Option<ManifestId>, Guard)> {
     let key = manifest_key(table);
-    let Some(entry) = parts.meta.get(&key).await? else {
+    let Some(entry) = meta.get(&key).await? else {
         return Ok((None, Guard::Absent { key }));
     };
     let (epoch, n) = entry.value.split_at_checked(8).ok_or_else(|| Error::corrupted(&key, "not 16 bytes"))?;
@@ -255,15 +256,23 @@ async fn read_pointer(parts: &Parts, table: TableId) -> Result<(Option<ManifestI
 }
 
 /// What a table consists of by its newest manifest; `None` before its first.
-pub(crate) async fn table_files(parts: &Parts, table: &Arc<TableMeta>) -> Result<Option<TableFiles>> {
-    match read_pointer(parts, table.id).await? {
-        (Some(pointer), _) => read_files(parts, table, pointer).await.map(Some),
+pub(crate) async fn table_files(
+    meta: &dyn MetaStore,
+    store: &dyn ObjectStore,
+    table: &Arc<TableMeta>,
+) -> Result<Option<TableFiles>> {
+    match read_pointer(meta, table.id).await? {
+        (Some(pointer), _) => read_files(store, table, pointer).await.map(Some),
         (None, _) => Ok(None),
     }
 }
 
-async fn read_files(parts: &Parts, table: &Arc<TableMeta>, pointer: ManifestId) -> Result<TableFiles> {
-    Ok(TableFiles::read(parts.store.as_ref(), table.database, table.id, pointer).await?)
+async fn read_files(
+    store: &dyn ObjectStore,
+    table: &Arc<TableMeta>,
+    pointer: ManifestId,
+) -> Result<TableFiles> {
+    Ok(TableFiles::read(store, table.database, table.id, pointer).await?)
 }
 
 /// Loads the stored segments of every table of a channel into a state.
@@ -289,11 +298,11 @@ pub(crate) async fn load_tables(
 }
 
 async fn load_table(parts: &Parts, table: &Arc<TableMeta>) -> Result<Option<(TableFiles, Vec<Segment>)>> {
-    let Some(files) = table_files(parts, table).await? else { return Ok(None) };
+    let (meta, store) = (parts.meta.as_ref(), parts.store.as_ref());
+    let Some(files) = table_files(meta, store, table).await? else { return Ok(None) };
     let mut segments = Vec::with_capacity(files.segments.len());
     for files in files.segments.values() {
-        let (store, table) = (parts.store.as_ref(), Arc::clone(table));
-        let state = SealedSegment::open_state(store, table, files.clone()).await?;
+        let state = SealedSegment::open_state(store, Arc::clone(table), files.clone()).await?;
         segments.push(Segment { state, stage: Stage::Stored, first_row: Offset(0), first_unsaved: None });
     }
     Ok(Some((files, segments)))

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use proto::catalog::TableMeta;
 use proto::record::{RowRef, TableChange};
-use proto::{
-    Epoch, ErrorKind, Offset, RowId, SegmentId, SequenceId, SqlError, TableId, Timestamp, TxnId,
-};
+use proto::{Epoch, ErrorKind, Offset, RowId, SegmentId, SequenceId, SqlError, TableId, Timestamp, TxnId};
 use segments::merge::carried_deletes;
 use segments::{DeleteSet, SealedSegment, SegmentForm, SegmentState, TableSnapshot};
 
@@ -71,12 +69,7 @@ pub(crate) struct TableState {
 impl TableState {
     /// A table without rows.
     pub(crate) const fn new() -> Self {
-        Self {
-            segments: Vec::new(),
-            next_row: RowId(1),
-            purged: Timestamp::ZERO,
-            replaced: Vec::new(),
-        }
+        Self { segments: Vec::new(), next_row: RowId(1), purged: Timestamp::ZERO, replaced: Vec::new() }
     }
 
     fn position(&self, id: SegmentId) -> std::result::Result<usize, usize> {
@@ -109,11 +102,7 @@ impl TableState {
     }
 
     /// The deletes of a merged segment: those its inputs have.
-    pub(crate) fn carried_deletes(
-        &self,
-        inputs: &[SegmentId],
-        merged: Option<&SealedSegment>,
-    ) -> DeleteSet {
+    pub(crate) fn carried_deletes(&self, inputs: &[SegmentId], merged: Option<&SealedSegment>) -> DeleteSet {
         let Some(merged) = merged else { return DeleteSet::new() };
         let inputs = inputs.iter().filter_map(|input| {
             let state = &self.segment(*input)?.state;

@@ -112,17 +112,10 @@ impl LockMode {
             ShareUpdateExclusive => {
                 &[ShareUpdateExclusive, Share, ShareRowExclusive, Exclusive, AccessExclusive]
             }
-            Share => {
-                &[RowExclusive, ShareUpdateExclusive, ShareRowExclusive, Exclusive, AccessExclusive]
+            Share => &[RowExclusive, ShareUpdateExclusive, ShareRowExclusive, Exclusive, AccessExclusive],
+            ShareRowExclusive => {
+                &[RowExclusive, ShareUpdateExclusive, Share, ShareRowExclusive, Exclusive, AccessExclusive]
             }
-            ShareRowExclusive => &[
-                RowExclusive,
-                ShareUpdateExclusive,
-                Share,
-                ShareRowExclusive,
-                Exclusive,
-                AccessExclusive,
-            ],
             Exclusive => &[
                 RowShare,
                 RowExclusive,

@@ -138,12 +138,7 @@ impl LockTable {
     }
 
     /// Grants what can be granted; otherwise the place in the queue and the modes to wait for.
-    fn place(
-        &mut self,
-        id: OwnerId,
-        target: LockTarget,
-        modes: LockModes,
-    ) -> Option<(usize, LockModes)> {
+    fn place(&mut self, id: OwnerId, target: LockTarget, modes: LockModes) -> Option<(usize, LockModes)> {
         let process = self.owners.get(&id)?.process;
         let Some(entry) = self.entries.get(&target) else {
             self.grant(id, target, modes);
@@ -326,7 +321,8 @@ impl LockTable {
     fn search(&self, from: i32, goal: i32, path: &mut Vec<Edge>, seen: &mut HashSet<i32>) -> bool {
         for edge in self.edges(from) {
             path.push(edge);
-            if edge.blocker == goal || seen.insert(edge.blocker) && self.search(edge.blocker, goal, path, seen)
+            if edge.blocker == goal
+                || seen.insert(edge.blocker) && self.search(edge.blocker, goal, path, seen)
             {
                 return true;
             }

@@ -207,7 +207,8 @@ fn check_size(value: OptionValue) -> Result<(), SqlError> {
         "GB" => Some(1 << 20),
         _ => None,
     };
-    let size = text[..digits].parse::<u64>().ok().zip(factor).map(|(size, factor)| size.saturating_mul(factor));
+    let size =
+        text[..digits].parse::<u64>().ok().zip(factor).map(|(size, factor)| size.saturating_mul(factor));
     if size.is_some_and(|size| size == 0 || (128..=16_777_216).contains(&size)) {
         return Ok(());
     }

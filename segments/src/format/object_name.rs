@@ -90,10 +90,14 @@ mod tests {
 
     #[test]
     fn other_keys_are_not_ours() {
-        for key in ["", "a", "5/6/manifest", "5/6/manifest/1", "5/6/0/7/1-2", "5/6/0/7/1-2-", "5/6/0/7/1-x-keys"] {
+        for key in
+            ["", "a", "5/6/manifest", "5/6/manifest/1", "5/6/0/7/1-2", "5/6/0/7/1-2-", "5/6/0/7/1-x-keys"]
+        {
             assert_eq!(ObjectName::parse(&Path::from(key)), None, "{key}");
         }
-        for key in ["05/6/0/7/1-2-keys", "5/6/x/7/1-2-keys", "backup/6/0/7/1-2-keys", "5/6/0/7/1-2-3-keys/more"] {
+        for key in
+            ["05/6/0/7/1-2-keys", "5/6/x/7/1-2-keys", "backup/6/0/7/1-2-keys", "5/6/0/7/1-2-3-keys/more"]
+        {
             assert_eq!(ObjectName::parse(&Path::from(key)), None, "{key}");
         }
     }

@@ -13,6 +13,10 @@ pub enum StartError {
     InUse { path: PathBuf },
     #[error("could not {what}: {source}")]
     Io { what: String, source: std::io::Error },
+    #[error("there is no data in {}", path.display())]
+    NoData { path: PathBuf },
+    #[error("{0} damaged")]
+    Damaged(usize),
     #[error("password: {0}")]
     Password(String),
     #[error("{0}")]

@@ -89,7 +89,13 @@ impl SessionExecutor {
         for (batch, keys, split) in &gathered {
             let mut touched = vec![(split.inserted.clone(), rows::take_rows(batch, &split.inserted)?)];
             overlay(transaction, table).insert(&touched[0].1).map_err(|error| storage_error(&error))?;
-            touched.extend(update_met(transaction, plan, conflict, (&snapshot, batch, keys, split), context)?);
+            touched.extend(update_met(
+                transaction,
+                plan,
+                conflict,
+                (&snapshot, batch, keys, split),
+                context,
+            )?);
             let shown = in_source_order(&touched)?;
             effect.affected += shown.num_rows() as u64;
             effect.returned.extend(Self::returning(plan.returning.as_ref(), &shown, context)?);
@@ -134,11 +140,7 @@ fn update_met(
 
 /// # Errors
 /// `Conflict` when a key came, went or changed its row between two snapshots.
-fn check_same(
-    known: &TableSnapshot,
-    newest: &TableSnapshot,
-    keys: &[Box<[u8]>],
-) -> Result<(), WriteFailure> {
+fn check_same(known: &TableSnapshot, newest: &TableSnapshot, keys: &[Box<[u8]>]) -> Result<(), WriteFailure> {
     if known.table.primary_key.is_none() {
         return Ok(());
     }

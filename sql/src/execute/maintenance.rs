@@ -70,8 +70,10 @@ impl SessionExecutor {
                 "{name}: found {removed} removable, {} nonremovable row versions in {} segments",
                 after.rows, before.segments
             );
-            let detail =
-                format!("{} dead row versions cannot be removed yet; {} segments remain.", after.dead, after.segments);
+            let detail = format!(
+                "{} dead row versions cannot be removed yet; {} segments remain.",
+                after.dead, after.segments
+            );
             self.inform(message, Some(detail));
         }
         Ok(())
@@ -132,7 +134,8 @@ impl SessionExecutor {
     fn table_of(&self, value: &ScalarValue) -> Result<TableId, SqlError> {
         let catalog = self.catalog();
         let path = self.search_path();
-        let scope = Scope { catalog: &catalog, database: self.database, search_path: &path, owner: &self.user };
+        let scope =
+            Scope { catalog: &catalog, database: self.database, search_path: &path, owner: &self.user };
         let (oid, shown) = match value {
             ScalarValue::Utf8(Some(name)) => (to_regclass(scope, name)?, name.clone()),
             ScalarValue::UInt32(Some(oid)) => (Some(*oid), oid.to_string()),

@@ -18,7 +18,8 @@ fn planned(candidates: &[Candidate], goal: CompactionGoal) -> Vec<Vec<u64>> {
 
 #[test]
 fn few_small_segments_and_few_dead_rows_are_left_alone() {
-    let table = [segment(1, 900, 100, 19), segment(2, 10, 10, 0), segment(3, 10, 10, 1), segment(4, 10, 10, 0)];
+    let table =
+        [segment(1, 900, 100, 19), segment(2, 10, 10, 0), segment(3, 10, 10, 1), segment(4, 10, 10, 0)];
     assert_eq!(planned(&table, CompactionGoal::Automatic), Vec::<Vec<u64>>::new());
     assert_eq!(planned(&[], CompactionGoal::Full), Vec::<Vec<u64>>::new());
 }

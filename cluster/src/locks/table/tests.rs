@@ -9,7 +9,12 @@ const TABLE: LockTarget = LockTarget::Table(TableId(7));
 const KEY: LockTarget = LockTarget::Key { table: TableId(7), hash: 1 };
 const OTHER_KEY: LockTarget = LockTarget::Key { table: TableId(7), hash: 2 };
 
-fn waits(table: &mut LockTable, owner: OwnerId, target: LockTarget, mode: LockMode) -> (WaitId, Receiver<()>) {
+fn waits(
+    table: &mut LockTable,
+    owner: OwnerId,
+    target: LockTarget,
+    mode: LockMode,
+) -> (WaitId, Receiver<()>) {
     match table.request(owner, target, mode.into()) {
         Requested::Waits(id, granted) => (id, granted),
         Requested::Granted => panic!("{mode:?} was granted"),

@@ -57,7 +57,10 @@ async fn a_merge_keeps_rows_history_and_keys_and_purges_behind_the_horizon() {
 
         // Nothing is old enough to be purged.
         tested.node.compact(table.id, CompactionGoal::Full).await.expect("a compaction");
-        assert_eq!(segments(&tested, table.id).iter().map(|one| (one.1, one.2)).collect::<Vec<_>>(), [(10, 4)]);
+        assert_eq!(
+            segments(&tested, table.id).iter().map(|one| (one.1, one.2)).collect::<Vec<_>>(),
+            [(10, 4)]
+        );
         assert_eq!(tested.rows(&table).await.expect("a read"), expected);
         let then = tested.places(&table, ReadPoint::at(before)).await.expect("an earlier instant");
         assert_eq!(then.keys().copied().collect::<Vec<_>>(), [100]);
@@ -69,12 +72,18 @@ async fn a_merge_keeps_rows_history_and_keys_and_purges_behind_the_horizon() {
 
         let tested = bench.start().await.expect("the node again");
         assert_eq!(tested.rows(&table).await.expect("a read"), expected);
-        assert!(tested.insert(&table, &[row(3, "again")]).await.is_err(), "the merged key file knows the key");
+        assert!(
+            tested.insert(&table, &[row(3, "again")]).await.is_err(),
+            "the merged key file knows the key"
+        );
         // An hour later.
         bench.clock.advance(bench.settings.retention_millis + 1_000);
         tested.insert(&table, &[row(2, "again")]).await.expect("a freed key");
         tested.node.compact(table.id, CompactionGoal::Vacuum).await.expect("a compaction");
-        assert_eq!(segments(&tested, table.id).iter().map(|one| (one.1, one.2)).collect::<Vec<_>>(), [(7, 0)]);
+        assert_eq!(
+            segments(&tested, table.id).iter().map(|one| (one.1, one.2)).collect::<Vec<_>>(),
+            [(7, 0)]
+        );
         let gone = tested.places(&table, ReadPoint::at(before)).await.expect_err("rows of then are gone");
         assert_eq!(gone.kind(), ErrorKind::SnapshotTooOld);
         let mut expected = expected;
@@ -187,8 +196,13 @@ async fn nothing_that_is_needed_is_collected_and_everything_else_is() {
         assert!(left.iter().all(|key| key.starts_with(&ours) || key == "backup/notes.txt"), "{left:?}");
         assert!(left.contains("backup/notes.txt") && !left.contains(orphan.as_ref()));
         let segments: BTreeSet<&str> = left.iter().filter_map(|key| key.split('/').nth(3)).collect();
-        assert_eq!(segments.len(), 1 + left.iter().filter(|key| key.contains("/manifest/")).count(), "{left:?}");
-        let pointers = bench.parts().await.expect("the back ends").meta.list("storage/").await.expect("a listing");
+        assert_eq!(
+            segments.len(),
+            1 + left.iter().filter(|key| key.contains("/manifest/")).count(),
+            "{left:?}"
+        );
+        let pointers =
+            bench.parts().await.expect("the back ends").meta.list("storage/").await.expect("a listing");
         assert_eq!(pointers.entries.len(), 1, "the dropped table's pointer is gone");
         let tested = bench.start().await.expect("the node again");
         assert_eq!(tested.rows(&table).await.expect("a read"), expected);
@@ -263,7 +277,8 @@ async fn a_node_killed_at_any_step_of_a_merge_has_its_inputs_or_the_merged_segme
             tested.kill().await;
             objects_left = objects(&bench).await.into_iter().collect();
         }
-        let segments: BTreeSet<&str> = objects_left.iter().filter_map(|key| key.split("/0/").nth(1)).collect();
+        let segments: BTreeSet<&str> =
+            objects_left.iter().filter_map(|key| key.split("/0/").nth(1)).collect();
         let segments: BTreeSet<&str> = segments.iter().filter_map(|key| key.split('/').next()).collect();
         assert!(segments.len() <= 1, "{at}: {objects_left:?}");
         found += usize::from(done.is_err());

@@ -201,7 +201,11 @@ impl ManifestForm {
             segments: segments?,
             removed: self.removed.into_iter().map(SegmentId).collect(),
             purged: Timestamp(self.purged),
-            replaced: self.replaced.iter().map(|form| (SegmentId(form.segment), Offset(form.before))).collect(),
+            replaced: self
+                .replaced
+                .iter()
+                .map(|form| (SegmentId(form.segment), Offset(form.before)))
+                .collect(),
         })
     }
 }

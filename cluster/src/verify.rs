@@ -1,0 +1,215 @@
+//! Checks everything that a node needs to start: the catalog, the manifests, every byte of every object that they name,
+//! and every record of the log.
+//!
+//! What it is not: a repair; nothing is rewritten and nothing is deleted. Opening the log does to a torn tail what the next
+//! start would do: it is cut, because nothing in it was ever acknowledged.
+//!
+//! Invariant: damage is reported under the name of the object it was found in and does not end the walk; only a store
+//! that cannot be asked does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::TryStreamExt as _;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use prost::Message as _;
+use proto::ChannelId;
+use proto::catalog::TableMeta;
+use proto::record::decode_record;
+use segments::format::manifest::{Manifest, SegmentFiles, TableFiles};
+use segments::format::object_name::ObjectName;
+use segments::{SealedSegment, verify_object};
+
+use crate::catalog::{checkpoint_key, epoch_key, load};
+use crate::channel::{Checkpoint, compare};
+use crate::error::{Error, Result};
+use crate::flusher::table_files;
+use crate::log::LogBroker;
+use crate::meta::MetaStore;
+
+/// Bytes of the log that are read at once.
+const READ_BYTES: usize = 4 << 20;
+
+/// Where a node keeps everything.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    pub meta: Arc<dyn MetaStore>,
+    pub log: Arc<dyn LogBroker>,
+    pub store: Arc<dyn ObjectStore>,
+}
+
+/// Something that is not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    pub object: String,
+    pub reason: String,
+}
+
+/// What was looked at and what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub tables: u64,
+    pub segments: u64,
+    /// Objects that manifests name, and their bytes.
+    pub objects: u64,
+    pub object_bytes: u64,
+    pub log_records: u64,
+    /// Objects of ours that no manifest names: a running server deletes them after a while.
+    pub unnamed_objects: u64,
+    pub unnamed_bytes: u64,
+    pub damage: Vec<Damage>,
+}
+
+impl Report {
+    fn damaged(&mut self, object: impl ToString, reason: impl ToString) {
+        self.damage.push(Damage { object: object.to_string(), reason: reason.to_string() });
+    }
+
+    /// Damage goes into the report, a store that cannot be asked ends the walk.
+    fn settle<T>(&mut self, about: &str, result: Result<T>) -> Result<Option<T>> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(
+                Error::Corrupted { object, reason }
+                | Error::Segments(segments::Error::Corrupted { object, reason }),
+            ) => {
+                self.damaged(object, reason);
+                Ok(None)
+            }
+            Err(Error::Segments(segments::Error::Missing { object })) => {
+                self.damaged(object, "it is missing");
+                Ok(None)
+            }
+            Err(
+                error @ Error::Segments(
+                    segments::Error::FormatVersion { .. } | segments::Error::SegmentFull(_),
+                ),
+            ) => {
+                self.damaged(about, error);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Walks everything. `progress` hears how many bytes of objects are done, and of how many.
+///
+/// # Errors
+/// When the meta store, the log or the object store cannot be read at all.
+pub async fn verify(stores: &Stores, progress: &(dyn Fn(u64, u64) + Sync)) -> Result<Report> {
+    let mut report = Report::default();
+    let Some(catalog) = report.settle("catalog", load(stores.meta.as_ref()).await)? else {
+        return Ok(report);
+    };
+    let mut tables = Vec::new();
+    for table in catalog.tables.values() {
+        report.tables += 1;
+        let files = table_files(stores.meta.as_ref(), stores.store.as_ref(), table).await;
+        if let Some(Some(files)) = report.settle(&table.name, files)? {
+            tables.push((table, files));
+        }
+    }
+    let total = tables.iter().flat_map(|(_, files)| files.segments.values()).map(bytes_of).sum();
+    progress(0, total);
+    for (table, files) in &tables {
+        for segment in files.segments.values() {
+            verify_segment(stores, &mut report, table, segment).await?;
+            progress(report.object_bytes, total);
+        }
+    }
+    count_unnamed(stores, &mut report, &tables).await?;
+    let channels: BTreeSet<ChannelId> =
+        catalog.databases.values().map(|database| database.home_channel).collect();
+    for channel in channels {
+        let records = verify_channel(stores, channel).await;
+        report.log_records += report.settle("log", records)?.unwrap_or_default();
+    }
+    Ok(report)
+}
+
+fn bytes_of(segment: &SegmentFiles) -> u64 {
+    segment.objects.iter().map(|entry| entry.length).sum()
+}
+
+/// Every byte of a segment's objects; then that they open, which shows that they fit each other.
+async fn verify_segment(
+    stores: &Stores,
+    report: &mut Report,
+    table: &Arc<TableMeta>,
+    segment: &SegmentFiles,
+) -> Result<()> {
+    report.segments += 1;
+    let before = report.damage.len();
+    for entry in &segment.objects {
+        report.objects += 1;
+        report.object_bytes += entry.length;
+        let checked = verify_object(stores.store.as_ref(), entry).await;
+        report.settle(entry.key.as_ref(), checked.map_err(Error::from))?;
+    }
+    if report.damage.len() > before {
+        return Ok(());
+    }
+    let name = format!("segment {} of table \"{}\"", segment.segment, table.name);
+    let opened = SealedSegment::open_state(stores.store.as_ref(), Arc::clone(table), segment.clone()).await;
+    let Some(state) = report.settle(&name, opened.map_err(Error::from))? else { return Ok(()) };
+    if let segments::SegmentForm::Sealed(sealed) = &state.form {
+        for index in sealed.indexes() {
+            if let Some(reason) = index.failure() {
+                report.damaged(format!("index {} of {name}", index.oid()), reason);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn count_unnamed(
+    stores: &Stores,
+    report: &mut Report,
+    tables: &[(&Arc<TableMeta>, TableFiles)],
+) -> Result<()> {
+    let mut named = BTreeSet::new();
+    for (table, files) in tables {
+        let manifests = files.ancestors.iter().chain([&files.id]);
+        named.extend(manifests.map(|id| Manifest::key(table.database, table.id, *id)));
+        let objects = files.segments.values().flat_map(|segment| &segment.objects);
+        named.extend(objects.map(|entry| entry.key.clone()));
+    }
+    let mut listed = stores.store.list(None);
+    let failed = |error| Error::from(segments::Error::store("list", "", error));
+    while let Some(object) = listed.try_next().await.map_err(failed)? {
+        let is_ours = |key: &Path| ObjectName::parse(key).is_some();
+        if is_ours(&object.location) && !named.contains(&object.location) {
+            report.unnamed_objects += 1;
+            report.unnamed_bytes += object.size;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a channel whole; the number of its records.
+async fn verify_channel(stores: &Stores, channel: ChannelId) -> Result<u64> {
+    // Nobody has ever owned it: there is no log, and opening would make one.
+    if stores.meta.get(&epoch_key(channel)).await?.is_none() {
+        return Ok(0);
+    }
+    let bounds = stores.log.open(channel, 0).await?;
+    if let Some(entry) = stores.meta.get(&checkpoint_key(channel)).await? {
+        let checkpoint =
+            Checkpoint::decode(entry.value).map_err(|error| Error::corrupted(entry.key, error))?;
+        compare(channel, &bounds, &checkpoint)?;
+    }
+    let (mut next, mut records) = (bounds.first, 0);
+    loop {
+        let batch = stores.log.read(channel, next, READ_BYTES).await?;
+        let Some(last) = batch.last() else { return Ok(records) };
+        next = last.offset;
+        next.0 += 1;
+        records += batch.len() as u64;
+        for entry in batch {
+            let name = format!("record {} of log channel {channel}", entry.offset);
+            decode_record(entry.record).map_err(|error| Error::corrupted(name, error))?;
+        }
+    }
+}
