@@ -6,7 +6,10 @@
 //! the file then shows is the outcome of the commit that failed.
 //!
 //! File layout: table `entries` (key → 8 bytes little-endian revision, then the value) and table `state`
-//! (`revision`, `format`). Keys under a lease are never written: leases end with the process.
+//! (`revision`, `format`, `digest`). Keys under a lease are never written: leases end with the process.
+//!
+//! redb checks its pages only when it repairs a file, so a changed byte could change a value unseen. Hence the digest: the
+//! XOR of `entry_digest` over all entries, kept up with every write and compared when the file is read.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +30,8 @@ use crate::tasks::blocking;
 
 const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("entries");
 const STATE: TableDefinition<'_, &str, u64> = TableDefinition::new("state");
-const FORMAT: u64 = 1;
+/// 1 had no digest; such a file gets one when it is opened.
+const FORMAT: u64 = 2;
 /// redb's page cache; everything is in memory anyway.
 const CACHE_BYTES: usize = 1 << 20;
 
@@ -119,7 +123,10 @@ impl File {
                 state.get("format").map_err(|error| failed(error.into()))?.map(|value| value.value());
             match format {
                 Some(FORMAT) => {}
-                None => {
+                None | Some(1) => {
+                    let entries = transaction.open_table(ENTRIES).map_err(|error| failed(error.into()))?;
+                    let digest = digest(&entries).map_err(failed)?;
+                    state.insert("digest", digest).map_err(|error| failed(error.into()))?;
                     state.insert("format", FORMAT).map_err(|error| failed(error.into()))?;
                 }
                 Some(other) => {
@@ -135,6 +142,11 @@ impl File {
     fn read_all(&self, database: &Database) -> Result<Result<MetaState>, redb::Error> {
         let transaction = database.begin_read()?;
         let revision = transaction.open_table(STATE)?.get("revision")?.map_or(0, |value| value.value());
+        let known = transaction.open_table(STATE)?.get("digest")?.map_or(0, |value| value.value());
+        if digest(&transaction.open_table(ENTRIES)?)? != known {
+            let reason = "its entries are not those that were written";
+            return Ok(Err(Error::corrupted(self.path.display(), reason)));
+        }
         let mut entries = Vec::new();
         for item in transaction.open_table(ENTRIES)?.iter()? {
             let (key, value) = item?;
@@ -166,23 +178,44 @@ fn commit(database: &Database, writes: &[Write], revision: Revision) -> Result<(
     transaction.set_quick_repair(true);
     {
         let mut entries = transaction.open_table(ENTRIES)?;
+        let mut state = transaction.open_table(STATE)?;
+        let mut digest = state.get("digest")?.map_or(0, |value| value.value());
         for write in writes {
             match write {
                 Write::Put { key, value } => {
                     let mut stored = Vec::with_capacity(8 + value.len());
                     stored.extend_from_slice(&revision.to_le_bytes());
                     stored.extend_from_slice(value);
-                    entries.insert(key.as_str(), stored.as_slice())?;
+                    let replaced = entries.insert(key.as_str(), stored.as_slice())?;
+                    digest ^= entry_digest(key, &stored);
+                    digest ^= replaced.map_or(0, |stored| entry_digest(key, stored.value()));
                 }
                 Write::PutLeased { key, .. } | Write::Delete { key } => {
-                    entries.remove(key.as_str())?;
+                    let removed = entries.remove(key.as_str())?;
+                    digest ^= removed.map_or(0, |stored| entry_digest(key, stored.value()));
                 }
             }
         }
-        transaction.open_table(STATE)?.insert("revision", revision)?;
+        state.insert("digest", digest)?;
+        state.insert("revision", revision)?;
     }
     transaction.commit()?;
     Ok(())
+}
+
+/// XXH3 over key length, key and what is stored under it.
+fn entry_digest(key: &str, stored: &[u8]) -> u64 {
+    let bytes = [&(key.len() as u64).to_le_bytes(), key.as_bytes(), stored].concat();
+    xxhash_rust::xxh3::xxh3_64(&bytes)
+}
+
+fn digest(entries: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<u64, redb::Error> {
+    let mut digest = 0;
+    for item in entries.iter()? {
+        let (key, stored) = item?;
+        digest ^= entry_digest(key.value(), stored.value());
+    }
+    Ok(digest)
 }
 
 fn store_error(path: &Path, action: &str, error: redb::Error) -> Error {

@@ -88,7 +88,7 @@ fn the_command_line_answers() {
 }
 
 /// Files below a folder whose path has one of these endings.
-fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder").map_while(Result::ok) {
         let path = entry.path();

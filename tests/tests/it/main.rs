@@ -15,4 +15,5 @@ mod password;
 mod readme;
 mod tidy;
 mod trace;
+mod verify;
 mod wire;
