@@ -32,13 +32,16 @@ pub enum Phase {
     /// Nothing in particular: any statement, or none.
     Any,
     Checkpoint,
+    /// VACUUM, which merges and purges segments.
+    Vacuum,
     Copy,
     /// Between BEGIN and the answer to COMMIT.
     Transaction,
 }
 
 /// The kinds of kill, in turn.
-const PHASES: [Phase; 4] = [Phase::Any, Phase::Checkpoint, Phase::Copy, Phase::Transaction];
+const PHASES: [Phase; 5] =
+    [Phase::Any, Phase::Checkpoint, Phase::Vacuum, Phase::Copy, Phase::Transaction];
 /// Clients at work.
 const CLIENTS: usize = 3;
 /// Acknowledged operations before a kill, at most.
@@ -67,6 +70,7 @@ impl Plan {
 pub struct Report {
     pub kills: u32,
     pub killed_in_checkpoint: u32,
+    pub killed_in_vacuum: u32,
     pub killed_in_copy: u32,
     pub killed_in_transaction: u32,
     /// Statements and transactions that were answered.
@@ -85,10 +89,11 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} kills ({} in CHECKPOINT, {} in COPY, {} in BEGIN…COMMIT), {} acknowledged, {} in doubt of which {} \
-             happened, {} rows, up to {} indexed, {} violations",
+            "{} kills ({} in CHECKPOINT, {} in VACUUM, {} in COPY, {} in BEGIN…COMMIT), {} acknowledged, {} in doubt of \
+             which {} happened, {} rows, up to {} indexed, {} violations",
             self.kills,
             self.killed_in_checkpoint,
+            self.killed_in_vacuum,
             self.killed_in_copy,
             self.killed_in_transaction,
             self.acknowledged,
@@ -184,6 +189,7 @@ pub fn run(plan: Plan) -> Report {
             match end {
                 Phase::Any => {}
                 Phase::Checkpoint => report.killed_in_checkpoint += 1,
+                Phase::Vacuum => report.killed_in_vacuum += 1,
                 Phase::Copy => report.killed_in_copy += 1,
                 Phase::Transaction => report.killed_in_transaction += 1,
             }

@@ -162,6 +162,9 @@ fn explain(source: &Source<'_>, mut cursor: Cursor<'_>) -> Result<Statement, Sql
         return Err(source.at_end());
     }
     let inner = super::statement(source, cursor.rest().to_vec())?;
+    if matches!(inner, Statement::Maintenance(_) | Statement::Call(_) | Statement::Checkpoint) {
+        return Err(cursor.error());
+    }
     Ok(Statement::Explain(options, Box::new(inner)))
 }
 

@@ -8,6 +8,8 @@ use super::cursor::Cursor;
 use super::errors::Source;
 use super::{Ast, Statement, prepare};
 
+/// Words of the grammar that name no table unless they are quoted.
+const NO_TABLES: [&str; 5] = ["full", "freeze", "verbose", "analyze", "analyse"];
 /// Numbers PARALLEL takes.
 const MOST_WORKERS: u32 = 1024;
 
@@ -100,6 +102,9 @@ pub(super) fn call(source: &Source<'_>, mut cursor: Cursor<'_>) -> Result<Statem
 
 fn targets(cursor: &mut Cursor<'_>, statement: &mut MaintenanceStatement) -> Result<(), SqlError> {
     while !cursor.is_at_end() {
+        if cursor.peek_word().is_some_and(|word| NO_TABLES.contains(&word.as_str())) {
+            return Err(cursor.error());
+        }
         let table = cursor.object_name()?;
         let mut columns = Vec::new();
         if cursor.token(&Token::LParen) {

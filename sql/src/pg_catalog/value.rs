@@ -10,7 +10,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, ListBuilder,
     PrimitiveBuilder, StringArray, StringBuilder, TimestampMicrosecondArray, UInt32Array, new_null_array,
 };
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, FieldRef, Int16Type, TimeUnit, UInt32Type};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, FieldRef, Int16Type, Int64Type, TimeUnit, UInt32Type};
 use proto::{ErrorKind, SqlError};
 
 /// A row in the order of the relation's columns.
@@ -184,6 +184,7 @@ pub(super) fn column(rows: &[Row], position: usize, field: &FieldRef) -> Result<
         }
         DataType::List(item) => match item.data_type() {
             DataType::Int16 => cells.lists::<Int16Type>(item)?,
+            DataType::Int64 => cells.lists::<Int64Type>(item)?,
             DataType::UInt32 => cells.lists::<UInt32Type>(item)?,
             DataType::Utf8 => {
                 let mut builder = ListBuilder::new(StringBuilder::new()).with_field(Arc::clone(item));

@@ -80,7 +80,8 @@ impl<'a> Client<'a> {
             55..65 => self.alone(|client, effect, _| client.delete(effect, 15)),
             65..80 => self.transaction(true),
             80..84 => self.transaction(false),
-            84..95 => self.copy(),
+            84..93 => self.copy(),
+            93..97 => self.vacuum(),
             _ => Operation {
                 phase: Phase::Checkpoint,
                 statements: vec![Statement::Sql("CHECKPOINT".to_owned())],
@@ -88,6 +89,13 @@ impl<'a> Client<'a> {
                 commits: true,
             },
         }
+    }
+
+    fn vacuum(&mut self) -> Operation {
+        let full = if self.dice.random_bool(0.5) { "FULL " } else { "" };
+        let sql = format!("VACUUM {full}{}", TABLES[self.table()]);
+        let (phase, effect) = (Phase::Vacuum, Effect::new());
+        Operation { phase, statements: vec![Statement::Sql(sql)], effect, commits: true }
     }
 
     fn alone(&mut self, write: impl Fn(&mut Self, &mut Effect, &str) -> String) -> Operation {
