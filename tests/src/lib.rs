@@ -15,9 +15,11 @@
 pub mod bench;
 pub mod crash;
 pub mod data;
+pub mod matrix;
 #[cfg(feature = "planted-bugs")]
 pub mod model;
 pub mod passages;
+mod rows;
 pub mod server;
 pub mod tidy;
 pub mod trace;

@@ -12,7 +12,6 @@ use std::fmt;
 
 use cluster::PlantedBug;
 
-mod rows;
 mod twin;
 mod world;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proto::DistanceMetric;
 
-use super::rows;
+use crate::rows::{self, distance};
 
 /// The rows of one table: key number to version.
 pub(super) type Rows = BTreeMap<u32, u32>;
@@ -45,18 +45,4 @@ pub(super) fn order(left: Option<f64>, right: Option<f64>) -> std::cmp::Ordering
     };
     let (left, right) = (rank(left), rank(right));
     left.0.cmp(&right.0).then(left.1.total_cmp(&right.1))
-}
-
-/// The distance by its definition.
-pub(super) fn distance(metric: DistanceMetric, left: &[f32], right: &[f32]) -> f64 {
-    let pairs = || left.iter().zip(right).map(|(a, b)| (f64::from(*a), f64::from(*b)));
-    match metric {
-        DistanceMetric::L2 => pairs().map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt(),
-        DistanceMetric::InnerProduct => -pairs().map(|(a, b)| a * b).sum::<f64>(),
-        DistanceMetric::L1 => pairs().map(|(a, b)| (a - b).abs()).sum(),
-        DistanceMetric::Cosine => {
-            let norm = |values: &[f32]| values.iter().map(|a| f64::from(*a) * f64::from(*a)).sum::<f64>();
-            1.0 - pairs().map(|(a, b)| a * b).sum::<f64>() / (norm(left) * norm(right)).sqrt()
-        }
-    }
 }

@@ -17,7 +17,8 @@ use rand::{Rng, SeedableRng};
 use segments::{SnapshotSource, TableOverlay, TableSnapshot};
 
 use super::twin::Twin;
-use super::{Counts, rows};
+use super::Counts;
+use crate::rows;
 
 mod reads;
 

@@ -9,6 +9,7 @@ mod drivers;
 mod index;
 mod isolation;
 mod lifecycle;
+mod matrix;
 mod memory;
 mod passages;
 mod password;

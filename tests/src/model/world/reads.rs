@@ -8,8 +8,9 @@ use rand::Rng;
 use segments::search::{Hit, top_k};
 use segments::{ScanColumn, TableSnapshot};
 
-use super::super::{rows, twin, twin::Twin};
+use super::super::twin::{self, Twin};
 use super::{World, words};
+use crate::rows;
 
 impl World {
     /// Every read of both tables now, and of what was remembered.

@@ -1,4 +1,5 @@
-//! The two tables of the model and the content of a row, computed from its key number and version.
+//! Two tables for tests of nodes, the content of a row, computed from its key number and version, and distances by
+//! their definition.
 
 use std::sync::Arc;
 
@@ -9,19 +10,19 @@ use arrow::array::{
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Int32Type, Int64Type};
 use proto::catalog::{Column, PrimaryKey, TableMeta};
-use proto::{ChannelId, ColumnType, DatabaseId, Oid, TableId};
+use proto::{ChannelId, ColumnType, DatabaseId, DistanceMetric, Oid, TableId};
 
 /// Dimensions of the vector column of each table.
-pub(super) const DIMENSIONS: [usize; 2] = [5, 33];
+pub(crate) const DIMENSIONS: [usize; 2] = [5, 33];
 /// Position of the vector column of each table.
-pub(super) const VECTOR_COLUMN: [usize; 2] = [2, 3];
+pub(crate) const VECTOR_COLUMN: [usize; 2] = [2, 3];
 
 fn column(id: u32, name: &str, ty: ColumnType, nullable: bool) -> Column {
     Column { id, name: name.to_owned(), ty, nullable, default: None, identity: None, missing: None }
 }
 
 /// Table 0 has an integer key, table 1 a key of text and integer; `first_oid` and the two behind it are theirs.
-pub(super) fn table_meta(
+pub(crate) fn table_meta(
     table: usize,
     database: DatabaseId,
     channel: ChannelId,
@@ -70,7 +71,7 @@ pub(super) fn table_meta(
 }
 
 /// The vector of a row; every seventh is NULL, every eleventh zero.
-pub(super) fn vector(table: usize, number: u32, version: u32) -> Option<Vec<f32>> {
+pub(crate) fn vector(table: usize, number: u32, version: u32) -> Option<Vec<f32>> {
     let mark = number.wrapping_mul(31).wrapping_add(version.wrapping_mul(17));
     if mark % 7 == 3 {
         return None;
@@ -95,7 +96,7 @@ fn name(number: u32) -> String {
 }
 
 /// A row as one text, for comparison.
-pub(super) fn text(table: usize, number: u32, version: u32) -> String {
+pub(crate) fn text(table: usize, number: u32, version: u32) -> String {
     let vector = vector(table, number, version);
     if table == 0 {
         format!("{number} {:?} {vector:?}", note(number, version))
@@ -105,7 +106,7 @@ pub(super) fn text(table: usize, number: u32, version: u32) -> String {
 }
 
 /// Rows as a batch in the table's column order.
-pub(super) fn batch(meta: &TableMeta, table: usize, rows: &[(u32, u32)]) -> RecordBatch {
+pub(crate) fn batch(meta: &TableMeta, table: usize, rows: &[(u32, u32)]) -> RecordBatch {
     let schema = meta.arrow_schema();
     let vectors = vectors(schema.field(VECTOR_COLUMN[table]).data_type(), table, rows);
     let numbers = rows.iter().map(|row| row.0);
@@ -141,7 +142,7 @@ fn vectors(data_type: &DataType, table: usize, rows: &[(u32, u32)]) -> ArrayRef 
 }
 
 /// The key number of each row of a batch, with the row as text.
-pub(super) fn read(table: usize, batch: &RecordBatch) -> Vec<(u32, String)> {
+pub(crate) fn read(table: usize, batch: &RecordBatch) -> Vec<(u32, String)> {
     (0..batch.num_rows()).map(|row| read_row(table, batch, row)).collect()
 }
 
@@ -160,5 +161,19 @@ fn read_row(table: usize, batch: &RecordBatch, row: usize) -> (u32, String) {
         let weight = weights.is_valid(row).then(|| weights.value(row));
         let name = batch.column(0).as_string::<i32>().value(row);
         (number, format!("{name} {number} {weight:?} {vector:?}"))
+    }
+}
+
+/// The distance by its definition.
+pub(crate) fn distance(metric: DistanceMetric, left: &[f32], right: &[f32]) -> f64 {
+    let pairs = || left.iter().zip(right).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+    match metric {
+        DistanceMetric::L2 => pairs().map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt(),
+        DistanceMetric::InnerProduct => -pairs().map(|(a, b)| a * b).sum::<f64>(),
+        DistanceMetric::L1 => pairs().map(|(a, b)| (a - b).abs()).sum(),
+        DistanceMetric::Cosine => {
+            let norm = |values: &[f32]| values.iter().map(|a| f64::from(*a) * f64::from(*a)).sum::<f64>();
+            1.0 - pairs().map(|(a, b)| a * b).sum::<f64>() / (norm(left) * norm(right)).sqrt()
+        }
     }
 }

@@ -1,0 +1,121 @@
+//! The delete matrix: rows are deleted and updated before, during and after everything that can happen to a segment,
+//! in every state it can be in; afterwards every way to read must agree with a naive twin, now and at an earlier
+//! instant, and again after a restart and after everything was merged.
+//!
+//! It runs on the real `cluster::Node` over back ends in memory. Writes of objects can be held up, so that
+//! *during* is during. What it is not: a test of SQL.
+//!
+//! Invariant: one seed is one choice of rows, rounds and versions; a cell that did not delete anything is a failure.
+
+use std::fmt;
+
+mod cell;
+mod gate;
+mod reads;
+
+/// What a segment is in when the operation begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Growing,
+    /// A flush has sealed it and waits for the store.
+    Sealing,
+    /// Sealed; the store was full.
+    Unflushed,
+    Flushed,
+    Indexed,
+    /// A merge has read it and waits for the store.
+    CompactionInput,
+    CompactionOutput,
+    Restored,
+}
+
+/// What happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    Flush,
+    /// Nothing is old enough to be purged.
+    Merge,
+    Purge,
+    IndexBuild,
+    Load,
+    Collection,
+    Crash,
+    Restart,
+}
+
+/// When rows are deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Before,
+    During,
+    After,
+}
+
+/// All states.
+pub const STATES: [State; 8] = [
+    State::Growing,
+    State::Sealing,
+    State::Unflushed,
+    State::Flushed,
+    State::Indexed,
+    State::CompactionInput,
+    State::CompactionOutput,
+    State::Restored,
+];
+/// All operations.
+pub const OPERATIONS: [Operation; 8] = [
+    Operation::Flush,
+    Operation::Merge,
+    Operation::Purge,
+    Operation::IndexBuild,
+    Operation::Load,
+    Operation::Collection,
+    Operation::Crash,
+    Operation::Restart,
+];
+/// All moments.
+pub const MOMENTS: [Moment; 3] = [Moment::Before, Moment::During, Moment::After];
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub cells: u64,
+    pub reads: u64,
+    pub deleted_rows: u64,
+    /// Deletes whose fate a crash left open, and how many of them had happened.
+    pub in_doubt: u64,
+    pub happened: u64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "{} cells, {} tables read in every way, {} rows deleted, {} deletes in doubt of which {} happened",
+            self.cells, self.reads, self.deleted_rows, self.in_doubt, self.happened
+        )
+    }
+}
+
+/// Every cell with one seed.
+///
+/// # Errors
+/// Every cell whose reads differ from the twin's.
+pub fn run(seed: u64, report: &mut Report) -> Result<(), Vec<String>> {
+    let mut failures = Vec::new();
+    for state in STATES {
+        for operation in OPERATIONS {
+            for moment in MOMENTS {
+                let name = format!("seed {seed}: {state:?} × {operation:?} × {moment:?}");
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let outcome = match runtime {
+                    Ok(runtime) => runtime.block_on(cell::run(seed, state, operation, moment, report)),
+                    Err(error) => Err(error.to_string()),
+                };
+                report.cells += 1;
+                failures.extend(outcome.err().map(|difference| format!("{name}: {difference}")));
+            }
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(failures) }
+}
