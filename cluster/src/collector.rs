@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
-use proto::{DatabaseId, Epoch, TableId};
+use proto::{Classify as _, DatabaseId, Epoch, SqlError, TableId};
 use segments::format::manifest::Manifest;
 use segments::format::object_name::ObjectName;
 use tokio::sync::{mpsc, oneshot};
@@ -72,11 +72,9 @@ impl Collector {
             if let Err(error) = &outcome {
                 tracing::warn!(%error, "objects could not be collected");
             }
-            let failure = outcome.err().map(|error| error.to_string());
+            let failure = outcome.err().map(|error| SqlError::new(error.kind(), error.to_string()));
             for reply in waiting {
-                let what = "the collection".to_owned();
-                let result =
-                    failure.clone().map_or(Ok(()), |reason| Err(Error::Unavailable { what, reason }));
+                let result = failure.clone().map_or(Ok(()), |error| Err(error.into()));
                 // The asker may be gone.
                 let _ = reply.send(result);
             }
@@ -85,11 +83,18 @@ impl Collector {
 
     /// How long until something that waits may be due; None when nothing waits.
     fn next_due(&self) -> Option<Duration> {
-        let grace = self.parts.settings.collection_grace_millis;
-        let due = self.parts.garbage.next_due_millis(grace)?;
+        let due = self.parts.garbage.next_due_millis()?;
         let left = due.saturating_sub(self.parts.clock.now_millis());
         // What a reader holds is looked at again after as long.
-        Some(Duration::from_millis(if left == 0 { grace.max(1000) } else { left }))
+        Some(Duration::from_millis(if left == 0 { self.grace_millis(false).max(1000) } else { left }))
+    }
+
+    /// How long an object is kept that nothing names. Those of a dropped table are kept for the retention, because
+    /// the table could still be read as it was.
+    fn grace_millis(&self, is_dropped: bool) -> u64 {
+        let settings = &self.parts.settings;
+        let grace = settings.collection_grace_millis;
+        if is_dropped { grace.max(settings.retention_millis) } else { grace }
     }
 
     async fn look(&self, asked: bool) -> Result<()> {
@@ -123,7 +128,8 @@ impl Collector {
                 Some(meta) => self.named(meta).await?,
                 None => BTreeSet::new(),
             };
-            self.retire_unnamed(table, objects, &named, &open);
+            let grace_millis = self.grace_millis(meta.is_none());
+            self.retire_unnamed((table, grace_millis), objects, &named, &open);
         }
         self.forget_pointers().await
     }
@@ -142,7 +148,7 @@ impl Collector {
 
     fn retire_unnamed(
         &self,
-        table: TableId,
+        (table, grace_millis): (TableId, u64),
         objects: Vec<(ObjectMeta, ObjectName)>,
         named: &BTreeSet<Path>,
         open: &BTreeSet<(Epoch, u64)>,
@@ -152,14 +158,14 @@ impl Collector {
             !named.contains(&object.location) && !open.contains(&(name.epoch, name.n))
         });
         self.parts.garbage.retire(unnamed.map(|(object, _)| {
-            let retired = Retired { table, bytes: object.size, since_millis: now, hold: None };
+            let due_millis = now.saturating_add(grace_millis);
+            let retired = Retired { table, bytes: object.size, due_millis, hold: None };
             (object.location, retired)
         }));
     }
 
     async fn delete_due(&self) -> Result<()> {
-        let grace = self.parts.settings.collection_grace_millis;
-        let due = self.parts.garbage.due(self.parts.clock.now_millis(), grace);
+        let due = self.parts.garbage.due(self.parts.clock.now_millis());
         let mut dropped = BTreeSet::new();
         for (key, table) in due {
             let (store, location) = (Arc::clone(&self.parts.store), key.clone());

@@ -22,10 +22,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use prost::Message;
 use proto::catalog::{IndexMeta, TableMeta};
-use proto::{ChannelId, Epoch, Offset, Oid, SegmentId, TableId, Timestamp};
+use proto::{ChannelId, Classify as _, Epoch, Offset, Oid, SegmentId, SqlError, TableId, Timestamp};
 use segments::{ObjectEntry, SealedSegment, SegmentForm, SegmentHold, SegmentIndex};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -36,7 +37,7 @@ use crate::follower::{ChannelState, Segment, Stage, TableState};
 use crate::meta::{Outcome, Write};
 use crate::owner::{OwnerHandle, OwnerMessage, Replaced, Stored};
 use crate::settings::PlantedBug;
-use crate::tasks::Stop;
+use crate::tasks::{Stop, sleep};
 
 mod files;
 
@@ -44,6 +45,8 @@ pub(crate) use files::{load_tables, table_files};
 
 /// A flush that failed (a full disk) is not tried again before this many bytes were appended.
 const RETRY_BYTES: u64 = 16 << 20;
+/// Or before this has passed: there may be space again without anybody writing.
+const RETRY_PAUSE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default)]
 struct Signals {
@@ -194,11 +197,13 @@ impl Flusher {
     pub(crate) async fn run(mut self, owner: OwnerHandle, stop: Stop) {
         loop {
             let mut waiting = Vec::new();
+            let failed = self.signals.retry_at.load(Ordering::SeqCst) > 0;
             tokio::select! {
                 biased;
                 () = stop.requested() => return,
                 received = self.requests.recv_many(&mut waiting, 16) => if received == 0 { return },
                 () = self.signals.look.notified() => {}
+                () = sleep(failed.then_some(RETRY_PAUSE)) => {}
             }
             let mut checkpoints = Vec::new();
             for (work, reply) in waiting {
@@ -230,10 +235,9 @@ impl Flusher {
             self.parts.garbage.scan();
             tracing::warn!(channel = %self.channel, %error, "a flush failed");
         }
-        let failure = outcome.err().map(|error| error.to_string());
+        let failure = outcome.err().map(|error| SqlError::new(error.kind(), error.to_string()));
         for reply in waiting {
-            let what = "the checkpoint".to_owned();
-            let result = failure.clone().map_or(Ok(()), |reason| Err(Error::Unavailable { what, reason }));
+            let result = failure.clone().map_or(Ok(()), |error| Err(error.into()));
             // The asker may be gone.
             let _ = reply.send(result);
         }

@@ -10,6 +10,7 @@
 use std::fmt;
 
 mod cell;
+mod full;
 mod gate;
 mod reads;
 
@@ -95,6 +96,15 @@ impl fmt::Display for Report {
             self.cells, self.reads, self.deleted_rows, self.in_doubt, self.happened
         )
     }
+}
+
+/// A flush, a merge and an index build meet a full disk, and space comes back.
+///
+/// # Errors
+/// What is not as it must be.
+pub fn run_full_disk(seed: u64) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| error.to_string())?.block_on(full::run(seed))
 }
 
 /// Every cell with one seed.

@@ -1,7 +1,8 @@
 //! The model test: random operations on a `cluster::Node` over in-memory back ends, beside a naive twin.
 //!
 //! Two tables share a channel. Rows are inserted, updated, deleted, truncated, alone and in transactions over both
-//! tables, given up, written as payloads, sealed and flushed; the node is stopped and crashed and started
+//! tables, given up, written as payloads, sealed, flushed, merged and purged, and what nothing needs is collected; the node
+//! is stopped and crashed and started
 //! again. After every operation every read must equal the twin's: scans, look-ups by key, nearest neighbours,
 //! snapshots taken earlier, and the buffered writes of a transaction that is not decided.
 //!
@@ -28,6 +29,8 @@ pub struct Counts {
     pub restarts: u64,
     pub reads: u64,
     pub table_changes: u64,
+    pub compactions: u64,
+    pub collections: u64,
 }
 
 impl Counts {
@@ -41,6 +44,8 @@ impl Counts {
         self.restarts += other.restarts;
         self.reads += other.reads;
         self.table_changes += other.table_changes;
+        self.compactions += other.compactions;
+        self.collections += other.collections;
     }
 }
 
@@ -49,7 +54,7 @@ impl fmt::Display for Counts {
         write!(
             formatter,
             "{} commits, {} conflicts, {} duplicate keys, {} given up, {} checkpoints, {} restarts, {} table \
-             changes, {} reads",
+             changes, {} compactions, {} collections, {} reads",
             self.commits,
             self.conflicts,
             self.duplicates,
@@ -57,6 +62,8 @@ impl fmt::Display for Counts {
             self.checkpoints,
             self.restarts,
             self.table_changes,
+            self.compactions,
+            self.collections,
             self.reads
         )
     }

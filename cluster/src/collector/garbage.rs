@@ -15,17 +15,16 @@ use tokio::sync::Notify;
 pub(crate) struct Retired {
     pub(crate) table: TableId,
     pub(crate) bytes: u64,
-    /// When it was found to be named by nothing, milliseconds since 1970.
-    pub(crate) since_millis: u64,
+    /// It is kept until then, milliseconds since 1970.
+    pub(crate) due_millis: u64,
     /// The segment it belonged to.
     pub(crate) hold: Option<SegmentHold>,
 }
 
 impl Retired {
     /// Whether the object may be deleted.
-    fn is_due(&self, now_millis: u64, grace_millis: u64) -> bool {
-        now_millis >= self.since_millis.saturating_add(grace_millis)
-            && self.hold.as_ref().is_none_or(|hold| !hold.is_held())
+    fn is_due(&self, now_millis: u64) -> bool {
+        now_millis >= self.due_millis && self.hold.as_ref().is_none_or(|hold| !hold.is_held())
     }
 }
 
@@ -77,16 +76,16 @@ impl Garbage {
     }
 
     /// The objects whose time has come.
-    pub(super) fn due(&self, now_millis: u64, grace_millis: u64) -> Vec<(Path, TableId)> {
+    pub(super) fn due(&self, now_millis: u64) -> Vec<(Path, TableId)> {
         let state = self.state.lock();
-        let due = state.waiting.iter().filter(|(_, retired)| retired.is_due(now_millis, grace_millis));
+        let due = state.waiting.iter().filter(|(_, retired)| retired.is_due(now_millis));
         due.map(|(key, retired)| (key.clone(), retired.table)).collect()
     }
 
     /// When the next object may be due; `None` when nothing waits.
-    pub(super) fn next_due_millis(&self, grace_millis: u64) -> Option<u64> {
+    pub(super) fn next_due_millis(&self) -> Option<u64> {
         let state = self.state.lock();
-        state.waiting.values().map(|retired| retired.since_millis.saturating_add(grace_millis)).min()
+        state.waiting.values().map(|retired| retired.due_millis).min()
     }
 
     /// An object is gone from the store.

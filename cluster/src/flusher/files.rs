@@ -202,9 +202,10 @@ impl Job<'_> {
     }
 
     fn retire(&self, before: &TableFiles, after: &TableFiles, holds: &[(SegmentId, SegmentHold)]) {
-        let since_millis = self.parts.clock.now_millis();
+        let grace_millis = self.parts.settings.collection_grace_millis;
+        let due_millis = self.parts.clock.now_millis().saturating_add(grace_millis);
         let hold_of = |segment| holds.iter().find(|(held, _)| *held == segment).map(|(_, hold)| hold.clone());
-        let retired = |bytes, hold| Retired { table: self.table.id, bytes, since_millis, hold };
+        let retired = |bytes, hold| Retired { table: self.table.id, bytes, due_millis, hold };
         let unnamed = before.segments.iter().flat_map(|(segment, files)| {
             let now = after.segments.get(segment);
             let is_named =

@@ -23,8 +23,8 @@ use crate::rows;
 
 /// Rows per insert.
 const ROWS: u32 = 25;
-/// How long ended rows stay readable, milliseconds.
-const RETENTION_MILLIS: u64 = 1_000;
+/// How long ended rows stay readable, milliseconds. Far more than the oracle's time jumps at a start.
+const RETENTION_MILLIS: u64 = 60_000;
 
 type Work = BoxFuture<'static, cluster::Result<()>>;
 
@@ -36,16 +36,16 @@ struct Version {
     until: Timestamp,
 }
 
-struct World {
+pub(super) struct World {
     parts: NodeParts,
     log: Arc<MemoryLog>,
     clock: Arc<SimClock>,
-    gate: Arc<Gate>,
+    pub(super) gate: Arc<Gate>,
     /// `None` only between a stop and the next start.
     node: Option<Arc<Node>>,
     database: DatabaseId,
-    table: Arc<TableMeta>,
-    index: IndexMeta,
+    pub(super) table: Arc<TableMeta>,
+    pub(super) index: IndexMeta,
     versions: Vec<Version>,
     dice: StdRng,
     last_number: u32,
@@ -83,7 +83,7 @@ pub(super) async fn run(
 }
 
 impl World {
-    async fn start(seed: u64) -> Result<Self, String> {
+    pub(super) async fn start(seed: u64) -> Result<Self, String> {
         let clock = Arc::new(SimClock::new(1_700_000_000_000));
         let (log, gate) = (MemoryLog::new(), Gate::new());
         let meta = Arc::new(MemoryMeta::new(clock.clone()));
@@ -137,11 +137,11 @@ impl World {
         Ok(world)
     }
 
-    fn node(&self) -> Arc<Node> {
+    pub(super) fn node(&self) -> Arc<Node> {
         Arc::clone(self.node.as_ref().expect("a node runs between operations"))
     }
 
-    async fn barrier(&self) -> Result<ReadPoint, String> {
+    pub(super) async fn barrier(&self) -> Result<ReadPoint, String> {
         self.node().barrier(self.database).await.map_err(words)
     }
 
@@ -161,7 +161,7 @@ impl World {
         })
     }
 
-    async fn change_catalog(&mut self, change: CatalogChange) -> Result<(), String> {
+    pub(super) async fn change_catalog(&mut self, change: CatalogChange) -> Result<(), String> {
         let mut request = self.request().await?;
         request.catalog = vec![change];
         self.node().commit(request).await.map_err(words)?;
@@ -190,7 +190,7 @@ impl World {
         self.versions.extend(born);
     }
 
-    async fn insert(&mut self) -> Result<(), String> {
+    pub(super) async fn insert(&mut self) -> Result<(), String> {
         let first = self.last_number + 1;
         self.last_number += ROWS;
         let inserted: Vec<(u32, u32)> = (first..=self.last_number).map(|number| (number, 0)).collect();
@@ -225,7 +225,7 @@ impl World {
         Ok(Draft { request, deleted, inserted })
     }
 
-    async fn delete(&mut self) -> Result<(), String> {
+    pub(super) async fn delete(&mut self) -> Result<(), String> {
         let draft = self.draft().await?;
         let outcome = self.node().commit(draft.request.clone()).await.map_err(words)?;
         self.apply(&draft, outcome.ts);
@@ -271,7 +271,7 @@ impl World {
         self.check(older, "after a collection and a restart").await
     }
 
-    async fn check(&mut self, older: ReadPoint, when: &str) -> Result<(), String> {
+    pub(super) async fn check(&mut self, older: ReadPoint, when: &str) -> Result<(), String> {
         for point in [self.barrier().await?, older] {
             let snapshot = self.snapshot(point).await.map_err(|error| format!("{when}: {error}"))?;
             let at = if point == older { "at the earlier instant" } else { "now" };
@@ -494,7 +494,7 @@ impl World {
     }
 
     /// Stops the node, if it still runs, and starts it on what is durable.
-    async fn restart(&mut self) -> Result<(), String> {
+    pub(super) async fn restart(&mut self) -> Result<(), String> {
         if let Some(node) = self.node.take() {
             node.stop().await.map_err(words)?;
         }

@@ -6,7 +6,9 @@ use cluster::clock::{SeededDice, SimClock};
 use cluster::log::MemoryLog;
 use cluster::meta::MemoryMeta;
 use cluster::oracle::WindowOracle;
-use cluster::{CommitRequest, DEFAULT_DATABASE, Error, Node, NodeParts, PlantedBug, Settings};
+use cluster::{
+    CommitRequest, CompactionGoal, DEFAULT_DATABASE, Error, Node, NodeParts, PlantedBug, Settings,
+};
 use object_store::memory::InMemory;
 use proto::DatabaseId;
 use proto::catalog::{CatalogChange, TableMeta};
@@ -70,6 +72,10 @@ impl World {
             log_bytes: 1 << dice.random_range(13..30),
             inline_bytes: 1 << dice.random_range(9..18),
             payload_bytes: 1 << dice.random_range(9..16),
+            retention_millis: [0, 40, 1 << 30][dice.random_range(0..3)],
+            collection_grace_millis: [0, 30][dice.random_range(0..2)],
+            compacts: dice.random(),
+            compaction_segments: dice.random_range(2..9),
             planted_bug: bug,
             ..Settings::default()
         };
@@ -142,7 +148,9 @@ impl World {
             45..53 => self.duplicate_key().await?,
             53..61 => self.conflict().await?,
             61..66 => self.given_up().await?,
-            66..78 => self.checkpoint().await?,
+            66..72 => self.checkpoint().await?,
+            72..76 => self.compact().await?,
+            76..78 => self.collect().await?,
             78..88 => self.restart().await?,
             88..90 => self.recreate().await?,
             90..95 => self.remember().await?,
@@ -272,6 +280,10 @@ impl World {
                 .map_err(|difference| format!("inside: {difference}"))?;
         }
         let (request, twin) = self.request(draft)?;
+        if self.dice.random_ratio(1, 8) {
+            // The rows it has read move before it commits.
+            self.compact().await?;
+        }
         let outcome = self.node().commit(request).await.map_err(|error| format!("commit: {error}"))?;
         self.note(format!("  committed at {}", outcome.ts));
         self.twin = twin;
@@ -369,6 +381,23 @@ impl World {
         Ok(())
     }
 
+    /// Merges and purges the segments of a table.
+    async fn compact(&mut self) -> Result<(), String> {
+        let table = self.dice.random_range(0..2);
+        let goal = if self.dice.random() { CompactionGoal::Full } else { CompactionGoal::Vacuum };
+        self.note(format!("compact {table} {goal:?}"));
+        self.counts.compactions += 1;
+        let compacted = self.node().compact(self.tables[table].id, goal).await;
+        compacted.map_err(|error| format!("compact: {error}"))
+    }
+
+    /// Deletes the objects that nothing needs.
+    async fn collect(&mut self) -> Result<(), String> {
+        self.note("collect");
+        self.counts.collections += 1;
+        self.node().collect().await.map_err(|error| format!("collect: {error}"))
+    }
+
     async fn checkpoint(&mut self) -> Result<(), String> {
         self.note("checkpoint");
         self.counts.checkpoints += 1;
@@ -385,7 +414,8 @@ impl World {
             node.stop().await.map_err(words)?;
         } else {
             self.note("crash and start");
-            // A checkpoint may be under way when the lights go out.
+            // A checkpoint or a merge may be under way when the lights go out.
+            let (table, merges) = (self.tables[0].id, self.dice.random());
             let turns = self.dice.random_range(0..40);
             let lights = async {
                 for _ in 0..turns {
@@ -395,7 +425,8 @@ impl World {
             tokio::select! {
                 biased;
                 () = lights => {}
-                _ = node.checkpoint() => {}
+                _ = node.checkpoint(), if !merges => {}
+                _ = node.compact(table, CompactionGoal::Full), if merges => {}
             }
         }
         // Dropping the node aborts its tasks at whatever they were waiting for.

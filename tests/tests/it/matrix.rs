@@ -24,3 +24,12 @@ fn deletes_stay_deleted_in_every_cell_of_the_matrix() {
     assert_eq!(report.cells, cells);
     assert!(report.reads >= cells * 8 && report.deleted_rows >= cells * 6, "too little was done: {report}");
 }
+
+#[test]
+fn a_full_disk_loses_nothing_and_is_over_when_there_is_space() {
+    let seed = number("SEED", 1);
+    println!("full disk: SEED={seed}");
+    for seed in seed..seed + 5 {
+        matrix::run_full_disk(seed).unwrap_or_else(|difference| panic!("seed {seed}: {difference}"));
+    }
+}
