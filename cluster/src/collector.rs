@@ -86,15 +86,8 @@ impl Collector {
         let due = self.parts.garbage.next_due_millis()?;
         let left = due.saturating_sub(self.parts.clock.now_millis());
         // What a reader holds is looked at again after as long.
-        Some(Duration::from_millis(if left == 0 { self.grace_millis(false).max(1000) } else { left }))
-    }
-
-    /// How long an object is kept that nothing names. Those of a dropped table are kept for the retention, because
-    /// the table could still be read as it was.
-    fn grace_millis(&self, is_dropped: bool) -> u64 {
-        let settings = &self.parts.settings;
-        let grace = settings.collection_grace_millis;
-        if is_dropped { grace.max(settings.retention_millis) } else { grace }
+        let grace = self.parts.settings.collection_grace_millis;
+        Some(Duration::from_millis(if left == 0 { grace.max(1000) } else { left }))
     }
 
     async fn look(&self, asked: bool) -> Result<()> {
@@ -128,8 +121,7 @@ impl Collector {
                 Some(meta) => self.named(meta).await?,
                 None => BTreeSet::new(),
             };
-            let grace_millis = self.grace_millis(meta.is_none());
-            self.retire_unnamed((table, grace_millis), objects, &named, &open);
+            self.retire_unnamed(table, objects, &named, &open);
         }
         self.forget_pointers().await
     }
@@ -148,17 +140,17 @@ impl Collector {
 
     fn retire_unnamed(
         &self,
-        (table, grace_millis): (TableId, u64),
+        table: TableId,
         objects: Vec<(ObjectMeta, ObjectName)>,
         named: &BTreeSet<Path>,
         open: &BTreeSet<(Epoch, u64)>,
     ) {
-        let now = self.parts.clock.now_millis();
+        let grace_millis = self.parts.settings.collection_grace_millis;
+        let due_millis = self.parts.clock.now_millis().saturating_add(grace_millis);
         let unnamed = objects.into_iter().filter(|(object, name)| {
             !named.contains(&object.location) && !open.contains(&(name.epoch, name.n))
         });
         self.parts.garbage.retire(unnamed.map(|(object, _)| {
-            let due_millis = now.saturating_add(grace_millis);
             let retired = Retired { table, bytes: object.size, due_millis, hold: None };
             (object.location, retired)
         }));

@@ -79,6 +79,7 @@ const WHEN: &str = "Reporting and Logging / When to Log";
 const PRELOADING: &str = "Client Connection Defaults / Shared Library Preloading";
 const STATISTICS: &str = "Statistics / Cumulative Query and Index Statistics";
 const PLATFORMS: &str = "Version and Platform Compatibility / Other Platforms and Clients";
+const AUTOVACUUM: &str = "Autovacuum";
 const VACUUM_COST: &str = "Resource Usage / Cost-Based Vacuum Delay";
 const LOCKS: &str = "Lock Management";
 const DEVELOPER: &str = "Developer Options";
@@ -167,6 +168,8 @@ macro_rules! settings {
 settings! {
     user("application_name", Kind::Text, "", LOGGING, "Sets the application name to be reported in statistics and logs.").reported(),
     user("array_nulls", Kind::Bool, "on", COMPATIBILITY, "Enable input of NULL elements in arrays.").only().extra("When turned on, unquoted NULL in an array input value means a null value; otherwise it is taken literally."),
+    user("autovacuum", Kind::Bool, "on", AUTOVACUUM, "Starts the autovacuum subprocess.").context(Context::Sighup),
+    user("autovacuum_vacuum_scale_factor", real(0.0, 100.0), "0.2", AUTOVACUUM, "Number of tuple updates or deletes prior to vacuum as a fraction of reltuples.").context(Context::Sighup),
     user("backend_flush_after", int(0, 256), "0", WORKERS, "Number of pages after which previously performed writes are flushed to disk.").unit(Unit::Blocks),
     user("backslash_quote", Kind::Enum(&["safe_encoding", "on", "off"]), "safe_encoding", COMPATIBILITY, "Sets whether \"\\'\" is allowed in string literals."),
     preset("block_size", int(8192, 8192), "8192", "Shows the size of a disk block."),
@@ -195,6 +198,8 @@ settings! {
     user("default_transaction_read_only", Kind::Bool, "off", CLIENT, "Sets the default read-only status of new transactions.").reported(),
     user("effective_cache_size", int(1, MAX), "524288", COSTS, "Sets the planner's assumption about the total size of the data caches.").unit(Unit::Blocks).extra("That is, the total size of the caches (kernel cache and shared buffers) used for PostgreSQL data files. This is measured in disk pages, which are normally 8 kB each."),
     user("effective_io_concurrency", int(0, 1000), "1", WORKERS, "Number of simultaneous requests that can be handled efficiently by the disk subsystem."),
+    user("elanus.collection_grace", int(0, MAX), "60", CUSTOM, "Shows how long files that nothing needs are kept.").unit(Unit::Seconds).context(Context::Internal),
+    user("elanus.compaction_segments", int(2, MAX), "8", CUSTOM, "Shows how many small segments of a table are merged by themselves.").context(Context::Internal),
     user("elanus.consistency_level", Kind::Enum(CONSISTENCY), "strong", CUSTOM, "Sets what a read must see: strong, session, bounded or eventual."),
     user("elanus.guarantee_ts", int(0, i64::MAX), "0", CUSTOM, "Makes reads wait until everything committed at or before this timestamp is applied."),
     user("elanus.pgvector_limits", Kind::Bool, "on", CUSTOM, "Keeps pgvector's limits on dimensions of indexed columns."),

@@ -174,3 +174,14 @@ fn the_version_is_one_in_both_forms() {
     let number = major.parse::<u32>().unwrap() * 10_000 + minor.parse::<u32>().unwrap();
     assert_eq!(number.to_string(), SERVER_VERSION_NUM);
 }
+
+#[test]
+fn what_is_shown_of_compaction_is_what_a_node_does() {
+    let (settings, node) = (SessionSettings::new(), cluster::Settings::default());
+    assert_eq!(settings.show("autovacuum").unwrap() == "on", node.compacts);
+    let fraction = node.compaction_dead_fraction.to_string();
+    assert_eq!(settings.show("autovacuum_vacuum_scale_factor").unwrap(), fraction);
+    assert_eq!(settings.show("elanus.compaction_segments").unwrap(), node.compaction_segments.to_string());
+    assert_eq!(settings.show("elanus.collection_grace").unwrap(), "1min");
+    assert_eq!(node.collection_grace_millis, 60_000);
+}

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 /// computed from key and version so that a row put together from two versions shows. Both have a vector index.
 pub(super) const SCHEMA: [&str; 4] = [
     "CREATE TABLE left_rows (id int8 PRIMARY KEY, version int4 NOT NULL, tag text NOT NULL, v vector(4))",
-    "CREATE TABLE right_rows (id int8 PRIMARY KEY, version int4 NOT NULL, tag text NOT NULL, v vector(4))",
+    // Here VACUUM purges at once.
+    "CREATE TABLE right_rows (id int8 PRIMARY KEY, version int4 NOT NULL, tag text NOT NULL, v vector(4)) \
+     WITH (retention = '0')",
     "CREATE INDEX left_index ON left_rows USING hnsw (v vector_l2_ops) WITH (m = 6, ef_construction = 24)",
     "CREATE INDEX right_index ON right_rows USING ivfflat (v vector_l2_ops) WITH (lists = 4)",
 ];
