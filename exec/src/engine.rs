@@ -37,6 +37,7 @@ mod template;
 mod value;
 
 pub use explain::ExplainOptions;
+pub(crate) use explain::as_of;
 pub(crate) use explain::expressions::text as expression_text;
 pub use parameters::ParameterValue;
 pub(crate) use parameters::{Values, as_functions};

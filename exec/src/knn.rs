@@ -24,7 +24,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
-use proto::DistanceMetric;
+use proto::{DistanceMetric, TableId, Timestamp};
 use proto::catalog::TableMeta;
 use segments::ScanColumn;
 
@@ -44,6 +44,8 @@ pub const DISTANCE_COLUMN: &str = "_distance";
 #[derive(Clone, Debug)]
 pub struct KnnScanSpec {
     pub table: Arc<TableMeta>,
+    /// The instant it is read at; none is the statement's.
+    pub at: Option<Timestamp>,
     /// The name that the query's columns are qualified with.
     pub qualifier: TableReference,
     /// Output columns, before `_distance`.
@@ -58,6 +60,17 @@ pub struct KnnScanSpec {
     /// Rows wanted: limit plus offset.
     pub k: usize,
 }
+
+/// The parts by which two leaves are the same: the table with its version and instant first.
+type Identity<'a> = (
+    (TableId, u64, Option<Timestamp>),
+    usize,
+    DistanceMetric,
+    usize,
+    &'a Expr,
+    &'a [Expr],
+    &'a [ScanColumn],
+);
 
 /// The logical leaf.
 #[derive(Clone, Debug)]
@@ -111,11 +124,10 @@ impl KnnScan {
     }
 
     /// The parts by which two leaves are the same.
-    fn identity(&self) -> (u64, u64, usize, DistanceMetric, usize, &Expr, &[Expr], &[ScanColumn]) {
+    fn identity(&self) -> Identity<'_> {
         let spec = &self.spec;
         (
-            spec.table.id.0,
-            spec.table.schema_version,
+            (spec.table.id, spec.table.schema_version, spec.at),
             spec.vector,
             spec.metric,
             spec.k,

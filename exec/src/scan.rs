@@ -29,6 +29,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
 };
+use proto::Timestamp;
 use proto::catalog::TableMeta;
 use segments::{ScanColumn, SegmentView, TableSnapshot};
 
@@ -56,6 +57,8 @@ struct Piece {
 #[derive(Debug)]
 pub struct SegmentScanExec {
     table: Arc<TableMeta>,
+    /// The instant it is read at; none is the statement's.
+    at: Option<Timestamp>,
     columns: Vec<ScanColumn>,
     filter: Option<Arc<RowFilter>>,
     /// The one key that rows can have, when the predicate says so.
@@ -83,10 +86,7 @@ impl SegmentScanExec {
     ) -> DfResult<Self> {
         use datafusion::catalog::TableProvider as _;
         let context = of_config(options)?;
-        let planned = match context.snapshots.contains_key(&table.meta().id) {
-            true => Some(context.snapshot(table.meta())?),
-            false => None,
-        };
+        let planned = context.planned_snapshot(table.meta(), table.at())?;
         let all: Vec<usize> = (0..table.columns().len()).collect();
         let shown = projection.unwrap_or(&all);
         let schema = Arc::new(table.schema().project(shown)?);
@@ -96,7 +96,7 @@ impl SegmentScanExec {
             .map(|predicate| RowFilter::new(predicate, table.columns(), &table.schema()).map(Arc::new))
             .transpose()?;
         let most = options.execution.target_partitions;
-        let partitions = match planned {
+        let partitions = match &planned {
             Some(snapshot) if key.is_none() => worthwhile_partitions(rows_in(snapshot), most),
             _ => 1,
         };
@@ -108,6 +108,7 @@ impl SegmentScanExec {
         );
         Ok(Self {
             table: Arc::clone(table.meta()),
+            at: table.at(),
             columns,
             filter,
             key,
@@ -126,10 +127,17 @@ impl SegmentScanExec {
         &self.table
     }
 
+    /// The instant it is read at; none is the statement's.
+    #[must_use]
+    pub const fn at(&self) -> Option<Timestamp> {
+        self.at
+    }
+
     /// The same scan with a run's values in its expressions.
     pub(crate) fn with_values(&self, values: &Values<'_>) -> DfResult<Self> {
         Ok(Self {
             table: Arc::clone(&self.table),
+            at: self.at,
             columns: self.columns.clone(),
             filter: self
                 .filter
@@ -148,7 +156,8 @@ impl SegmentScanExec {
 
     /// Whether one partition is enough for what the table holds now.
     pub(crate) fn is_worth_one_partition(&self, context: &StatementContext, most: usize) -> DfResult<bool> {
-        Ok(self.key.is_some() || worthwhile_partitions(rows_in(context.snapshot(&self.table)?), most) == 1)
+        let snapshot = context.snapshot(&self.table, self.at)?;
+        Ok(self.key.is_some() || worthwhile_partitions(rows_in(&snapshot), most) == 1)
     }
 
     /// The predicate, for EXPLAIN: all of it, or what the key does not decide.
@@ -352,7 +361,7 @@ impl ExecutionPlan for SegmentScanExec {
             return Err(internal("no such partition"));
         }
         let statement = of_task(&context)?;
-        let snapshot = Arc::clone(statement.snapshot(&self.table)?);
+        let snapshot = statement.snapshot(&self.table, self.at)?;
         let pieces = match &self.key {
             Some(_) => Vec::new(),
             None => pieces_of(&snapshot, partition, self.partitions),

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use datafusion::common::Result as DfResult;
@@ -18,7 +18,7 @@ use datafusion::execution::TaskContext;
 use parking_lot::Mutex;
 use proto::catalog::{CatalogSnapshot, TableMeta};
 use proto::time::{Clock, Dice};
-use proto::{DatabaseId, ErrorKind, SequenceId, SqlError, TableId};
+use proto::{DatabaseId, ErrorKind, SequenceId, SqlError, TableId, Timestamp};
 use segments::TableSnapshot;
 
 use crate::error::{canceled, internal, raise};
@@ -87,6 +87,15 @@ pub trait SettingSink: Send + Sync + fmt::Debug {
     fn changed(&self, name: &str) -> Option<String>;
 }
 
+/// Where tables of past instants come from: whoever has resolved and pinned the statement's instants.
+pub trait PastTables: Send + Sync + fmt::Debug {
+    /// A table at an instant the statement was planned for, always the same for the same instant.
+    ///
+    /// # Errors
+    /// 72000 when its rows are not kept any more, 0A000 when columns of then are gone.
+    fn snapshot(&self, table: &Arc<TableMeta>, at: Timestamp) -> Result<Arc<TableSnapshot>, SqlError>;
+}
+
 /// What functions may know of the session.
 #[derive(Clone, Debug)]
 pub struct SessionValues {
@@ -118,6 +127,8 @@ pub struct SessionValues {
     pub catalog: Arc<CatalogSnapshot>,
     /// What `currval` and `lastval` know: last value by sequence, and the last sequence used.
     pub sequence_values: Arc<Mutex<SequenceValues>>,
+    /// The timestamp of the session's last commit; 0 before the first: `elanus.last_commit_ts()`.
+    pub last_commit: Arc<AtomicU64>,
 }
 
 /// The values that this session drew from sequences.
@@ -130,8 +141,10 @@ pub struct SequenceValues {
 /// Everything a running statement may look at.
 #[derive(Clone, Debug)]
 pub struct StatementContext {
-    /// One snapshot per table that the plan reads.
+    /// One snapshot per table that the plan reads as it is now.
     pub snapshots: HashMap<TableId, Arc<TableSnapshot>>,
+    /// For tables that it reads as they were; none when the statement names no instant.
+    pub past: Option<Arc<dyn PastTables>>,
     pub session: Arc<SessionValues>,
     pub sequences: Arc<dyn SequenceSource>,
     pub cancel: CancelFlag,
@@ -160,19 +173,36 @@ impl Default for SearchSettings {
 }
 
 impl StatementContext {
-    /// The snapshot of a table of the plan.
+    /// The snapshot of a table of the plan, as it is now or as it was at an instant.
     ///
     /// # Errors
-    /// `stale_plan` when the table is no longer what it was planned as, XX000 when the statement was started
-    /// without a snapshot of it.
-    pub fn snapshot(&self, table: &TableMeta) -> Result<&Arc<TableSnapshot>, DataFusionError> {
-        let snapshot = self.snapshots.get(&table.id);
-        let snapshot = snapshot.ok_or_else(|| internal(format!("no snapshot of table {}", table.id)))?;
+    /// `stale_plan` when the table is no longer what it was planned as, those of `PastTables`, XX000 when the
+    /// statement was started without a snapshot of it.
+    pub fn snapshot(
+        &self,
+        table: &Arc<TableMeta>,
+        at: Option<Timestamp>,
+    ) -> Result<Arc<TableSnapshot>, DataFusionError> {
+        let missing = || internal(format!("no snapshot of table {}", table.id));
+        if let Some(at) = at {
+            return self.past.as_ref().ok_or_else(missing)?.snapshot(table, at).map_err(raise);
+        }
+        let snapshot = self.snapshots.get(&table.id).ok_or_else(missing)?;
         if snapshot.table.schema_version == table.schema_version {
-            Ok(snapshot)
+            Ok(Arc::clone(snapshot))
         } else {
             Err(raise(stale_plan()))
         }
+    }
+
+    /// The same when the plan is made, which for a template is without snapshots.
+    pub(crate) fn planned_snapshot(
+        &self,
+        table: &Arc<TableMeta>,
+        at: Option<Timestamp>,
+    ) -> Result<Option<Arc<TableSnapshot>>, DataFusionError> {
+        let known = if at.is_some() { self.past.is_some() } else { self.snapshots.contains_key(&table.id) };
+        if known { self.snapshot(table, at).map(Some) } else { Ok(None) }
     }
 }
 

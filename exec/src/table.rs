@@ -15,6 +15,7 @@ use datafusion::datasource::{TableType, provider_as_source, source_as_provider};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableSource};
 use datafusion::physical_plan::ExecutionPlan;
+use proto::Timestamp;
 use proto::catalog::TableMeta;
 use segments::ScanColumn;
 
@@ -36,6 +37,8 @@ pub struct SegmentTable {
     meta: Arc<TableMeta>,
     columns: Vec<ScanColumn>,
     schema: SchemaRef,
+    /// The instant it is read at; none is the statement's.
+    at: Option<Timestamp>,
 }
 
 impl SegmentTable {
@@ -48,7 +51,13 @@ impl SegmentTable {
         }
         let stored = meta.arrow_schema();
         let fields: Vec<_> = scanned.iter().filter_map(|column| column.field(&stored)).collect();
-        Self { meta, columns: scanned, schema: Arc::new(Schema::new(fields)) }
+        Self { meta, columns: scanned, schema: Arc::new(Schema::new(fields)), at: None }
+    }
+
+    /// The instant it is read at; none is the statement's.
+    #[must_use]
+    pub const fn at(&self) -> Option<Timestamp> {
+        self.at
     }
 
     /// The catalog's description.
@@ -68,6 +77,13 @@ impl SegmentTable {
 #[must_use]
 pub fn table_source(meta: Arc<TableMeta>, columns: Columns) -> Arc<dyn TableSource> {
     provider_as_source(Arc::new(SegmentTable::new(meta, columns)))
+}
+
+/// A table as it was at an instant, as a logical plan's source.
+#[must_use]
+pub fn past_table_source(meta: Arc<TableMeta>, at: Timestamp) -> Arc<dyn TableSource> {
+    let table = SegmentTable { at: Some(at), ..SegmentTable::new(meta, Columns::User) };
+    provider_as_source(Arc::new(table))
 }
 
 /// Hands the table of ours behind a source to `see`; none for other relations.

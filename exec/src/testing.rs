@@ -108,6 +108,7 @@ pub(crate) fn session() -> SessionValues {
         backend_pid: 7,
         catalog: Arc::new(CatalogSnapshot::default()),
         sequence_values: Arc::new(Mutex::new(SequenceValues::default())),
+        last_commit: Arc::default(),
     }
 }
 
@@ -115,6 +116,7 @@ pub(crate) fn session() -> SessionValues {
 pub(crate) fn context() -> StatementContext {
     StatementContext {
         snapshots: HashMap::new(),
+        past: None,
         session: Arc::new(session()),
         sequences: Arc::new(Counting::default()),
         cancel: CancelFlag::new(),

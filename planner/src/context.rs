@@ -8,6 +8,8 @@ use exec::SessionValues;
 use proto::catalog::CatalogSnapshot;
 use proto::{ColumnType, DatabaseId};
 
+use crate::instants::Instants;
+
 /// Everything a plan depends on besides the statement; equal contexts give equal plans.
 #[derive(Clone)]
 pub struct PlanContext {
@@ -20,6 +22,8 @@ pub struct PlanContext {
     pub system: Arc<dyn SystemRelations>,
     pub session: Arc<SessionValues>,
     pub settings: PlanSettings,
+    /// The past instants that the statement reads at.
+    pub instants: Instants,
 }
 
 impl fmt::Debug for PlanContext {

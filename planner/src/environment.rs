@@ -58,6 +58,8 @@ pub(crate) enum Place {
     Window,
     Filter,
     AggregateArgument,
+    /// What AS OF takes.
+    Instant,
 }
 
 impl Place {
@@ -73,6 +75,7 @@ impl Place {
             Self::DistinctOn => "DISTINCT ON",
             Self::Limit => "LIMIT",
             Self::Offset => "OFFSET",
+            Self::Instant => "AS OF",
             Self::Values => "VALUES",
             Self::FromFunction => "functions in FROM",
             Self::Default => "DEFAULT expressions",
@@ -146,7 +149,7 @@ impl Place {
                 "cannot use subquery in transform expression",
             ));
         }
-        if matches!(self, Self::Returning | Self::ConflictUpdate) {
+        if matches!(self, Self::Returning | Self::ConflictUpdate | Self::Instant) {
             return Err(unsupported(format!("a subquery in {}", self.name())));
         }
         Ok(())

@@ -22,6 +22,7 @@ mod environment;
 mod error;
 mod expression;
 mod maintenance;
+mod instants;
 mod names;
 pub mod plan;
 mod query;
@@ -34,6 +35,7 @@ pub use bind::{bind, bind_expression, bind_plan, bind_row_counts, row_count_para
 pub use context::{NoSystemRelations, PlanContext, PlanSettings, SystemRelations};
 pub use error::Error;
 pub use exec::ParameterValue;
+pub use instants::{InstantSource, Instants, ReadInstant, has_parameters, plan_instant};
 pub use plan::{
     AlterTable, ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions,
     CopyPlan, CreateTable, CreateTableAs, CursorCommand, DdlCommand, DdlNotice, DeletePlan, DiscardTarget,
@@ -55,11 +57,15 @@ use syntax::Overriding;
 /// PostgreSQL's error for whatever is wrong with the statement in this context; 0A000 for what is not supported.
 pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result<Plan, SqlError> {
     match statement {
-        Statement::Sql(ast) if ast.is_deep() => {
-            syntax::on_big_stack(|| plan_ast(ast, ast.overriding(), context))
-        }
-        Statement::Sql(ast) => plan_ast(ast, ast.overriding(), context),
-        Statement::Copy(copy) => Ok(Plan::Copy(Box::new(dml::plan_copy(copy, context)?))),
+        Statement::Sql(ast) => instants::with_written(ast.instants(), context, |context| {
+            if ast.is_deep() {
+                return syntax::on_big_stack(|| plan_ast(ast, ast.overriding(), context));
+            }
+            plan_ast(ast, ast.overriding(), context)
+        }),
+        Statement::Copy(copy) => instants::with_written(statement.instants(), context, |context| {
+            Ok(Plan::Copy(Box::new(dml::plan_copy(copy, context)?)))
+        }),
         Statement::Explain(options, inner) => {
             let plan = plan(inner, context)?;
             match plan {
@@ -89,6 +95,9 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
             Ok(Plan::Prepare(PreparePlan { name: name.clone(), parameter_types, statement }))
         }
         Statement::Execute { name, values } => {
+            if values.as_ref().is_some_and(|values| values.instants().is_some()) {
+                return Err(unsupported("AS OF in the values of EXECUTE"));
+            }
             let values = match values.as_deref() {
                 Some(ast::Statement::Query(query)) => Some(query::plan_query(query, context)?),
                 _ => None,

@@ -3,7 +3,7 @@
 use proto::{ErrorKind, SqlError};
 
 use crate::context::PlanContext;
-use crate::error::{At as _, Result, undefined_table_column};
+use crate::error::{At as _, Result, undefined_table_column, unsupported};
 use crate::names::{self, NamedRelation, fold, qualified};
 use crate::plan::{CallPlan, MaintenancePlan, Procedure};
 use crate::query::plan_query;
@@ -43,6 +43,9 @@ pub(crate) fn plan_maintenance(
 /// The procedure of a CALL, one of ours.
 pub(crate) fn plan_call(call: &CallStatement, context: &PlanContext) -> Result<CallPlan> {
     let name = qualified(&call.name, context)?;
+    if call.arguments.as_ref().is_some_and(|arguments| arguments.instants().is_some()) {
+        return Err(unsupported("AS OF in the arguments of CALL"));
+    }
     let arguments = match call.arguments.as_deref() {
         Some(sqlparser::ast::Statement::Query(query)) => Some(plan_query(query, context)?),
         _ => None,

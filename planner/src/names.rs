@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use proto::catalog::TableMeta;
+use proto::catalog::{CatalogSnapshot, TableMeta};
 use proto::{ErrorKind, SqlError};
 use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
 use sqlparser::tokenizer::Span;
@@ -87,11 +87,25 @@ pub(crate) enum NamedRelation {
 
 /// Looks a relation up: `pg_catalog` first unless the path names it, then the search path in order.
 pub(crate) fn relation(name: &QualifiedName, context: &PlanContext) -> Result<NamedRelation> {
-    find_relation(name, context).ok_or_else(|| undefined_relation(&name.display()).at(name.span))
+    relation_of(&context.catalog, name, context)
 }
 
-fn find_relation(name: &QualifiedName, context: &PlanContext) -> Option<NamedRelation> {
-    let user = |schema: &str| context.catalog.table(context.database, schema, &name.name).map(Arc::clone);
+/// The same among the tables of a catalog, which may be a past one; system relations are always the present ones.
+pub(crate) fn relation_of(
+    catalog: &CatalogSnapshot,
+    name: &QualifiedName,
+    context: &PlanContext,
+) -> Result<NamedRelation> {
+    let found = find_relation(catalog, name, context);
+    found.ok_or_else(|| undefined_relation(&name.display()).at(name.span))
+}
+
+fn find_relation(
+    catalog: &CatalogSnapshot,
+    name: &QualifiedName,
+    context: &PlanContext,
+) -> Option<NamedRelation> {
+    let user = |schema: &str| catalog.table(context.database, schema, &name.name).map(Arc::clone);
     if let Some(schema) = &name.schema {
         if let Some(table) = user(schema) {
             return Some(NamedRelation::Table(table));

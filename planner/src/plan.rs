@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 use proto::catalog::{CatalogChange, CheckConstraint, Identity, IndexMethod, SequenceMeta, TableMeta, TableOptions};
 use proto::{ColumnType, DistanceMetric, Oid, SequenceId, SqlError, TableId};
 
-use crate::syntax::Parsed;
+use crate::syntax::{Parsed, WrittenInstant};
 
 /// A planned statement.
 #[derive(Clone, Debug)]
@@ -579,6 +579,8 @@ pub enum TransactionCommand {
     /// `start`: written as START TRANSACTION, which is then the tag.
     Begin {
         modes: TransactionModes,
+        /// `AS OF SYSTEM TIME`.
+        at: Option<WrittenInstant>,
         start: bool,
     },
     Commit {
@@ -597,7 +599,10 @@ pub enum TransactionCommand {
         name: String,
     },
     /// `SET TRANSACTION …`.
-    SetModes(TransactionModes),
+    SetModes {
+        modes: TransactionModes,
+        at: Option<WrittenInstant>,
+    },
 }
 
 /// Commands about cursors that exist.

@@ -132,6 +132,9 @@ impl Binder<'_> {
         outside: Outside<'_>,
         unknowns: Unknowns<'_>,
     ) -> Result<Planned> {
+        if !query.locks.is_empty() {
+            crate::instants::refuse_locks(self.context)?;
+        }
         refuse_foreign_clauses(query)?;
         let ctes;
         let outside = match &query.with {

@@ -27,6 +27,7 @@ mod cursor;
 mod depth;
 mod dialect;
 mod errors;
+mod instants;
 mod lock;
 mod maintenance;
 mod prepare;
@@ -37,6 +38,7 @@ mod transaction;
 
 pub(crate) use depth::too_deep;
 pub use maintenance::{CallStatement, MaintenanceStatement};
+pub use instants::{WrittenInstant, WrittenInstants};
 pub use statements::{Commented, SequenceClauses};
 pub use tokens::{MAX_STATEMENT_BYTES, tokens};
 
@@ -130,6 +132,19 @@ pub enum Statement {
     Unsupported(String),
 }
 
+impl Statement {
+    /// The instants that the statement says it reads at.
+    #[must_use]
+    pub fn instants(&self) -> Option<&Arc<WrittenInstants>> {
+        match self {
+            Self::Sql(statement) => statement.instants(),
+            Self::Copy(CopyStatement { source: CopySource::Query(statement), .. }) => statement.instants(),
+            Self::Explain(_, inner) | Self::Declare { query: inner, .. } => inner.instants(),
+            _ => None,
+        }
+    }
+}
+
 /// `COPY`.
 #[derive(Debug)]
 pub struct CopyStatement {
@@ -153,6 +168,8 @@ pub struct Ast {
     deep: bool,
     /// OVERRIDING of INSERT, which sqlparser does not know.
     overriding: Option<Overriding>,
+    /// Time travel, which sqlparser drops.
+    instants: Option<Arc<WrittenInstants>>,
 }
 
 /// Who decides the values of identity columns: the statement or the sequence.
@@ -166,7 +183,12 @@ pub(crate) enum Overriding {
 
 impl Ast {
     fn new(statement: ast::Statement, tokens: usize) -> Self {
-        Self { statement: Some(Box::new(statement)), deep: tokens >= SMALL_STATEMENT, overriding: None }
+        let deep = tokens >= SMALL_STATEMENT;
+        Self { statement: Some(Box::new(statement)), deep, overriding: None, instants: None }
+    }
+
+    pub(crate) const fn instants(&self) -> Option<&Arc<WrittenInstants>> {
+        self.instants.as_ref()
     }
 
     pub(crate) const fn overriding(&self) -> Option<Overriding> {
@@ -315,11 +337,13 @@ fn statement(source: &errors::Source<'_>, tokens: Vec<TokenWithSpan>) -> Result<
 fn sql(source: &errors::Source<'_>, mut tokens: Vec<TokenWithSpan>) -> Result<Ast, SqlError> {
     let count = tokens.len();
     let overriding = take_overriding(&mut tokens);
+    let instants = instants::take(source, &mut tokens)?;
     let mut parser = parser(tokens);
     let statement = parser.parse_statement().map_err(|error| source.parser_error(&error))?;
     let next = parser.peek_token();
     let mut statement = Ast::new(statement, count);
     statement.overriding = overriding;
+    statement.instants = instants.map(Arc::from);
     if next.token == sqlparser::tokenizer::Token::EOF { Ok(statement) } else { Err(source.near(next.span)) }
 }
 

@@ -103,7 +103,7 @@ async fn run(options: &Serve) -> Result<(), StartError> {
         oracle,
         clock: Arc::clone(&clock),
         dice: Arc::clone(&dice),
-        settings: cluster::Settings::default(),
+        settings: cluster::Settings { retention_millis: options.retention, ..cluster::Settings::default() },
     })
     .await?;
     let engine = Engine::new(

@@ -74,6 +74,9 @@ pub struct Serve {
     /// Memory for the whole process, bytes or with a unit (`2GB`); three quarters of the machine's by default.
     #[arg(long, value_parser = parse_bytes)]
     pub memory_limit: Option<u64>,
+    /// How long deleted rows and dropped tables can still be read, seconds or with a unit (`90min`, `24h`, `7d`).
+    #[arg(long, default_value = "1h", value_parser = parse_retention)]
+    pub retention: u64,
     /// File whose first line is the password of user `elanus`; it stays in force for later starts.
     #[arg(long)]
     pub password_file: Option<PathBuf>,
@@ -128,6 +131,20 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| format!("\"{text}\" is more bytes than there are"))
 }
 
+/// Reads a time as milliseconds: seconds, or a number with a unit (s, min, h, d).
+fn parse_retention(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let number: u64 = text[..digits].parse().map_err(|_| format!("\"{text}\" is not a time"))?;
+    let millis: u64 = match text[digits..].trim() {
+        "" | "s" => 1_000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        unit => return Err(format!("unknown unit \"{unit}\": use s, min, h or d")),
+    };
+    number.checked_mul(millis).ok_or_else(|| format!("\"{text}\" is longer than time"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +171,8 @@ mod tests {
     fn memory_limits_read_like_postgresqls() {
         assert_eq!(parse_bytes("512MB"), Ok(512 << 20));
         assert_eq!(parse_bytes("123"), Ok(123));
+        assert_eq!(parse_retention("90min"), Ok(5_400_000));
+        assert!(parse_retention("1 fortnight").is_err());
         assert!(parse_bytes("1 parsec").is_err());
         assert!(parse_bytes("99999999999TB").is_err());
     }

@@ -10,6 +10,7 @@
 //! `Node::commit` returned; an error leaves nothing of an autocommit statement behind.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use async_trait::async_trait;
 use cluster::Node;
@@ -25,6 +26,7 @@ use crate::settings::SessionSettings;
 
 mod commands;
 mod conflict;
+mod consistency;
 mod connections;
 mod context;
 mod copy;
@@ -36,6 +38,7 @@ mod duplicates;
 mod errors;
 mod index;
 mod insert;
+mod instants;
 mod lock_table;
 mod locking;
 mod maintenance;
@@ -55,10 +58,12 @@ mod update;
 mod write;
 
 use connections::Connection;
+use consistency::Insisted;
 pub use connections::Connections;
 use context::SettingsCache;
 use copy::CopyRun;
 use cursors::Cursors;
+use instants::Moments;
 pub(crate) use errors::{node_error, rows_error, storage_error};
 use prepare::{PlanCache, PreparedStatement};
 use setting_changes::SettingChanges;
@@ -116,6 +121,8 @@ impl Backend for NodeBackend {
         let mut settings = SessionSettings::new();
         settings.set_fixed("session_authorization", &request.user)?;
         settings.set_fixed("is_superuser", "on")?;
+        let retention = self.shared.node.retention_millis().div_ceil(1000);
+        settings.set_fixed("elanus.retention", &retention.to_string())?;
         for (name, value) in &request.settings {
             settings.set_start(name, value)?;
         }
@@ -135,6 +142,9 @@ impl Backend for NodeBackend {
             plans: PlanCache::default(),
             copy: None,
             cursors: Cursors::default(),
+            moments: Moments::default(),
+            insisted: Insisted::default(),
+            last_commit: Arc::default(),
             _connection: connection,
             sequence_values: Arc::new(Mutex::default()),
             locks,
@@ -161,6 +171,12 @@ pub struct SessionExecutor {
     plans: PlanCache,
     copy: Option<CopyRun>,
     cursors: Cursors,
+    /// The past instants of the running statement.
+    moments: Moments,
+    /// What its read point took.
+    insisted: Insisted,
+    /// The timestamp of the session's last commit; 0 before the first.
+    last_commit: Arc<AtomicU64>,
     _connection: Connection,
     sequence_values: Arc<Mutex<exec::statement::SequenceValues>>,
     locks: Arc<Locks>,
@@ -182,11 +198,10 @@ impl Executor for SessionExecutor {
         statement: &Arc<Parsed>,
         parameter_types: &[Option<ColumnType>],
     ) -> Result<Arc<PreparedStatement>, SqlError> {
-        let prepared = self.prepare_statement(statement, parameter_types)?;
-        if self.locks.bar_readers() && self.wait_for_definitions(&prepared.tables()).await? {
-            return self.prepare_statement(statement, parameter_types);
-        }
-        Ok(prepared)
+        self.moments = self.resolve_instants(&statement.statement, None).await?;
+        let prepared = self.prepare_at_moments(statement, parameter_types).await;
+        self.moments = Moments::default();
+        prepared
     }
 
     async fn execute(
@@ -194,7 +209,10 @@ impl Executor for SessionExecutor {
         prepared: &Arc<PreparedStatement>,
         parameters: Vec<Parameter>,
     ) -> Result<Outcome<Parsed>, SqlError> {
-        self.execute_statement(prepared, parameters).await
+        self.moments = self.resolve_instants(prepared.statement(), Some(&parameters)).await?;
+        let outcome = self.execute_statement(prepared, parameters).await;
+        self.moments = Moments::default();
+        outcome
     }
 
     async fn copy_rows(&mut self, batch: arrow::record_batch::RecordBatch) -> Result<(), SqlError> {

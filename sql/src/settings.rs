@@ -12,6 +12,7 @@ use std::time::Duration;
 use exec::text::TimeZone;
 use proto::{ErrorKind, SqlError};
 
+pub mod instant;
 pub mod table;
 pub mod value;
 
@@ -201,6 +202,12 @@ impl SessionSettings {
         self.session = Arc::default();
         self.local = Arc::default();
         self.touch();
+    }
+
+    /// Whether the session has given a value, at its start or since.
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        self.entry(&name.to_ascii_lowercase()).is_some()
     }
 
     /// The canonical value in force (`pg_settings.setting`, typed readers); `None` for an unknown name.

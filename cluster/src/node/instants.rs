@@ -1,6 +1,7 @@
 //! Reading the past, and what holds it: instants, pins, named snapshots, dropped tables.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::catalog::{CatalogSnapshot, TableMeta};
 use proto::time::ReadPoint;
@@ -13,6 +14,10 @@ use crate::compactor::forget_dropped;
 use crate::error::{Error, Result};
 use crate::horizon::{NamedSnapshot, Pin};
 use crate::owner::OwnerMessage;
+use crate::tasks::sleep;
+
+/// How far the clocks of those who give timestamps and those who use them may differ.
+const CLOCK_TOLERANCE_MILLIS: u64 = 5_000;
 
 /// A past instant of a database: what existed, and a pin that keeps its rows. Clones share the pin.
 #[derive(Clone, Debug)]
@@ -62,6 +67,38 @@ impl Node {
         Ok(settled)
     }
 
+    /// The newest commit of a database that is shown.
+    ///
+    /// # Errors
+    /// When the database does not exist.
+    pub fn shown(&self, database: DatabaseId) -> Result<Timestamp> {
+        Ok(self.runtime(database)?.owner.published.state().last_ts)
+    }
+
+    /// How far back tables can be read that say nothing else, milliseconds.
+    #[must_use]
+    pub fn retention_millis(&self) -> u64 {
+        self.parts.settings.retention_millis
+    }
+
+    /// Waits until every commit at or before a timestamp is shown and none can come any more.
+    ///
+    /// # Errors
+    /// `InFuture` when it lies further ahead of the clock than clocks differ.
+    pub async fn await_guarantee(&self, database: DatabaseId, guarantee: Timestamp) -> Result<()> {
+        loop {
+            let reached = self.parts.clock.now_millis().max(self.parts.oracle.wall_millis());
+            let missing = guarantee.millis().saturating_sub(reached);
+            if missing > CLOCK_TOLERANCE_MILLIS {
+                return Err(Error::InFuture(guarantee));
+            }
+            if missing == 0 {
+                return self.settle(database, guarantee).await.map(|_| ());
+            }
+            sleep(Some(Duration::from_millis(missing))).await;
+        }
+    }
+
     /// A past instant of a database.
     ///
     /// # Errors
@@ -77,8 +114,7 @@ impl Node {
     ///
     /// # Errors
     /// `BeforeHorizon` when its rows are not kept; 0A000 when columns of then are gone.
-    #[allow(clippy::unused_async, reason = "a question to the nodes that serve it in a cluster")]
-    pub async fn past_snapshot(
+    pub fn past_snapshot(
         &self,
         instant: &Instant,
         table: &Arc<TableMeta>,

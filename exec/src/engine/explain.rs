@@ -12,6 +12,7 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::StreamExt;
+use proto::Timestamp;
 
 use crate::scan::SegmentScanExec;
 
@@ -188,7 +189,17 @@ fn scanned(scan: &SegmentScanExec) -> Shown {
         ),
         None => (format!("Seq Scan on {}", scan.table().name), None),
     };
-    Shown { title, details: condition.into_iter().chain(filter).collect() }
+    let at = scan.at().map(as_of);
+    Shown { title, details: condition.into_iter().chain(filter).chain(at).collect() }
+}
+
+/// The line that names a past instant.
+pub(crate) fn as_of(at: Timestamp) -> String {
+    let mut line = "As Of: ".to_owned();
+    let micros = i64::try_from(at.millis().saturating_mul(1000)).unwrap_or(i64::MAX);
+    crate::text::datetime::write_timestamptz(micros, &crate::text::TimeZone::UTC, &mut line);
+    line.push_str(&format!(" ({})", at.0));
+    line
 }
 
 fn aggregated(aggregate: &AggregateExec) -> Option<Shown> {

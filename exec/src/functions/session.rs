@@ -93,6 +93,13 @@ fn transaction_id(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     Ok(Arc::new(Int64Array::from(vec![call.session()?.transaction_micros / 1000; call.rows()])))
 }
 
+fn last_commit(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
+    let ts = call.session()?.last_commit.load(std::sync::atomic::Ordering::Relaxed);
+    // No commit, no timestamp.
+    let ts = i64::try_from(ts).ok().filter(|ts| *ts > 0);
+    Ok(Arc::new(Int64Array::from(vec![ts; call.rows()])))
+}
+
 fn pg_typeof(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
     let oid = call.argument_type(0).oid().0;
     Ok(Arc::new(arrow::array::PrimitiveArray::<UInt32Type>::from_value(oid, call.rows())))
@@ -120,6 +127,7 @@ pub(super) fn functions() -> Vec<PgFunction> {
         ),
         PgFunction::volatile("set_config").on("text,text,bool", "text", set_config),
         PgFunction::stable("pg_backend_pid").on("", "int4", backend_pid),
+        PgFunction::volatile("last_commit_ts").on("", "int8", last_commit),
         PgFunction::stable("txid_current").on("", "int8", transaction_id),
         // Nobody can take such a lock yet, so that there is none to give back.
         PgFunction::volatile("pg_advisory_unlock_all")

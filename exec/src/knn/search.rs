@@ -25,7 +25,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
 };
-use proto::DistanceMetric;
+use proto::{DistanceMetric, Timestamp};
 use proto::catalog::TableMeta;
 use proto::time::Clock;
 use rayon::prelude::*;
@@ -44,6 +44,7 @@ use crate::statement::{CancelFlag, SearchSettings, of_config, of_task};
 #[derive(Debug)]
 pub struct KnnScanExec {
     table: Arc<TableMeta>,
+    at: Option<Timestamp>,
     /// Segments of the snapshot that was there at planning, for EXPLAIN.
     segments: usize,
     columns: Vec<ScanColumn>,
@@ -70,7 +71,7 @@ impl KnnScanExec {
         options: &ConfigOptions,
     ) -> DfResult<Self> {
         let settings = of_config(options)?.search;
-        let planned = of_config(options)?.snapshots.get(&spec.table.id);
+        let planned = of_config(options)?.planned_snapshot(&spec.table, spec.at)?;
         let all: Vec<ScanColumn> = (0..spec.table.columns.len()).map(ScanColumn::Column).collect();
         let filter = predicate
             .map(|predicate| RowFilter::new(predicate, &all, &spec.table.arrow_schema()).map(Arc::new))
@@ -89,7 +90,8 @@ impl KnnScanExec {
         );
         Ok(Self {
             table: Arc::clone(&spec.table),
-            segments: planned.map_or(0, |snapshot| snapshot.segments.len()),
+            at: spec.at,
+            segments: planned.as_ref().map_or(0, |snapshot| snapshot.segments.len()),
             columns: spec.columns.clone(),
             filter,
             vector: spec.vector,
@@ -109,6 +111,7 @@ impl KnnScanExec {
     pub(crate) fn with_values(&self, values: &Values<'_>) -> DfResult<Self> {
         Ok(Self {
             table: Arc::clone(&self.table),
+            at: self.at,
             segments: self.segments,
             columns: self.columns.clone(),
             filter: self
@@ -157,6 +160,7 @@ impl KnnScanExec {
         if let Some(filter) = &self.filter {
             lines.push(format!("Filter: {}", crate::engine::expression_text(filter.predicate())));
         }
+        lines.extend(self.at.map(crate::engine::as_of));
         let reason = unused_reason(&self.table, self.vector, self.metric, &self.settings);
         let method = reason.map_or_else(|| "index".to_owned(), |reason| format!("exact ({reason})"));
         lines.push(format!("Rows: {}  Segments: {}  Method: {method}", self.k, self.segments));
@@ -404,7 +408,7 @@ impl ExecutionPlan for KnnScanExec {
         }
         let statement = of_task(&context)?;
         let search = Search {
-            snapshot: Arc::clone(statement.snapshot(&self.table)?),
+            snapshot: statement.snapshot(&self.table, self.at)?,
             columns: self.columns.clone(),
             filter: self.filter.clone(),
             vector: self.vector,

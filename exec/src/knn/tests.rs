@@ -18,6 +18,7 @@ fn vector(text: Option<&str>) -> Expr {
 fn leaf(metric: DistanceMetric, query: Option<&str>, k: usize, filters: Vec<Expr>) -> LogicalPlan {
     KnnScan::try_new(KnnScanSpec {
         table: table_meta(),
+        at: None,
         qualifier: TableReference::bare("items"),
         columns: vec![ScanColumn::Column(0)],
         filters,
@@ -61,6 +62,7 @@ async fn a_sort_by_the_same_distance_is_dropped_and_ties_stay_in_order_of_age() 
     let context = table_context(&[table_batch(&rows[..25]), table_batch(&rows[25..])], &[]);
     let leaf = KnnScan::try_new(KnnScanSpec {
         table: table_meta(),
+        at: None,
         qualifier: TableReference::bare("items"),
         columns: vec![ScanColumn::Column(0), ScanColumn::Column(2)],
         filters: Vec::new(),

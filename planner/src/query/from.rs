@@ -6,9 +6,9 @@ use datafusion::common::{Column, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use exec::functions::catalog::builtin;
-use exec::table::{Columns as TableColumns, table_source};
+use exec::table::{Columns as TableColumns, past_table_source, table_source};
 use proto::catalog::TableMeta;
-use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
+use proto::{ColumnType, ErrorKind, SqlError, Timestamp, TypeKind};
 use sqlparser::ast::{self, TableFactor, TableWithJoins};
 
 use super::rows::{RowFunction, too_many_aliases};
@@ -17,7 +17,8 @@ use crate::binder::Binder;
 use crate::environment::{Ctes, Outside};
 use crate::error::{At, Result, from_datafusion, syntax, unsupported};
 use crate::expression::constant;
-use crate::names::{NamedRelation, fold, qualified, relation};
+use crate::instants::Clause;
+use crate::names::{NamedRelation, fold, qualified, relation_of};
 use crate::scope::{Relation, Relations, Scope, ScopeColumn, TABLEOID};
 
 /// A plan and the columns it offers.
@@ -86,7 +87,7 @@ impl Binder<'_> {
         match factor {
             TableFactor::Table { name, alias, args, version, sample, with_ordinality, .. } => {
                 if version.is_some() {
-                    return Err(unsupported("AS OF SYSTEM TIME"));
+                    return Err(unsupported("this form of AS OF"));
                 }
                 if sample.is_some() {
                     return Err(unsupported("TABLESAMPLE"));
@@ -151,16 +152,31 @@ impl Binder<'_> {
         outside: Outside<'_>,
     ) -> Result<(LogicalPlan, Relations)> {
         self.add_relations(1)?;
+        let clause = self.clause_of(name, alias)?;
         let name = qualified(name, self.context)?;
         let shown = alias.map_or_else(|| name.name.clone(), |alias| fold(&alias.name));
         if name.schema.is_none()
             && let Some(planned) = self.cte(outside.ctes, &name.name)?
         {
+            if let Clause::Own(_) = clause {
+                return Err(unsupported("FOR SYSTEM_TIME AS OF on a WITH query"));
+            }
             let item = self.derived_as(planned, shown, alias)?;
             return Ok((item.plan, item.relations));
         }
-        let (plan, mut relation) = match relation(&name, self.context)? {
-            NamedRelation::Table(table) => self.table(&table, &shown, TableColumns::User)?,
+        let (instant, own) = match clause {
+            Clause::Own(instant) => (instant, true),
+            Clause::Absent => (self.context.instants.statement.clone(), false),
+        };
+        let catalog = instant.as_ref().map_or(&self.context.catalog, |instant| &instant.catalog);
+        let (plan, mut relation) = match relation_of(catalog, &name, self.context)? {
+            NamedRelation::Table(table) => match &instant {
+                Some(instant) => self.past_table(&table, &shown, instant.ts)?,
+                None => self.table(&table, &shown, TableColumns::User)?,
+            },
+            NamedRelation::System(_) if own => {
+                return Err(unsupported("FOR SYSTEM_TIME AS OF on a system relation"));
+            }
             NamedRelation::System(provider) => {
                 let scanned = self.scan(&shown, provider_as_source(provider))?;
                 let schema = name.schema.as_deref().unwrap_or("pg_catalog");
@@ -188,7 +204,26 @@ impl Binder<'_> {
         columns: TableColumns,
     ) -> Result<(LogicalPlan, Relation)> {
         self.use_table(table.id);
-        let (plan, mut relation) = self.scan(alias, table_source(Arc::clone(table), columns))?;
+        self.scanned(table, alias, table_source(Arc::clone(table), columns))
+    }
+
+    /// A scan of a user table as it was at an instant.
+    fn past_table(
+        &self,
+        table: &Arc<TableMeta>,
+        alias: &str,
+        at: Timestamp,
+    ) -> Result<(LogicalPlan, Relation)> {
+        self.scanned(table, alias, past_table_source(Arc::clone(table), at))
+    }
+
+    fn scanned(
+        &self,
+        table: &Arc<TableMeta>,
+        alias: &str,
+        source: Arc<dyn TableSource>,
+    ) -> Result<(LogicalPlan, Relation)> {
+        let (plan, mut relation) = self.scan(alias, source)?;
         for (column, meta) in relation.columns.iter_mut().zip(&table.columns) {
             column.origin = Some((table.id, meta.id));
             column.ty = meta.ty;

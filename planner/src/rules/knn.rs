@@ -114,6 +114,7 @@ fn leaf(scan: &TableScan, key: &Expr, k: usize) -> DfResult<Option<LogicalPlan>>
             .collect::<Option<_>>()?;
         Some(KnnScanSpec {
             table: Arc::clone(table.meta()),
+            at: table.at(),
             qualifier: scan.table_name.clone(),
             columns,
             filters: scan.filters.clone(),

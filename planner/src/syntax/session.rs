@@ -17,9 +17,9 @@ pub(super) fn set(mut cursor: Cursor<'_>) -> Result<Statement, SqlError> {
         if cursor.keyword("snapshot") {
             return Ok(Statement::Unsupported("SET TRANSACTION SNAPSHOT".to_owned()));
         }
-        let modes = transaction::modes(&mut cursor)?;
+        let (modes, at) = transaction::modes_at(&mut cursor)?;
         cursor.expect_end()?;
-        return Ok(Statement::Transaction(TransactionCommand::SetModes(modes)));
+        return Ok(Statement::Transaction(TransactionCommand::SetModes { modes, at }));
     }
     if cursor.keywords(&["constraints"]) {
         return Ok(Statement::Unsupported("SET CONSTRAINTS".to_owned()));

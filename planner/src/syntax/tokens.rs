@@ -2,14 +2,15 @@
 //!
 //! All six vector operators become custom-operator tokens, which have PostgreSQL's "other operator" precedence;
 //! a trailing sign is split off an operator as PostgreSQL's lexer does; string literals separated by a line
-//! break become one; spans are rewritten to character positions in the whole text. Time-travel clauses are
-//! refused here, because what comes later would drop them silently.
+//! break become one; spans are rewritten to character positions in the whole text. Forms of time travel that there
+//! are not are refused here, because what comes later would drop them silently.
 
 use proto::{ErrorKind, SqlError};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 use super::dialect::ElanusDialect;
 use super::errors::Source;
+use super::instants::matches_words;
 
 /// The longest statement text accepted, bytes; the wire refuses larger messages too.
 pub const MAX_STATEMENT_BYTES: usize = 256 * 1024 * 1024;
@@ -175,31 +176,21 @@ impl LineStarts {
     }
 }
 
-/// `AS OF SYSTEM TIME` and `FOR SYSTEM_TIME` are a later capability; ignoring them would answer with the wrong rows.
+/// Other forms than `instants` takes; ignoring them would answer with the wrong rows.
 fn refuse_time_travel(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
-    const FORMS: [&[&str]; 4] = [
-        &["AS", "OF", "SYSTEM", "TIME"],
-        &["FOR", "SYSTEM_TIME", "AS", "OF"],
-        &["FOR", "SYSTEM_TIME"],
-        &["AS", "OF", "TIMESTAMP"],
-    ];
+    const FORMS: [&[&str]; 2] = [&["FOR", "SYSTEM_TIME"], &["AS", "OF", "TIMESTAMP"]];
     for start in 0..tokens.len() {
         let Token::Word(first) = &tokens[start].token else { continue };
         if !first.value.eq_ignore_ascii_case("AS") && !first.value.eq_ignore_ascii_case("FOR") {
             continue;
         }
+        if matches_words(&tokens[start..], &["FOR", "SYSTEM_TIME", "AS", "OF"]) {
+            continue;
+        }
         if FORMS.iter().any(|form| matches_words(&tokens[start..], form)) {
             let position = u32::try_from(tokens[start].span.start.column).unwrap_or(u32::MAX);
-            return Err(SqlError::unsupported("AS OF SYSTEM TIME").with_position(position));
+            return Err(SqlError::unsupported("this form of AS OF").with_position(position));
         }
     }
     Ok(())
-}
-
-fn matches_words(tokens: &[TokenWithSpan], words: &[&str]) -> bool {
-    tokens.len() >= words.len()
-        && tokens.iter().zip(words).all(|(token, expected)| {
-            matches!(&token.token, Token::Word(word)
-                if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(expected))
-        })
 }

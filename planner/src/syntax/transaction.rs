@@ -3,8 +3,8 @@
 use proto::SqlError;
 use sqlparser::tokenizer::Token;
 
-use super::Statement;
 use super::cursor::Cursor;
+use super::{Statement, WrittenInstant, instants};
 use crate::plan::{Isolation, TransactionCommand, TransactionModes};
 
 pub(super) fn parse(first: &str, mut cursor: Cursor<'_>) -> Result<Statement, SqlError> {
@@ -21,7 +21,8 @@ pub(super) fn parse(first: &str, mut cursor: Cursor<'_>) -> Result<Statement, Sq
             } else {
                 optional_word(&mut cursor);
             }
-            TransactionCommand::Begin { modes: modes(&mut cursor)?, start }
+            let (modes, at) = modes_at(&mut cursor)?;
+            TransactionCommand::Begin { modes, at, start }
         }
         _ => {
             if cursor.keyword("prepared") {
@@ -67,9 +68,23 @@ fn chain(cursor: &mut Cursor<'_>) -> Result<bool, SqlError> {
 
 /// A possibly empty list of transaction modes.
 pub(super) fn modes(cursor: &mut Cursor<'_>) -> Result<TransactionModes, SqlError> {
+    match modes_at(cursor)? {
+        (modes, None) => Ok(modes),
+        (_, Some(_)) => Err(SqlError::unsupported("AS OF SYSTEM TIME as a property of the session")
+            .with_hint("Set elanus.read_time.")),
+    }
+}
+
+/// The same with `AS OF SYSTEM TIME` among them.
+pub(super) fn modes_at(
+    cursor: &mut Cursor<'_>,
+) -> Result<(TransactionModes, Option<WrittenInstant>), SqlError> {
     let mut modes = TransactionModes::default();
+    let mut at = None;
     while !cursor.is_at_end() {
-        if cursor.keywords(&["isolation", "level"]) {
+        if let Some(instant) = instants::optional(cursor)? {
+            at = Some(instant);
+        } else if cursor.keywords(&["isolation", "level"]) {
             modes.isolation = Some(isolation(cursor)?);
         } else if cursor.keywords(&["read", "only"]) {
             modes.read_only = Some(true);
@@ -84,7 +99,7 @@ pub(super) fn modes(cursor: &mut Cursor<'_>) -> Result<TransactionModes, SqlErro
         }
         cursor.token(&Token::Comma);
     }
-    Ok(modes)
+    Ok((modes, at))
 }
 
 fn isolation(cursor: &mut Cursor<'_>) -> Result<Isolation, SqlError> {

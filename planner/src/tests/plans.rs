@@ -142,8 +142,10 @@ fn errors_have_positions() {
 fn unsupported_is_refused() {
     let world = items();
     for sql in [
-        "SELECT * FROM items FOR SYSTEM_TIME AS OF '2026-01-01'",
-        "SELECT * FROM items AS OF SYSTEM TIME '-10s'",
+        "SELECT * FROM items FOR SYSTEM_TIME BETWEEN '2026-01-01' AND '2026-01-02'",
+        "SELECT * FROM items AS OF TIMESTAMP '2026-01-01'",
+        "DELETE FROM items FOR SYSTEM_TIME AS OF '2026-01-01'",
+        "WITH c AS (SELECT 1) SELECT * FROM c FOR SYSTEM_TIME AS OF '2026-01-01'",
         "SELECT * FROM items TABLESAMPLE SYSTEM (10)",
         "SELECT * FROM items FOR UPDATE",
         "CREATE VIEW w AS SELECT 1",

@@ -138,6 +138,7 @@ impl World {
             backend_pid: 1,
             catalog: Arc::clone(&self.catalog),
             sequence_values: Arc::default(),
+            last_commit: Arc::default(),
         })
     }
 
@@ -150,6 +151,7 @@ impl World {
             system: Arc::new(NoSystemRelations),
             session: self.session(),
             settings: PlanSettings::default(),
+            instants: crate::Instants::default(),
         }
     }
 
@@ -165,6 +167,7 @@ impl World {
             .collect();
         Arc::new(StatementContext {
             snapshots,
+            past: None,
             session: self.session(),
             sequences: Arc::<Counters>::clone(&self.counters) as Arc<dyn SequenceSource>,
             cancel: CancelFlag::new(),

@@ -75,6 +75,7 @@ impl SessionExecutor {
             backend_pid: self.backend_pid,
             catalog: Arc::default(),
             sequence_values: Arc::clone(&self.sequence_values),
+            last_commit: Arc::clone(&self.last_commit),
         }
     }
 
@@ -86,6 +87,9 @@ impl SessionExecutor {
     ) -> Result<Arc<StatementContext>, SqlError> {
         let mut snapshots = HashMap::with_capacity(tables.len());
         if !tables.is_empty() {
+            if transaction.fixed_point.is_none() {
+                self.insist(tables).await?;
+            }
             let point = self.read_point(transaction).await?;
             for &table in tables {
                 if let Entry::Vacant(place) = snapshots.entry(table) {
@@ -102,6 +106,7 @@ impl SessionExecutor {
         };
         Ok(Arc::new(StatementContext {
             snapshots,
+            past: self.moments.tables(&self.shared.node),
             session,
             sequences: Arc::new(sequences),
             cancel: self.cancel.execution().clone(),

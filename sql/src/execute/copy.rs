@@ -60,7 +60,7 @@ impl SessionExecutor {
 
     async fn copy_begin(&mut self, from: &CopyFrom) -> Result<Outcome<Parsed>, SqlError> {
         let mut transaction = self.take_transaction();
-        if transaction.read_only {
+        if transaction.read_only || self.reads_the_past() {
             self.keep(transaction);
             return Err(SqlError::new(
                 ErrorKind::ReadOnlySqlTransaction,
@@ -103,7 +103,7 @@ impl SessionExecutor {
     async fn copy_context(
         &mut self,
         transaction: &mut Transaction,
-        table: &proto::catalog::TableMeta,
+        table: &Arc<proto::catalog::TableMeta>,
     ) -> Result<(Arc<StatementContext>, Arc<TableSnapshot>), SqlError> {
         self.lock_for_writing(transaction, table.id, &[]).await?;
         let context = self.statement_context(transaction, &[table.id]).await?;

@@ -30,7 +30,7 @@ impl SessionExecutor {
             return Ok(Outcome::Done { tag: "CREATE TABLE AS".to_owned() });
         }
         let mut transaction = self.take_transaction();
-        if transaction.read_only {
+        if transaction.read_only || self.reads_the_past() {
             self.keep(transaction);
             return Err(SqlError::new(
                 ErrorKind::ReadOnlySqlTransaction,

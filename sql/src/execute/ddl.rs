@@ -38,7 +38,7 @@ impl SessionExecutor {
                 return Err(SqlError::new(ErrorKind::Internal, "a statement changed its kind"));
             };
             let mut transaction = self.take_transaction();
-            if transaction.read_only {
+            if transaction.read_only || self.reads_the_past() {
                 self.keep(transaction);
                 return Err(SqlError::new(
                     ErrorKind::ReadOnlySqlTransaction,

@@ -116,8 +116,8 @@ impl SessionExecutor {
     pub(super) fn snapshot_of(
         &self,
         context: &exec::StatementContext,
-        table: &TableMeta,
+        table: &Arc<TableMeta>,
     ) -> Result<Arc<TableSnapshot>, SqlError> {
-        context.snapshot(table).map(Arc::clone).map_err(exec::to_sql_error)
+        context.snapshot(table, None).map_err(exec::to_sql_error)
     }
 }

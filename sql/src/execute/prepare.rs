@@ -118,6 +118,19 @@ impl SessionExecutor {
         Ok(parsed)
     }
 
+    /// Plans a statement at the moments it was resolved to, once nobody holds its definitions.
+    pub(super) async fn prepare_at_moments(
+        &mut self,
+        statement: &Arc<Parsed>,
+        parameter_types: &[Option<ColumnType>],
+    ) -> Result<Arc<PreparedStatement>, SqlError> {
+        let prepared = self.prepare_statement(statement, parameter_types)?;
+        if self.locks.bar_readers() && self.wait_for_definitions(&prepared.tables()).await? {
+            return self.prepare_statement(statement, parameter_types);
+        }
+        Ok(prepared)
+    }
+
     pub(super) fn prepare_statement(
         &mut self,
         statement: &Arc<Parsed>,
@@ -129,6 +142,7 @@ impl SessionExecutor {
         if let Some(cached) = cached
             && Arc::ptr_eq(&cached.statement, statement)
             && let planned = cached.newest()
+            && self.moments.is_now()
             && planned.validity == Some(self.validity())
         {
             self.refuse_in_failed_transaction(&planned.plan)?;
@@ -155,7 +169,7 @@ impl SessionExecutor {
     /// The plan to run now: the newest one, or another when the catalog or the settings moved.
     pub(super) fn current_plan(&mut self, prepared: &PreparedStatement) -> Result<Arc<Planned>, SqlError> {
         let newest = prepared.newest();
-        if newest.validity.is_some_and(|validity| validity == self.validity()) {
+        if self.moments.is_now() && newest.validity.is_some_and(|validity| validity == self.validity()) {
             return Ok(newest);
         }
         let (planned, description) = self.plan_now(&prepared.statement, &prepared.parameter_types)?;
@@ -194,12 +208,13 @@ impl SessionExecutor {
             system: Arc::clone(&system) as _,
             session,
             settings: PlanSettings::default(),
+            instants: self.moments.instants.clone(),
         };
         let plan = planner::plan(&statement.statement, &context)?;
         let description = self.description(&plan);
         let planned = Planned {
             plan: Arc::new(plan),
-            validity: (!system.was_read()).then(|| self.validity()),
+            validity: (!system.was_read() && self.moments.is_now()).then(|| self.validity()),
             columns: description.columns.as_deref().unwrap_or_default().into(),
             template: TemplateSlot::default(),
         };
@@ -252,6 +267,10 @@ impl PreparedStatement {
     /// The user tables it reads and writes.
     pub(super) fn tables(&self) -> Vec<TableId> {
         self.newest().plan.tables()
+    }
+
+    pub(super) fn statement(&self) -> &planner::syntax::Statement {
+        &self.statement.statement
     }
 
     /// The plan made last; `current_plan` says whether it still holds.

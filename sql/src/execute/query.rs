@@ -157,7 +157,10 @@ impl SessionExecutor {
         let context = self.reading_context(&explain.plan.tables()).await?;
         let options =
             exec::ExplainOptions { analyze: explain.options.analyze, ..exec::ExplainOptions::default() };
-        let lines = self.shared.engine.explain(logical.clone(), context, options).await?;
+        let mut lines = self.shared.engine.explain(logical.clone(), context, options).await?;
+        if explain.options.analyze {
+            lines.extend(self.insisted_lines());
+        }
         let lines = match (verb, table) {
             (Some(verb), Some(table)) => under(&format!("{verb} on {}", table.name), lines),
             _ => lines,

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cluster::Pin;
+use cluster::{Instant, Pin};
 use cluster::locks::LockOwner;
 use parking_lot::Mutex;
 use proto::catalog::{CatalogChange, CatalogSnapshot, SequenceMeta};
@@ -62,6 +62,8 @@ pub(crate) struct Transaction {
     pub(crate) started_micros: i64,
     /// The point of the first statement under REPEATABLE READ.
     pub(crate) fixed_point: Option<ReadPoint>,
+    /// The past instant that all statements read at.
+    pub(crate) instant: Option<Instant>,
     /// Keeps the newest of the points readable.
     pub(crate) pin: Option<Pin>,
     /// The newest point any statement read at: what conflicts are judged by.
@@ -97,6 +99,7 @@ impl Transaction {
             failed: false,
             started_micros,
             fixed_point: None,
+            instant: None,
             pin: None,
             last_point: None,
             writes: BTreeMap::new(),

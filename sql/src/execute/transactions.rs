@@ -3,7 +3,9 @@
 //! Invariant: a transaction leaves the session exactly once: committed, rolled back, or of unknown fate (08007).
 
 use cluster::CommitRequest;
+use cluster::Instant;
 use planner::plan::{self, TransactionCommand, TransactionModes};
+use planner::syntax::WrittenInstant;
 use proto::record::TableChange;
 use proto::{ErrorKind, SqlError, Timestamp};
 
@@ -41,8 +43,8 @@ impl SessionExecutor {
         command: &TransactionCommand,
     ) -> Result<Outcome<planner::syntax::Parsed>, SqlError> {
         let tag = match command {
-            TransactionCommand::Begin { modes, start } => {
-                self.begin_block(modes)?;
+            TransactionCommand::Begin { modes, at, start } => {
+                self.begin_block(modes, at.as_ref()).await?;
                 if *start { "START TRANSACTION" } else { "BEGIN" }
             }
             TransactionCommand::Commit { chain } => self.commit_block(*chain).await?,
@@ -50,15 +52,20 @@ impl SessionExecutor {
             TransactionCommand::Savepoint { name } => self.savepoint(name)?,
             TransactionCommand::Release { name } => self.release(name)?,
             TransactionCommand::RollbackTo { name } => self.roll_back_to(name)?,
-            TransactionCommand::SetModes(modes) => {
-                self.set_modes(modes)?;
+            TransactionCommand::SetModes { modes, at } => {
+                self.set_modes(modes, at.as_ref()).await?;
                 "SET"
             }
         };
         Ok(Outcome::Done { tag: tag.to_owned() })
     }
 
-    fn begin_block(&mut self, modes: &TransactionModes) -> Result<(), SqlError> {
+    async fn begin_block(
+        &mut self,
+        modes: &TransactionModes,
+        at: Option<&WrittenInstant>,
+    ) -> Result<(), SqlError> {
+        let instant = self.transaction_instant(modes, at).await?;
         match &mut self.transaction {
             Some(transaction) if transaction.extent == Extent::Block => {
                 self.notices.push(Notice::warning("25001", "there is already a transaction in progress"));
@@ -69,16 +76,53 @@ impl SessionExecutor {
                 self.transaction = Some(self.new_transaction(Extent::Block));
             }
         }
-        self.apply_modes(modes)
+        self.apply_modes(modes)?;
+        self.fix_instant(instant)
     }
 
-    fn set_modes(&mut self, modes: &TransactionModes) -> Result<(), SqlError> {
+    /// The past instant that a transaction shall read at.
+    async fn transaction_instant(
+        &mut self,
+        modes: &TransactionModes,
+        at: Option<&WrittenInstant>,
+    ) -> Result<Option<Instant>, SqlError> {
+        let Some(at) = at else { return Ok(None) };
+        if modes.read_only == Some(false) {
+            return Err(SqlError::new(
+                ErrorKind::ReadOnlySqlTransaction,
+                "a transaction AS OF SYSTEM TIME cannot be READ WRITE",
+            ));
+        }
+        self.resolve(at, Some(&[])).await
+    }
+
+    /// Makes the transaction read at a past instant, and change nothing.
+    fn fix_instant(&mut self, instant: Option<Instant>) -> Result<(), SqlError> {
+        let (Some(instant), Some(transaction)) = (instant, &mut self.transaction) else { return Ok(()) };
+        if transaction.last_point.is_some() || transaction.has_writes() {
+            return Err(SqlError::new(
+                ErrorKind::ActiveSqlTransaction,
+                "AS OF SYSTEM TIME must be given before any query",
+            ));
+        }
+        transaction.read_only = true;
+        transaction.instant = Some(instant);
+        Ok(())
+    }
+
+    async fn set_modes(
+        &mut self,
+        modes: &TransactionModes,
+        at: Option<&WrittenInstant>,
+    ) -> Result<(), SqlError> {
         if self.transaction.as_ref().is_none_or(|transaction| transaction.extent != Extent::Block) {
             self.notices
                 .push(Notice::warning("25P01", "SET TRANSACTION can only be used in transaction blocks"));
             return Ok(());
         }
-        self.apply_modes(modes)
+        let instant = self.transaction_instant(modes, at).await?;
+        self.apply_modes(modes)?;
+        self.fix_instant(instant)
     }
 
     fn apply_modes(&mut self, modes: &TransactionModes) -> Result<(), SqlError> {
@@ -100,6 +144,12 @@ impl SessionExecutor {
             transaction.isolation = wanted;
         }
         if let Some(read_only) = modes.read_only {
+            if !read_only && transaction.instant.is_some() {
+                return Err(SqlError::new(
+                    ErrorKind::ActiveSqlTransaction,
+                    "a transaction AS OF SYSTEM TIME cannot be made READ WRITE",
+                ));
+            }
             if !read_only && transaction.read_only && transaction.last_point.is_some() {
                 return Err(SqlError::new(
                     ErrorKind::ActiveSqlTransaction,
@@ -239,6 +289,7 @@ impl SessionExecutor {
             catalog: transaction.take_catalog_changes(),
         };
         let outcome = self.shared.node.commit(request).await.map_err(WriteFailure::from_node)?;
+        self.last_commit.store(outcome.ts.0, std::sync::atomic::Ordering::Relaxed);
         Ok(outcome.ts)
     }
 

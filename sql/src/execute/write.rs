@@ -136,7 +136,7 @@ impl SessionExecutor {
         transaction: &mut Transaction,
         plan: &Plan,
     ) -> Result<WriteEffect, WriteFailure> {
-        if transaction.read_only {
+        if transaction.read_only || self.reads_the_past() {
             return Err(read_only(plan).into());
         }
         let target = match plan {

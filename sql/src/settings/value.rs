@@ -24,6 +24,8 @@ pub enum Kind {
     },
     Enum(&'static [&'static str]),
     Text,
+    /// What AS OF takes; empty for now.
+    Instant,
     /// Names separated by commas, quoted where needed.
     List,
     /// `ISO, MDY` and the like; only the ISO output style exists here.
@@ -42,7 +44,12 @@ impl Kind {
             Self::Integer { .. } => "integer",
             Self::Real { .. } => "real",
             Self::Enum(_) => "enum",
-            Self::Text | Self::List | Self::DateStyle | Self::TimeZone | Self::Encoding => "string",
+            Self::Text
+            | Self::Instant
+            | Self::List
+            | Self::DateStyle
+            | Self::TimeZone
+            | Self::Encoding => "string",
         }
     }
 }
@@ -139,6 +146,7 @@ fn canonical_of_kind(setting: &Setting, value: &str) -> Result<String, SqlError>
         Kind::Real { min, max } => canonical_real(setting, value, min, max),
         Kind::Enum(words) => canonical_word(setting, value, words),
         Kind::Text | Kind::List => Ok(value.to_owned()),
+        Kind::Instant => super::instant::check(value).map(|()| value.to_owned()),
         Kind::DateStyle => canonical_date_style(setting, value),
         Kind::TimeZone => canonical_zone(value).ok_or_else(|| invalid(setting, value)),
         Kind::Encoding => canonical_encoding(setting, value),

@@ -80,6 +80,7 @@ async fn every_run_has_its_own_values_and_snapshot() {
 async fn a_search_takes_its_vector_at_the_run() {
     let scan = KnnScan::try_new(KnnScanSpec {
         table: table_meta(),
+        at: None,
         qualifier: TableReference::bare("items"),
         columns: vec![ScanColumn::Column(0), ScanColumn::Column(2)],
         filters: vec![col("items.id").not_eq(lit(4))],
