@@ -17,9 +17,10 @@ use crate::binder::Binder;
 use crate::context::PlanContext;
 use crate::environment::{Ctes, Env, Place};
 use crate::error::{Result, from_datafusion, unsupported};
-use crate::plan::{OutputColumn, Plan, QueryPlan};
+use crate::names::qualified;
+use crate::plan::{OutputColumn, Plan, QueryPlan, SnapshotCommand};
 use crate::scope::Relations;
-use crate::syntax::{WrittenInstant, WrittenInstants};
+use crate::syntax::{SnapshotStatement, WrittenInstant, WrittenInstants};
 
 /// A past instant, resolved.
 #[derive(Clone, Debug)]
@@ -84,6 +85,20 @@ pub fn has_parameters(written: &WrittenInstant) -> bool {
         _ => std::ops::ControlFlow::Continue(()),
     });
     found.is_break()
+}
+
+/// The command of CREATE or DROP SNAPSHOT.
+pub(crate) fn plan_snapshot(statement: &SnapshotStatement, context: &PlanContext) -> Result<SnapshotCommand> {
+    Ok(match statement {
+        SnapshotStatement::Create { name, tables, at } => {
+            let place = |name| qualified(name, context).map(|name| (name.schema, name.name));
+            let tables = tables.iter().map(place).collect::<Result<_>>()?;
+            SnapshotCommand::Create { name: name.clone(), tables, at: at.clone() }
+        }
+        SnapshotStatement::Drop { name, if_exists } => {
+            SnapshotCommand::Drop { name: name.clone(), if_exists: *if_exists }
+        }
+    })
 }
 
 /// Plans a statement that may say instants of its own.

@@ -41,7 +41,7 @@ pub use plan::{
     CopyPlan, CreateTable, CreateTableAs, CursorCommand, DdlCommand, DdlNotice, DeletePlan, DiscardTarget,
     ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount, InsertPlan, Isolation, LockPlan, NewColumn,
     NewKey, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan, Returning, RowChecks, RowProof,
-    SessionCommand, SetValue, TableLockMode, TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
+    SessionCommand, SnapshotCommand, SetValue, TableLockMode, TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
 };
 pub use rules::rules;
 pub use syntax::{Parsed, Statement, parse};
@@ -115,6 +115,7 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
             _ => Err(error::syntax("a cursor needs a query")),
         },
         Statement::Cursor(command) => Ok(Plan::Cursor(command.clone())),
+        Statement::Snapshot(command) => instants::plan_snapshot(command, context).map(Plan::Snapshot),
         other => plan_definition(other, context).map(Plan::Ddl),
     }
 }
@@ -135,6 +136,11 @@ fn plan_definition(statement: &Statement, context: &PlanContext) -> Result<DdlCo
         Statement::CreateDatabase { name, options } => ddl::create_database(name, options, context),
         Statement::DropDatabase { name, if_exists, force } => {
             ddl::drop_database(name, *if_exists, *force, context)
+        }
+        Statement::Undrop { name, new_name } => {
+            let name = names::qualified(name, context)?;
+            let (schema, name) = (name.schema, name.name);
+            Ok(DdlCommand::Undrop { schema, name, new_name: new_name.clone() })
         }
         Statement::Unsupported(what) => Err(unsupported(what)),
         _ => Err(error::internal("a statement without a plan")),

@@ -40,6 +40,7 @@ pub enum Plan {
         query: Box<QueryPlan>,
     },
     Cursor(CursorCommand),
+    Snapshot(SnapshotCommand),
     CreateTableAs(Box<CreateTableAs>),
 }
 
@@ -381,6 +382,12 @@ pub enum DdlCommand {
     CreateDatabase {
         name: String,
     },
+    /// `UNDROP TABLE`: which table it is, is known to who keeps dropped ones.
+    Undrop {
+        schema: Option<String>,
+        name: String,
+        new_name: Option<String>,
+    },
     DropDatabase {
         name: String,
         force: bool,
@@ -413,6 +420,7 @@ impl DdlCommand {
             Self::CreateExtension { .. } => "CREATE EXTENSION",
             Self::DropExtension { .. } => "DROP EXTENSION",
             Self::CreateDatabase { .. } => "CREATE DATABASE",
+            Self::Undrop { .. } => "UNDROP TABLE",
             Self::DropDatabase { .. } => "DROP DATABASE",
             Self::Catalog { tag, .. } => tag,
             Self::RestartSequence { .. } => "ALTER SEQUENCE",
@@ -616,6 +624,22 @@ pub enum CursorCommand {
     },
     /// `None` is ALL.
     Close { name: Option<String> },
+}
+
+/// Named snapshots: instants that are kept readable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SnapshotCommand {
+    Create {
+        name: String,
+        /// Schema and name of the tables; they are looked up as of the instant. None: all of the database.
+        tables: Vec<(Option<String>, String)>,
+        /// None: now.
+        at: Option<WrittenInstant>,
+    },
+    Drop {
+        name: String,
+        if_exists: bool,
+    },
 }
 
 /// How many rows FETCH takes.

@@ -32,6 +32,7 @@ mod lock;
 mod maintenance;
 mod prepare;
 mod session;
+mod snapshots;
 mod statements;
 mod tokens;
 mod transaction;
@@ -39,6 +40,7 @@ mod transaction;
 pub(crate) use depth::too_deep;
 pub use maintenance::{CallStatement, MaintenanceStatement};
 pub use instants::{WrittenInstant, WrittenInstants};
+pub use snapshots::SnapshotStatement;
 pub use statements::{Commented, SequenceClauses};
 pub use tokens::{MAX_STATEMENT_BYTES, tokens};
 
@@ -99,6 +101,12 @@ pub enum Statement {
         query: Box<Statement>,
     },
     Cursor(CursorCommand),
+    Snapshot(SnapshotStatement),
+    /// `UNDROP TABLE`.
+    Undrop {
+        name: ast::ObjectName,
+        new_name: Option<String>,
+    },
     Comment {
         about: Commented,
         text: Option<String>,

@@ -50,6 +50,7 @@ mod rows;
 mod savepoints;
 mod sequences;
 mod setting_changes;
+mod snapshots;
 mod system;
 mod template;
 mod transaction;

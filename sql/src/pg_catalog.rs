@@ -96,6 +96,7 @@ pub struct Facts {
     pub builds: Source<IndexBuild>,
     pub compactions: Source<Compaction>,
     pub garbage: Source<(TableId, GarbageInfo)>,
+    pub snapshots: Source<Arc<cluster::NamedSnapshot>>,
 }
 
 impl Facts {
@@ -115,6 +116,7 @@ impl Facts {
             builds: Source::default(),
             compactions: Source::default(),
             garbage: Source::default(),
+            snapshots: Source::default(),
         }
     }
 

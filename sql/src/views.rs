@@ -8,6 +8,7 @@ mod channels;
 mod compactions;
 mod indexes;
 mod segments;
+mod snapshots;
 mod statistics;
 
 pub use segments::SegmentRow;
@@ -22,6 +23,7 @@ pub(crate) const RELATIONS: &[&Computed] = &[
     &indexes::INDEX_STATUS,
     &indexes::PG_STAT_PROGRESS_CREATE_INDEX,
     &segments::SEGMENTS,
+    &snapshots::SNAPSHOTS,
     &statistics::PG_STAT_ALL_TABLES,
     &statistics::PG_STAT_USER_TABLES,
 ];

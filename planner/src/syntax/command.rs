@@ -5,7 +5,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::cursor::Cursor;
 use super::errors::Source;
-use super::{Statement, copy, lock, maintenance, prepare, session, statements, transaction};
+use super::{Statement, copy, lock, maintenance, prepare, session, snapshots, statements, transaction};
 use crate::plan::{ExplainFormat, ExplainOptions};
 
 /// Commands that are a later capability, with the words that start them.
@@ -68,6 +68,7 @@ pub(super) fn parse(source: &Source<'_>, tokens: &[TokenWithSpan]) -> Result<Opt
         "begin" | "start" | "commit" | "end" | "rollback" | "abort" | "savepoint" | "release" => {
             transaction::parse(&first, cursor)?
         }
+        "undrop" => snapshots::undrop(cursor)?,
         "unlisten" => session::unlisten(cursor)?,
         "prepare" => prepare::prepare(source, cursor)?,
         "execute" => prepare::execute(source, cursor)?,
@@ -98,6 +99,8 @@ fn object(source: &Source<'_>, verb: &str, mut cursor: Cursor<'_>) -> Result<Opt
     let own = match (verb, kind.as_str()) {
         ("alter", "sequence") => Some(statements::alter_sequence(skipped(cursor.clone()))?),
         ("create", "sequence") => Some(statements::create_sequence(source, skipped(cursor.clone()))?),
+        ("create", "snapshot") => Some(snapshots::create(skipped(cursor.clone()))?),
+        ("drop", "snapshot") => Some(snapshots::drop(skipped(cursor.clone()))?),
         ("create", "database") => Some(statements::create_database(skipped(cursor.clone()))?),
         ("drop", "database") => Some(statements::drop_database(skipped(cursor.clone()))?),
         _ => None,

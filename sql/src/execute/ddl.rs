@@ -121,6 +121,9 @@ impl SessionExecutor {
                 self.create_extension(transaction, name, *if_not_exists)?
             }
             DdlCommand::DropExtension { .. } => return Err(SqlError::unsupported("DROP EXTENSION")),
+            DdlCommand::Undrop { schema, name, new_name } => {
+                self.undropped(transaction, (schema.as_deref(), name), new_name.as_deref())?
+            }
             DdlCommand::CreateDatabase { name } => self.create_database(transaction, name).await?,
             DdlCommand::DropDatabase { name, force } => self.drop_database(transaction, name, *force)?,
             DdlCommand::Catalog { changes, notices, .. } => {

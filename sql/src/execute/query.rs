@@ -74,6 +74,7 @@ impl SessionExecutor {
                 self.declare(name, query).await
             }
             Plan::Cursor(command) => self.cursor_command(command).await,
+            Plan::Snapshot(command) => self.snapshot_command(command).await,
             Plan::Session(command) => self.session_command(command),
             Plan::Transaction(command) => self.transaction_command(command).await,
             Plan::Maintenance(maintenance) => self.maintain(maintenance).await,

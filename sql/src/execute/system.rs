@@ -70,6 +70,8 @@ impl SessionExecutor {
         facts.compactions = Source::new(move || node.compactions());
         let node = Arc::clone(&self.shared.node);
         facts.garbage = Source::new(move || node.garbage().into_iter().collect());
+        let node = Arc::clone(&self.shared.node);
+        facts.snapshots = Source::new(move || node.named_snapshots());
         WatchedRelations { relations: Arc::new(Relations::new(facts)), read: AtomicBool::new(false) }
     }
 }
