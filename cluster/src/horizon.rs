@@ -237,6 +237,26 @@ impl Horizons {
         Err(Error::BeforeHorizon { what: format!("table \"{}\"", table.name), asked: ts, oldest })
     }
 
+    /// Whether anything of a database can be read at an instant that is pinned.
+    ///
+    /// # Errors
+    /// `BeforeHorizon`.
+    pub(crate) fn check_database<'t>(
+        &self,
+        database: DatabaseId,
+        ts: Timestamp,
+        tables: impl Iterator<Item = &'t Arc<TableMeta>>,
+    ) -> Result<()> {
+        let longest = tables.map(|table| self.retention_millis(table)).fold(self.retention_millis, u64::max);
+        let oldest = self.ago(longest);
+        let inner = self.inner.lock();
+        let is_named = |snapshot: &Arc<NamedSnapshot>| snapshot.database == database.0 && snapshot.at() == ts;
+        if ts >= oldest || inner.snapshots.values().any(is_named) {
+            return Ok(());
+        }
+        Err(Error::BeforeHorizon { what: "the database".to_owned(), asked: ts, oldest })
+    }
+
     /// What the catalog's history must reach back to.
     pub(crate) fn catalog_horizon<'t>(&self, tables: impl Iterator<Item = &'t Arc<TableMeta>>) -> Timestamp {
         let longest = tables.map(|table| self.retention_millis(table)).fold(self.retention_millis, u64::max);

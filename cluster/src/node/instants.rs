@@ -107,6 +107,9 @@ impl Node {
         let ts = self.settle(database, ts).await?;
         let channel = self.runtime(database)?.owner.published.channel;
         let pin = Arc::new(self.parts.horizons.pin(channel, ts));
+        let stored = self.parts.catalog.stored();
+        let tables = stored.tables.values().filter(|table| table.database == database);
+        self.parts.horizons.check_database(database, ts, tables)?;
         Ok(Instant { ts, catalog: self.parts.catalog.at(ts)?, _pin: pin })
     }
 
@@ -120,14 +123,13 @@ impl Node {
         table: &Arc<TableMeta>,
         held: bool,
     ) -> Result<Arc<TableSnapshot>> {
-        let horizons = &self.parts.horizons;
-        horizons.check(table, instant.ts, held)?;
-        self.parts.catalog.past_table(table).map_err(|error| match error {
+        let now = self.parts.catalog.past_table(table).map_err(|error| match error {
             Error::BeforeHorizon { what, oldest, .. } => {
                 Error::BeforeHorizon { what, asked: instant.ts, oldest }
             }
             other => other,
         })?;
+        self.parts.horizons.check(&now, instant.ts, held)?;
         let runtime = self.runtime(table.database)?;
         let state = runtime.owner.published.state();
         let snapshot = match state.tables.get(&table.id) {

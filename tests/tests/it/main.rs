@@ -15,6 +15,7 @@ mod passages;
 mod password;
 mod readme;
 mod tidy;
+mod time_travel;
 mod trace;
 mod verify;
 mod wire;
