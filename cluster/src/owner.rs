@@ -189,7 +189,7 @@ pub(crate) struct Owner {
     /// Fresh segment ids.
     ids: std::ops::Range<u64>,
     /// Next value to give out per sequence; the logged mark lies at or ahead of it.
-    sequences: HashMap<SequenceId, i128>,
+    sequences: HashMap<SequenceId, sequence::Place>,
     /// The outcome of the last append is unknown: take over before anything else.
     broken: bool,
 }

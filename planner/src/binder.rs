@@ -160,9 +160,14 @@ impl<'a> Binder<'a> {
 
     /// A column name that starts with two underscores and that nothing else in the plan has.
     pub(crate) fn column_name(&self, what: &str) -> String {
+        format!("__{what}_{}", self.next_number())
+    }
+
+    /// A number that no column or call of the statement has yet.
+    pub(crate) fn next_number(&self) -> usize {
         let number = self.columns.get();
         self.columns.set(number + 1);
-        format!("__{what}_{number}")
+        number
     }
 
     /// Remembers that the statement reads a table.

@@ -44,7 +44,10 @@ impl Owner {
         let guards = vec![epoch_guard(self.channel, self.epoch)];
         let changed = self.parts.catalog.change(&request.catalog, ts, guards, writes).await;
         match changed {
-            Ok(changed) => self.finish_catalog(decided, changed).await,
+            Ok(changed) => {
+                self.change_increments(&catalog, &request.catalog);
+                self.finish_catalog(decided, changed).await
+            }
             Err(error) => {
                 let unknown = matches!(error, Error::Unknown { .. });
                 self.broken |= unknown;

@@ -3,7 +3,7 @@
 //! After a restart a sequence goes on at its mark, so values may be skipped, as in PostgreSQL, but none comes
 //! twice. Setting a sequence is a mark too.
 
-use proto::catalog::SequenceMeta;
+use proto::catalog::{CatalogChange, CatalogSnapshot, SequenceMeta};
 use proto::record::RecordBody;
 use proto::{SequenceId, Timestamp};
 
@@ -12,7 +12,31 @@ use super::batch::Batch;
 use crate::error::{Error, Result};
 use crate::log::Durability;
 
+/// Where a sequence is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// The value that is given out next.
+    next: i128,
+    /// Whether it lies one increment behind a value that was given out, and not where it was set.
+    given: bool,
+}
+
 impl Owner {
+    /// Another increment counts from the last value that was given out.
+    pub(super) fn change_increments(&mut self, before: &CatalogSnapshot, changes: &[CatalogChange]) {
+        for change in changes {
+            let CatalogChange::PutSequence(after) = change else { continue };
+            let (Some(before), Some(place)) =
+                (before.sequences.get(&after.id), self.sequences.get_mut(&after.id))
+            else {
+                continue;
+            };
+            if place.given {
+                place.next += i128::from(after.increment) - i128::from(before.increment);
+            }
+        }
+    }
+
     /// The next values; their mark is part of the turn when the present one does not cover them.
     pub(super) fn add_next_values(
         &mut self,
@@ -23,7 +47,7 @@ impl Owner {
         let meta = known(batch, sequence)?;
         let increment = i128::from(meta.increment);
         let mark = batch.work.sequences.get(&sequence).copied().unwrap_or(meta.first);
-        let next = self.sequences.get(&sequence).copied().unwrap_or_else(|| i128::from(mark));
+        let next = self.sequences.get(&sequence).map_or_else(|| i128::from(mark), |place| place.next);
         let values: Vec<i128> = (0..count as i128).map(|step| next + step * increment).collect();
         if let Some(outside) = values.iter().find(|value| !meta_range(&meta).contains(*value)) {
             let (end, limit) = if *outside > i128::from(meta.maximum) {
@@ -41,7 +65,7 @@ impl Owner {
             let body = RecordBody::SequenceMark { sequence, next };
             self.push(batch, body, Timestamp::ZERO, None, Durability::Synced)?;
         }
-        self.sequences.insert(sequence, behind);
+        self.sequences.insert(sequence, Place { next: behind, given: true });
         // In range: checked above.
         Ok(values.into_iter().map(|value| value as i64).collect())
     }
@@ -56,7 +80,7 @@ impl Owner {
         known(batch, sequence)?;
         let body = RecordBody::SequenceMark { sequence, next };
         self.push(batch, body, Timestamp::ZERO, None, Durability::Synced)?;
-        self.sequences.insert(sequence, i128::from(next));
+        self.sequences.insert(sequence, Place { next: i128::from(next), given: false });
         Ok(())
     }
 }

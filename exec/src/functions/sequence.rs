@@ -1,6 +1,5 @@
 //! Sequence functions: `nextval` and `setval` ask the owner of the sequence, `currval` and `lastval` the session.
 
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
@@ -9,7 +8,7 @@ use async_trait::async_trait;
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDFImpl, Signature as DfSignature, TypeSignature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature as DfSignature, TypeSignature, Volatility,
 };
 use proto::{ColumnType, ErrorKind, SequenceId, SqlError, TypeKind};
 
@@ -20,22 +19,17 @@ use crate::error::{internal, raise};
 use crate::statement::{SessionValues, StatementContext, of_config};
 
 /// `nextval(regclass)`: one durable value per row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct NextVal {
     signature: DfSignature,
+    call: usize,
 }
 
-impl PartialEq for NextVal {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for NextVal {}
-
-impl Hash for NextVal {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        "nextval".hash(state);
+impl NextVal {
+    fn function(call: usize) -> Arc<ScalarUDF> {
+        let signature =
+            DfSignature::exact(vec![ColumnType::scalar(TypeKind::Regclass).data_type()], Volatility::Volatile);
+        Arc::new(AsyncScalarUDF::new(Arc::new(Self { signature, call })).into_scalar_udf())
     }
 }
 
@@ -68,22 +62,30 @@ impl AsyncScalarUDFImpl for NextVal {
 }
 
 /// `setval(regclass, value [, is_called])`: durable when it returns, row after row.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct SetVal {
     signature: DfSignature,
+    call: usize,
 }
 
-impl PartialEq for SetVal {
-    fn eq(&self, _: &Self) -> bool {
-        true
+impl SetVal {
+    fn function(call: usize) -> Arc<ScalarUDF> {
+        let two = vec![ColumnType::scalar(TypeKind::Regclass).data_type(), DataType::Int64];
+        let three = [two.as_slice(), &[DataType::Boolean]].concat();
+        let either = vec![TypeSignature::Exact(two), TypeSignature::Exact(three)];
+        let signature = DfSignature::one_of(either, Volatility::Volatile);
+        Arc::new(AsyncScalarUDF::new(Arc::new(Self { signature, call })).into_scalar_udf())
     }
 }
 
-impl Eq for SetVal {}
-
-impl Hash for SetVal {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        "setval".hash(state);
+/// The function as one call of a statement has it. DataFusion awaits equal calls once, and two calls of `nextval` are
+/// two values: they must not be equal.
+#[must_use]
+pub fn as_call(function: Arc<ScalarUDF>, call: impl FnOnce() -> usize) -> Arc<ScalarUDF> {
+    match function.name() {
+        "nextval" => NextVal::function(call()),
+        "setval" => SetVal::function(call()),
+        _ => function,
     }
 }
 
@@ -234,23 +236,15 @@ fn lastval(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 /// The sequence functions.
 #[must_use]
 pub(super) fn functions() -> Vec<Function> {
-    let regclass = ColumnType::scalar(TypeKind::Regclass);
-    let signature = DfSignature::exact(vec![regclass.data_type()], Volatility::Volatile);
-    let nextval = AsyncScalarUDF::new(Arc::new(NextVal { signature }));
-    let two = vec![regclass.data_type(), DataType::Int64];
-    let three = vec![regclass.data_type(), DataType::Int64, DataType::Boolean];
-    let either = vec![TypeSignature::Exact(two), TypeSignature::Exact(three)];
-    let signature = DfSignature::one_of(either, Volatility::Volatile);
-    let setval = AsyncScalarUDF::new(Arc::new(SetVal { signature }));
     let mut functions = vec![
         Function {
             name: "nextval".to_owned(),
-            kind: FunctionKind::Scalar(Arc::new(nextval.into_scalar_udf())),
+            kind: FunctionKind::Scalar(NextVal::function(0)),
             signatures: vec![Signature::parse("regclass", "int8")],
         },
         Function {
             name: "setval".to_owned(),
-            kind: FunctionKind::Scalar(Arc::new(setval.into_scalar_udf())),
+            kind: FunctionKind::Scalar(SetVal::function(0)),
             signatures: vec![
                 Signature::parse("regclass,int8", "int8"),
                 Signature::parse("regclass,int8,bool", "int8"),

@@ -106,6 +106,11 @@ fn malformed(text: &str, kind: TypeKind) -> SqlError {
     )
 }
 
+/// A month that there is not, or a day that no month has: perhaps the one was read as the other.
+fn misread(text: &str) -> SqlError {
+    field_out_of_range(text).with_hint("Perhaps you need a different \"datestyle\" setting.")
+}
+
 fn field_out_of_range(text: &str) -> SqlError {
     SqlError::new(ErrorKind::DatetimeFieldOverflow, format!("date/time field value out of range: \"{text}\""))
 }
@@ -198,7 +203,7 @@ impl<'a> Reader<'a> {
         } else if let Some(zone) = TimeZone::parse(token) {
             self.fields.zone = Some(zone);
         } else if token.contains('/') {
-            let message = format!("time zone \"{token}\" not recognized");
+            let message = format!("time zone \"{lower}\" not recognized");
             return Err(SqlError::new(ErrorKind::InvalidParameterValue, message));
         } else if !is_weekday(lower) {
             return Err(malformed(text, kind));
@@ -325,7 +330,10 @@ fn checked_date(
     } else if year == 0 {
         return Err(field_out_of_range(text));
     }
-    if !(1..=12).contains(&month) || day == 0 || day > days_in_month(year, month) {
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return Err(misread(text));
+    }
+    if day > days_in_month(year, month) {
         return Err(field_out_of_range(text));
     }
     if !(-4712..=5_874_897).contains(&year) {

@@ -47,6 +47,20 @@ const fn reads_the_same_everywhere(ty: ColumnType) -> bool {
         )
 }
 
+/// Whether text of this type is well-formed, or not, in every session, though what it means may differ.
+const fn is_well_formed_everywhere(ty: ColumnType) -> bool {
+    match ty.kind {
+        TypeKind::Date
+        | TypeKind::Time
+        | TypeKind::Timestamp
+        | TypeKind::Timestamptz
+        | TypeKind::Interval
+        | TypeKind::Numeric => true,
+        TypeKind::Text | TypeKind::Varchar | TypeKind::Bpchar => ty.array,
+        _ => ty.array && reads_the_same_everywhere(ColumnType { array: false, ..ty }),
+    }
+}
+
 impl Binder<'_> {
     /// Casts where PostgreSQL casts by itself.
     pub(crate) fn implicit(&self, bound: Bound, ty: ColumnType) -> Result<Bound> {
@@ -129,6 +143,12 @@ impl Binder<'_> {
                     }
                     return Ok(Bound::new(cast(constant(value, plain), ty, context), ty));
                 }
+                if is_well_formed_everywhere(ty) {
+                    let texts: ArrayRef = Arc::new(StringArray::from(vec![text.as_str()]));
+                    let explicit = context == CastContext::Explicit;
+                    let (from, input) = (TypeKind::Unknown.into(), InputContext::default());
+                    cast_array(&texts, from, ty.without_typmod(), explicit, &input)?;
+                }
                 let text = Expr::Literal(ScalarValue::Utf8(Some(text)), metadata);
                 Ok(Bound::new(cast(text, ty, context), ty))
             }
@@ -194,7 +214,7 @@ fn is_own_scaled(value: &Expr) -> bool {
 }
 
 /// Numerics in one carrier, which arrays and CASE need: constants of one scale as they are, others with their own.
-pub(super) fn carried_alike(values: Vec<Expr>, ty: ColumnType) -> Vec<Expr> {
+pub(crate) fn carried_alike(values: Vec<Expr>, ty: ColumnType) -> Vec<Expr> {
     let scale = |value: &Expr| match value {
         Expr::Literal(ScalarValue::Decimal128(_, _, scale), _) => Some(*scale),
         _ => None,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment, Sort, Unnest};
 use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, lit};
 use exec::functions::resolve::no_such_function_for;
-use exec::functions::{Choice, Function, FunctionKind, find};
+use exec::functions::{Choice, Function, FunctionKind, find, sequence};
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 use sqlparser::ast::{
     self, DuplicateTreatment, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
@@ -287,7 +287,7 @@ impl Binder<'_> {
             return Err(no_such_function_for(name, &known));
         };
         let choice = found.resolve(&known)?;
-        self.call_chosen(Arc::clone(function), &choice, arguments)
+        self.call_chosen(sequence::as_call(Arc::clone(function), || self.next_number()), &choice, arguments)
     }
 
     /// A call of a chosen overload.

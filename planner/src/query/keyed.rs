@@ -8,11 +8,12 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, Result, internal_err, not_impl_err};
+use datafusion::common::{Column, DFSchema, Result, internal_err};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
-use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, GroupingSet, WindowFunction};
 use datafusion::logical_expr::logical_plan::{Aggregate, Distinct, Join, Projection, Sort, Window};
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::utils::grouping_set_to_exprlist;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, when};
 use exec::functions::keys::{comparison_key, is_keyed};
 
 /// The plan with keys where they are needed.
@@ -73,7 +74,7 @@ fn key_of(expression: Expr, schema: &DFSchema) -> Expr {
 /// Groups by keys; the first value of a group is what it shows.
 fn grouped(aggregate: Aggregate) -> Result<LogicalPlan> {
     if aggregate.group_expr.iter().any(|key| matches!(key, Expr::GroupingSet(_))) {
-        return not_impl_err!("grouping sets over numeric, interval, character or jsonb columns");
+        return grouped_in_sets(aggregate);
     }
     let LogicalPlan::Aggregate(aggregate) = distinct_arguments(aggregate)?.data else {
         return internal_err!("an aggregate became another node");
@@ -113,6 +114,60 @@ fn grouped(aggregate: Aggregate) -> Result<LogicalPlan> {
         }
     });
     let outputs = outputs.collect();
+    Projection::try_new(outputs, Arc::new(LogicalPlan::Aggregate(plan))).map(LogicalPlan::Projection)
+}
+
+/// Groups every set by keys, which a projection below computes; the first value of a group is shown where its column
+/// is part of the set, NULL elsewhere.
+fn grouped_in_sets(aggregate: Aggregate) -> Result<LogicalPlan> {
+    let LogicalPlan::Aggregate(aggregate) = distinct_arguments(aggregate)?.data else {
+        return internal_err!("an aggregate became another node");
+    };
+    let Aggregate { input, group_expr, aggr_expr, schema, .. } = aggregate;
+    let values: Vec<Expr> = grouping_set_to_exprlist(&group_expr)?.into_iter().cloned().collect();
+    let mut keys: Vec<(Expr, Expr)> = Vec::new();
+    let mut below: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+    for value in values.iter().filter(|value| needs_key(value, input.schema())) {
+        let name = format!("__set_key_{}", keys.len());
+        below.push(comparison_key(value.clone()).alias(&name));
+        keys.push((value.clone(), Expr::Column(Column::new_unqualified(name))));
+    }
+    let key_of = |value: &Expr| keys.iter().find(|(keyed, _)| keyed == value).map(|(_, key)| key.clone());
+    let in_set = |set: &Vec<Expr>| -> Vec<Expr> {
+        set.iter().map(|value| key_of(value).unwrap_or_else(|| value.clone())).collect()
+    };
+    let sets = group_expr.iter().map(|group| match group {
+        Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => {
+            Ok(Expr::GroupingSet(GroupingSet::GroupingSets(sets.iter().map(in_set).collect())))
+        }
+        _ => internal_err!("grouping sets that are not spelt out"),
+    });
+    let sets = sets.collect::<Result<Vec<_>>>()?;
+    let mut aggregates = aggr_expr;
+    let firsts = keys.iter().enumerate().map(|(position, (value, _))| {
+        first_value_udaf().call(vec![value.clone()]).alias(format!("__first_{position}"))
+    });
+    aggregates.extend(firsts);
+    let input = Arc::new(LogicalPlan::Projection(Projection::try_new(below, input)?));
+    let plan = Aggregate::try_new(input, sets, aggregates)?;
+    let columns = plan.schema.columns();
+    let outputs = (0..schema.fields().len()).map(|position| {
+        let (qualifier, field) = schema.qualified_field(position);
+        let column = &columns[position];
+        let keyed = values.get(position).and_then(|value| keys.iter().position(|(keyed, _)| keyed == value));
+        let shown = match keyed {
+            Some(key) => {
+                let first = Expr::Column(Column::new_unqualified(format!("__first_{key}")));
+                when(Expr::Column(column.clone()).is_not_null(), first).end()?
+            }
+            None if column.relation.as_ref() == qualifier && column.name == *field.name() => {
+                return Ok(Expr::Column(column.clone()));
+            }
+            None => Expr::Column(column.clone()),
+        };
+        Ok(shown.alias_qualified(qualifier.cloned(), field.name()))
+    });
+    let outputs = outputs.collect::<Result<Vec<_>>>()?;
     Projection::try_new(outputs, Arc::new(LogicalPlan::Aggregate(plan))).map(LogicalPlan::Projection)
 }
 

@@ -13,7 +13,7 @@ use super::{Planned, QueryColumn, Unknowns};
 use crate::binder::{Binder, Bound};
 use crate::environment::{Env, Outside, Place};
 use crate::error::{Result, from_datafusion, syntax};
-use crate::expression::constant;
+use crate::expression::{carried_alike, constant};
 use crate::scope::{Relations, Scope};
 
 /// Bound rows of equal length.
@@ -54,10 +54,16 @@ impl Binder<'_> {
                 _ => common_type("VALUES", &known)?.without_typmod(),
             });
         }
-        let rows = rows
+        let mut rows = rows
             .into_iter()
             .map(|row| row.into_iter().zip(&types).map(|(cell, ty)| self.implicit(cell, *ty)).collect())
             .collect::<Result<ValueRows>>()?;
+        for (position, ty) in types.iter().enumerate() {
+            let cells = rows.iter_mut().map(|row| std::mem::take(&mut row[position].expr)).collect();
+            for (row, cell) in rows.iter_mut().zip(carried_alike(cells, *ty)) {
+                row[position].expr = cell;
+            }
+        }
         let names: Vec<String> = (1..=width).map(|number| format!("column{number}")).collect();
         let plan = self.value_rows(rows, &names)?;
         let columns = names

@@ -1,4 +1,5 @@
-//! DISTINCT for our own aggregates: every different row once, handed on at the end.
+//! DISTINCT for our own aggregates: every different row once, handed on at the end. Values that compare by a key are
+//! different when their keys are; the first of equals is handed on.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,6 +9,10 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::Accumulator;
+use proto::ColumnType;
+
+use crate::error::raise;
+use crate::functions::keys::{is_keyed, key_bytes};
 
 /// Collects the different argument rows in first-seen order.
 #[derive(Debug)]
@@ -16,23 +21,29 @@ pub(super) struct Distinct {
     seen: HashSet<Vec<ScalarValue>>,
     order: Vec<Vec<ScalarValue>>,
     types: Vec<DataType>,
+    /// The type of an argument that compares by a key.
+    keyed: Vec<Option<ColumnType>>,
 }
 
 impl Distinct {
     pub(super) fn new(inner: Box<dyn Accumulator>, fields: &[FieldRef]) -> Self {
         let types = fields.iter().map(|field| field.data_type().clone()).collect();
-        Self { inner, seen: HashSet::new(), order: Vec::new(), types }
+        let keyed = fields.iter().map(|field| is_keyed(field).then(|| ColumnType::of_field(field))).collect();
+        Self { inner, seen: HashSet::new(), order: Vec::new(), types, keyed }
     }
 
     fn insert(&mut self, columns: &[ArrayRef]) -> DfResult<()> {
+        let key = |(column, ty): (&ArrayRef, &Option<ColumnType>)| match ty {
+            Some(ty) => key_bytes(column, *ty).map_err(raise),
+            None => Ok(Arc::clone(column)),
+        };
+        let keys = columns.iter().zip(&self.keyed).map(key).collect::<DfResult<Vec<_>>>()?;
+        let values_of = |columns: &[ArrayRef], row: usize| {
+            columns.iter().map(|column| ScalarValue::try_from_array(column, row)).collect::<DfResult<Vec<_>>>()
+        };
         for row in 0..columns[0].len() {
-            if columns[0].is_null(row) {
-                continue;
-            }
-            let values =
-                columns.iter().map(|c| ScalarValue::try_from_array(c, row)).collect::<DfResult<Vec<_>>>()?;
-            if self.seen.insert(values.clone()) {
-                self.order.push(values);
+            if columns[0].is_valid(row) && self.seen.insert(values_of(&keys, row)?) {
+                self.order.push(values_of(columns, row)?);
             }
         }
         Ok(())

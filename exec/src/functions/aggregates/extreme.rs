@@ -1,11 +1,15 @@
 //! `min` and `max` of types whose values compare by a key: numeric, interval, character(n), arrays of them.
+//!
+//! Of equal values the last one is shown, as in PostgreSQL, of character(n) the first.
+
+use std::cmp::Ordering;
 
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::logical_expr::Accumulator;
 use datafusion::logical_expr::function::AccumulatorArgs;
-use proto::ColumnType;
+use proto::{ColumnType, TypeKind};
 
 use crate::error::raise;
 use crate::functions::keys::key_bytes;
@@ -31,8 +35,10 @@ impl Accumulator for Extreme {
             let Some(key) = key else { continue };
             let better = match &self.best {
                 None => true,
-                Some((best, _)) if self.greatest => key > best.as_ref(),
-                Some((best, _)) => key < best.as_ref(),
+                Some((best, _)) => match key.cmp(best.as_ref()) {
+                    Ordering::Equal => self.ty.kind != TypeKind::Bpchar || self.ty.array,
+                    order => (order == Ordering::Greater) == self.greatest,
+                },
             };
             if better {
                 self.best = Some((key.into(), ScalarValue::try_from_array(&values[0], row)?));
