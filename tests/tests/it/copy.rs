@@ -165,3 +165,32 @@ fn copy_is_part_of_its_transaction() {
     connection.run("ROLLBACK").expect("rollback");
     assert_eq!(connection.value("SELECT count(*) FROM t").expect("count"), "0");
 }
+
+#[test]
+fn check_constraints_hold() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    let create = "CREATE TABLE t (id int4 PRIMARY KEY, n int4 CHECK (n > 0), CONSTRAINT small CHECK (id < 100))";
+    connection.run(create).expect("create");
+    let binary = [
+        &b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0"[..],
+        b"\0\x02\0\0\0\x04\0\0\0\x01\0\0\0\x04\0\0\0\x05",
+        b"\0\x02\0\0\0\x04\0\0\0\x02\0\0\0\x04\0\0\0\0\xff\xff",
+    ]
+    .concat();
+    let cases: [(&str, &[u8], &str, &str, &str); 3] = [
+        ("COPY t FROM STDIN", b"1\t5\n2\t0\n3\t1\n", "t_n_check", "(2, 0)", "COPY t, line 2: \"2\t0\""),
+        ("COPY t FROM STDIN CSV", b"1,5\n200,7\n", "small", "(200, 7)", "COPY t, line 2: \"200,7\""),
+        ("COPY t FROM STDIN (FORMAT binary)", &binary, "t_n_check", "(2, 0)", "COPY t, line 2"),
+    ];
+    for (sql, data, constraint, row, context) in cases {
+        let error = refused(&mut connection, sql, data);
+        assert_eq!((error.code.as_str(), error.constraint.as_deref()), ("23514", Some(constraint)), "{sql}");
+        let message = format!("new row for relation \"t\" violates check constraint \"{constraint}\"");
+        assert_eq!(error.message, message);
+        assert_eq!(error.detail.as_deref(), Some(format!("Failing row contains {row}.").as_str()));
+        assert_eq!(error.context.as_deref(), Some(context), "{sql}");
+    }
+    // NULL meets every check.
+    assert_eq!(copied(&mut connection, "COPY t FROM STDIN", b"1\t\\N\n2\t1\n"), "COPY 2");
+}

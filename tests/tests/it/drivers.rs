@@ -6,7 +6,7 @@ use bytes::{BufMut, BytesMut};
 use futures::{SinkExt, StreamExt};
 use tests::server::Server;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// A vector as pgvector sends it.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,68 @@ impl<'a> FromSql<'a> for Vector {
         ty.name() == "vector"
     }
 }
+
+/// The bytes of a value of any type, as they travel.
+#[derive(Clone, Debug, PartialEq)]
+struct Raw(Vec<u8>);
+
+impl ToSql for Raw {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Raw {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw.to_vec()))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// Type, literal, and the value's binary form as PostgreSQL 16 sends it.
+#[rustfmt::skip]
+const VALUES: [(&str, &str, &[u8]); 30] = [
+    ("bool", "true", b"\x01"),
+    ("int2", "-2", b"\xff\xfe"),
+    ("int4", "70000", b"\x00\x01\x11p"),
+    ("int8", "-5000000000", b"\xff\xff\xff\xfe\xd5\xfa\x0e\x00"),
+    ("float4", "1.5", b"?\xc0\x00\x00"),
+    ("float8", "-0.1", b"\xbf\xb9\x99\x99\x99\x99\x99\x9a"),
+    ("numeric", "-12345.6789000", b"\x00\x03\x00\x01@\x00\x00\x07\x00\x01\x09)\x1a\x85"),
+    ("numeric(10,2)", "7.1", b"\x00\x02\x00\x00\x00\x00\x00\x02\x00\x07\x03\xe8"),
+    ("varchar(5)", "'äb'", b"\xc3\xa4b"),
+    ("char(4)", "'ab'", b"ab  "),
+    ("text", "'it''s'", b"it's"),
+    ("bytea", "'\\x00ff'", b"\x00\xff"),
+    ("date", "'1999-12-31'", b"\xff\xff\xff\xff"),
+    ("time", "'12:34:56.789'", b"\x00\x00\x00\x0a\x8b\xe6&\x08"),
+    ("timestamp", "'2024-02-29 01:02:03.000004'", b"\x00\x02\xb5y\x93t\xd8\xc4"),
+    ("timestamptz", "'2024-02-29 01:02:03+02'", b"\x00\x02\xb5w\xe6M\x90\xc0"),
+    ("interval", "'-1 mon 2 days 03:04:05.6'", b"\x00\x00\x00\x02\x92^{\x00\x00\x00\x00\x02\xff\xff\xff\xff"),
+    ("uuid", "'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", b"\xa0\xee\xbc\x99\x9c\x0bN\xf8\xbbmk\xb9\xbd8\x0a\x11"),
+    ("json", "'{\"b\": [1]}'", b"{\x22b\x22: [1]}"),
+    ("jsonb", "'{\"b\": [1.50, null]}'", b"\x01{\x22b\x22: [1.50, null]}"),
+    ("vector(3)", "'[1,-2,0.5]'", b"\x00\x03\x00\x00?\x80\x00\x00\xc0\x00\x00\x00?\x00\x00\x00"),
+    ("int4[]", "'{1,NULL,3}'", b"\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x17\x00\x00\x00\x03\x00\x00\x00\x01\x00\x00\x00\x04\x00\x00\x00\x01\xff\xff\xff\xff\x00\x00\x00\x04\x00\x00\x00\x03"),
+    ("text[]", "'{a,\"b c\"}'", b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x19\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x01a\x00\x00\x00\x03b c"),
+    ("numeric[]", "'{1.50,2}'", b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x06\xa4\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x0c\x00\x02\x00\x00\x00\x00\x00\x02\x00\x01\x13\x88\x00\x00\x00\x0a\x00\x01\x00\x00\x00\x00\x00\x00\x00\x02"),
+    ("interval[]", "'{\"1 mon\",NULL}'", b"\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x04\xa2\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff"),
+    ("timestamptz[]", "'{2000-01-01 00:00:00+00}'", b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04\xa0\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x08\x00\x00\x00\x00\x00\x00\x00\x00"),
+    ("uuid[]", "'{}'", b"\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0b\x86"),
+    ("bool[]", "'{t,f}'", b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x10\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x01\x01\x00\x00\x00\x01\x00"),
+    ("bytea[]", "'{\"\\\\x01\"}'", b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x11\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x01\x01"),
+    ("date[]", "'{2000-01-02}'", b"\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04:\x00\x00\x00\x01\x00\x00\x00\x01\x00\x00\x00\x04\x00\x00\x00\x01"),
+];
 
 /// Runs a test with a connected client.
 fn with_client<F: Future<Output = ()>>(test: impl FnOnce(Client, String) -> F) {
@@ -83,6 +145,69 @@ fn vectors_travel_in_binary() {
         assert_eq!(rows[3].get::<_, Option<Vector>>("embedding"), None);
         let wrong = client.query(sql, &[&Vector(vec![1.0]), &1_i64]).await.expect_err("dimensions differ");
         assert_eq!(wrong.code().map(|code| code.code()), Some("22000"));
+    });
+}
+
+#[test]
+fn every_type_travels_in_binary() {
+    with_client(|client, _| async move {
+        client.batch_execute("CREATE EXTENSION IF NOT EXISTS vector").await.expect("create");
+        for (ty, literal, bytes) in VALUES {
+            let sql = format!("SELECT ({literal})::{ty}");
+            let row = client.query_one(&sql, &[]).await.unwrap_or_else(|error| panic!("{ty}: {error:?}"));
+            assert_eq!(row.get::<_, Raw>(0), Raw(bytes.to_vec()), "{ty}");
+            let sql = format!("SELECT ($1::{ty})::text, (({literal})::{ty})::text");
+            let row = client
+                .query_one(&sql, &[&Raw(bytes.to_vec())])
+                .await
+                .unwrap_or_else(|error| panic!("{ty}: {error:?}"));
+            assert_eq!(row.get::<_, String>(0), row.get::<_, String>(1), "{ty}");
+        }
+    });
+}
+
+/// The rows of a table as text.
+async fn table_text(client: &Client, table: &str) -> Vec<Vec<Option<String>>> {
+    let messages = client.simple_query(&format!("SELECT * FROM {table} ORDER BY id")).await.expect("select");
+    let row = |message: &SimpleQueryMessage| match message {
+        SimpleQueryMessage::Row(row) => {
+            Some((0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect())
+        }
+        _ => None,
+    };
+    messages.iter().filter_map(row).collect()
+}
+
+async fn copied_out(client: &Client, table: &str, format: &str) -> Vec<u8> {
+    let sql = format!("COPY (SELECT * FROM {table} ORDER BY id) TO STDOUT WITH (FORMAT {format})");
+    let parts: Vec<_> = client.copy_out(&sql).await.expect("copy out").collect().await;
+    parts.into_iter().flat_map(|part| part.expect("a part").to_vec()).collect()
+}
+
+#[test]
+fn every_type_is_copied_out_and_in() {
+    with_client(|client, _| async move {
+        let columns: Vec<String> = (0..).zip(VALUES).map(|(at, (ty, ..))| format!("c{at} {ty}")).collect();
+        let literals: Vec<&str> = VALUES.iter().map(|(_, literal, _)| *literal).collect();
+        let nulls = vec!["NULL"; VALUES.len()].join(", ");
+        let create = |table: &str| format!("CREATE TABLE {table} (id int PRIMARY KEY, {})", columns.join(", "));
+        let fill = format!("INSERT INTO origin VALUES (1, {}), (2, {nulls})", literals.join(", "));
+        let start = format!("CREATE EXTENSION IF NOT EXISTS vector; {}; {fill}", create("origin"));
+        client.batch_execute(&start).await.expect("create");
+        let rows = table_text(&client, "origin").await;
+        assert_eq!((rows.len(), rows[0].len()), (2, VALUES.len() + 1));
+        for format in ["binary", "text", "csv"] {
+            client.batch_execute(&create(&format!("\"{format}\""))).await.expect("create");
+            let data = copied_out(&client, "origin", format).await;
+            let sql = format!("COPY \"{format}\" FROM STDIN WITH (FORMAT {format})");
+            let sink = client.copy_in::<_, bytes::Bytes>(&sql).await.expect("copy in");
+            futures::pin_mut!(sink);
+            sink.send(bytes::Bytes::from(data.clone())).await.expect("send");
+            assert_eq!(sink.finish().await.expect("finish"), 2, "{format}");
+            let table = format!("\"{format}\"");
+            assert_eq!(table_text(&client, &table).await, rows, "{format}");
+            assert_eq!(copied_out(&client, &table, format).await, data, "{format}");
+        }
     });
 }
 
