@@ -40,6 +40,7 @@ pub use explain::ExplainOptions;
 pub(crate) use explain::as_of;
 pub(crate) use explain::expressions::text as expression_text;
 pub use parameters::ParameterValue;
+use parameters::PresentValues;
 pub(crate) use parameters::{Values, as_functions};
 pub use template::Template;
 
@@ -113,7 +114,7 @@ impl Engine {
             }
         }
         let state = self.state(&context);
-        let physical = physical_plan(&state, plan).await.map_err(to_sql_error)?;
+        let physical = physical_plan(&state, plan, None).await.map_err(to_sql_error)?;
         let stream = execute_stream(physical, state.task_ctx()).map_err(to_sql_error)?;
         Ok(cancel::until_canceled(stream, context.cancel.clone()))
     }
@@ -140,7 +141,7 @@ impl Engine {
         let mut options = self.statement_options(context);
         options.execution.target_partitions = 1;
         let state = self.state_with(context, options);
-        let optimized = parameters::plan_with_functions(optimized(&state, plan)?)?;
+        let optimized = parameters::plan_with_functions(optimized(&state, plan)?, None)?;
         let physical = state.query_planner().create_physical_plan(&optimized, &state).await?;
         Template::of(physical, types)
     }
@@ -200,7 +201,7 @@ impl Engine {
     ) -> Result<Vec<String>, SqlError> {
         context.cancel.check().map_err(to_sql_error)?;
         let state = self.state(&context);
-        let physical = physical_plan(&state, plan).await.map_err(to_sql_error)?;
+        let physical = physical_plan(&state, plan, None).await.map_err(to_sql_error)?;
         let clock = Arc::clone(&context.session.clock);
         let mut elapsed = None;
         if options.analyze {
@@ -244,23 +245,35 @@ fn optimized(state: &SessionState, plan: LogicalPlan) -> DfResult<LogicalPlan> {
     state.optimizer().optimize(analyzed, state, |_, _| {})
 }
 
-/// Plans with subqueries as joins; when DataFusion refuses one, with those subqueries applied row by row.
-async fn physical_plan(state: &SessionState, plan: LogicalPlan) -> DfResult<Arc<dyn ExecutionPlan>> {
+/// Plans with subqueries as joins; when DataFusion refuses one, with those subqueries applied row by row. `present`
+/// is where the plan's parameters will have their values, if it has any.
+async fn physical_plan(
+    state: &SessionState,
+    plan: LogicalPlan,
+    present: Option<&PresentValues>,
+) -> DfResult<Arc<dyn ExecutionPlan>> {
     if !apply::has_subqueries(&plan)? {
-        return direct_plan(state, plan).await;
+        return direct_plan(state, plan, present).await;
     }
-    let error = match direct_plan(state, plan.clone()).await {
+    let error = match direct_plan(state, plan.clone(), present).await {
         Ok(physical) => return Ok(physical),
         Err(error) => error,
     };
     match apply::apply_subqueries(plan, state)? {
-        Some(applied) => direct_plan(state, applied).await,
+        Some(applied) => direct_plan(state, applied, present).await,
         None => Err(error),
     }
 }
 
-async fn direct_plan(state: &SessionState, plan: LogicalPlan) -> DfResult<Arc<dyn ExecutionPlan>> {
-    let optimized = optimized(state, plan)?;
+async fn direct_plan(
+    state: &SessionState,
+    plan: LogicalPlan,
+    present: Option<&PresentValues>,
+) -> DfResult<Arc<dyn ExecutionPlan>> {
+    let mut optimized = optimized(state, plan)?;
+    if present.is_some() {
+        optimized = parameters::plan_with_functions(optimized, present)?;
+    }
     state.query_planner().create_physical_plan(&optimized, state).await
 }
 

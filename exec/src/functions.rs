@@ -20,6 +20,8 @@ pub mod catalog;
 mod conditional;
 pub mod datetime;
 pub mod distance;
+mod format;
+mod json;
 pub mod keys;
 mod math;
 pub(crate) mod numerics;
@@ -97,6 +99,8 @@ fn pg_functions() -> Vec<overload::PgFunction> {
         distance::functions(),
         math::functions(),
         strings::functions(),
+        format::functions(),
+        json::functions(),
         datetime::functions(),
         session::functions(),
         arrays::functions(),

@@ -109,7 +109,7 @@ impl Relations {
             .relations
             .iter()
             .flat_map(|relation| &relation.columns)
-            .filter(|column| !column.hidden && column.name == name)
+            .filter(|column| (!column.hidden || name == TABLEOID) && column.name == name)
             .map(found);
         let first = matches.next().or_else(|| plain.next());
         if first.is_some() && (matches.next().is_some() || plain.next().is_some()) {

@@ -216,6 +216,10 @@ impl Executor for SessionExecutor {
         outcome
     }
 
+    fn cursor_columns(&self, name: &str) -> Option<Arc<[crate::session::ResultColumn]>> {
+        self.open_cursor_columns(name)
+    }
+
     async fn copy_rows(&mut self, batch: arrow::record_batch::RecordBatch) -> Result<(), SqlError> {
         self.copy_batch(batch).await
     }

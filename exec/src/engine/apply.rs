@@ -3,7 +3,8 @@
 //! DataFusion turns subqueries into joins where it can and refuses the rest: scalar subqueries that could give
 //! several rows, comparisons other than equality with outer columns, EXISTS and IN inside the select list.
 //! Catalog queries are full of them, over small relations. Here such a subquery becomes an asynchronous function
-//! of the outer columns it names: they are put into its plan as literals, and the plan is run.
+//! of the outer columns it names: it is planned once with parameters in their place (`planned`), and that plan is
+//! run.
 //!
 //! What it is not: fast. The engine plans without it first, and comes here only when DataFusion refuses.
 //!
@@ -11,7 +12,7 @@
 //! the rows of that branch; a scalar subquery that gives two rows is 21000;
 //! the statement's cancel flag is looked at before every run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -19,22 +20,25 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{DataType, FieldRef};
 use async_trait::async_trait;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, Result as DfResult, ScalarValue};
+use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::logical_plan::Subquery;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
     Signature, Volatility,
 };
-use datafusion::physical_plan::collect;
 use parking_lot::Mutex;
 use proto::{ErrorKind, SqlError};
 
 use crate::error::{internal, raise};
-use crate::statement::of_config;
+
+mod planned;
+mod references;
+
+use planned::PlannedSubquery;
+use references::{free_references, subquery_of};
 
 /// Outer values whose rows are kept.
 const KNOWN_VALUES: usize = 4096;
@@ -136,12 +140,13 @@ fn as_function(
         _ => return Ok(Transformed::no(expression)),
     };
     let outer = free_references(&subquery.subquery)?;
-    let is_plain = outer.is_empty() && (in_filter || kind == Kind::Scalar);
+    let stands_alone = !outer.iter().any(|(outer, _)| outer.is_column());
+    let is_plain = stands_alone && (in_filter || kind == Kind::Scalar);
     if is_plain {
         return Ok(Transformed::no(expression));
     }
-    let columns = outer.iter().map(|(_, column)| Expr::Column(column.clone()));
-    let arguments: Vec<Expr> = guard.into_iter().chain(searched).cloned().chain(columns).collect();
+    let values = outer.iter().map(|(outer, field)| outer.in_enclosing_query(field));
+    let arguments: Vec<Expr> = guard.into_iter().chain(searched).cloned().chain(values).collect();
     let result = match kind {
         Kind::Scalar => Arc::clone(&subquery.subquery.schema().fields()[0]),
         _ => proto::ColumnType::BOOL.arrow_field("exists", true),
@@ -152,108 +157,15 @@ fn as_function(
         Signature::variadic_any(Volatility::Volatile)
     };
     let function = ApplyFunction {
-        plan: Arc::clone(&subquery.subquery),
+        subquery: PlannedSubquery::new(Arc::clone(&subquery.subquery), outer, state),
         guarded: guard.is_some(),
         known: Mutex::default(),
-        outer: outer.into_iter().map(|(_, column)| column).collect(),
         kind,
         result,
-        state: Arc::new(state.clone()),
         signature,
     };
     let function = ScalarUDF::new_from_impl(AsyncScalarUDF::new(Arc::new(function)));
     Ok(Transformed::yes(function.call(arguments)))
-}
-
-/// The columns of enclosing queries that a plan refers to, each once, those that its own subqueries find in it
-/// left out.
-fn free_references(plan: &LogicalPlan) -> DfResult<Vec<(FieldRef, Column)>> {
-    let mut found: Vec<(FieldRef, Column)> = Vec::new();
-    let mut seen = HashSet::new();
-    plan.apply(|node| {
-        node.apply_expressions(|expression| {
-            expression.apply(|part| {
-                let references = match part {
-                    Expr::OuterReferenceColumn(field, column) => vec![(Arc::clone(field), column.clone())],
-                    _ => match subquery_of(part) {
-                        Some(subquery) => free_references(&subquery.subquery)?
-                            .into_iter()
-                            .filter(|(_, column)| !sees(node, column))
-                            .collect(),
-                        None => Vec::new(),
-                    },
-                };
-                found.extend(references.into_iter().filter(|(_, column)| seen.insert(column.clone())));
-                Ok(TreeNodeRecursion::Continue)
-            })
-        })
-    })?;
-    Ok(found)
-}
-
-/// The subquery inside an expression node.
-const fn subquery_of(expression: &Expr) -> Option<&Subquery> {
-    match expression {
-        Expr::ScalarSubquery(subquery) => Some(subquery),
-        Expr::Exists(exists) => Some(&exists.subquery),
-        Expr::InSubquery(search) => Some(&search.subquery),
-        _ => None,
-    }
-}
-
-/// Whether a column is one of those that a node's expressions can name.
-fn sees(node: &LogicalPlan, column: &Column) -> bool {
-    node.inputs().iter().any(|input| input.schema().has_column(column))
-}
-
-/// The plan with outer columns replaced by their values.
-fn substitute(plan: LogicalPlan, values: &HashMap<Column, Expr>) -> DfResult<LogicalPlan> {
-    let plan = plan.transform_up(|node| {
-        let names = NamePreserver::new(&node);
-        let visible: HashMap<Column, Expr> = values
-            .iter()
-            .filter(|(column, _)| !sees(&node, column))
-            .map(|(column, value)| (column.clone(), value.clone()))
-            .collect();
-        let rewritten = node.map_expressions(|expression| {
-            let name = names.save(&expression);
-            let put = expression.transform_up(|part| substitute_in(part, values, &visible))?;
-            Ok(put.update_data(|expression| name.restore(expression)))
-        })?;
-        rewritten.map_data(LogicalPlan::recompute_schema)
-    })?;
-    Ok(plan.data)
-}
-
-/// One expression node with its values put in; `inner` are the values that nested subqueries may take.
-fn substitute_in(
-    expression: Expr,
-    values: &HashMap<Column, Expr>,
-    inner: &HashMap<Column, Expr>,
-) -> DfResult<Transformed<Expr>> {
-    let nested = |subquery: Subquery| -> DfResult<Subquery> {
-        let plan = substitute(subquery.subquery.as_ref().clone(), inner)?;
-        let outer_ref_columns = free_references(&plan)?
-            .into_iter()
-            .map(|(field, column)| Expr::OuterReferenceColumn(field, column));
-        Ok(Subquery { outer_ref_columns: outer_ref_columns.collect(), subquery: Arc::new(plan), ..subquery })
-    };
-    Ok(match expression {
-        Expr::OuterReferenceColumn(field, column) => match values.get(&column) {
-            Some(value) => Transformed::yes(value.clone()),
-            None => Transformed::no(Expr::OuterReferenceColumn(field, column)),
-        },
-        Expr::ScalarSubquery(subquery) => Transformed::yes(Expr::ScalarSubquery(nested(subquery)?)),
-        Expr::Exists(mut exists) => {
-            exists.subquery = nested(exists.subquery)?;
-            Transformed::yes(Expr::Exists(exists))
-        }
-        Expr::InSubquery(mut search) => {
-            search.subquery = nested(search.subquery)?;
-            Transformed::yes(Expr::InSubquery(search))
-        }
-        other => Transformed::no(other),
-    })
 }
 
 /// What is asked of the subquery's rows.
@@ -270,21 +182,21 @@ enum Kind {
 /// A subquery as a function of the outer columns it names.
 #[derive(Debug)]
 struct ApplyFunction {
-    plan: Arc<LogicalPlan>,
+    subquery: PlannedSubquery,
     /// Whether the first argument says on which rows the subquery is wanted.
     guarded: bool,
     /// The rows for outer values that came before; a function lives no longer than its statement.
     known: Mutex<HashMap<Vec<ScalarValue>, ArrayRef>>,
-    outer: Vec<Column>,
     kind: Kind,
     result: FieldRef,
-    state: Arc<SessionState>,
     signature: Signature,
 }
 
 impl PartialEq for ApplyFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.kind == other.kind && self.guarded == other.guarded && self.plan == other.plan
+        self.kind == other.kind
+            && self.guarded == other.guarded
+            && self.subquery.plan() == other.subquery.plan()
     }
 }
 
@@ -293,7 +205,7 @@ impl Eq for ApplyFunction {}
 impl Hash for ApplyFunction {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.kind.hash(state);
-        self.plan.hash(state);
+        self.subquery.plan().hash(state);
     }
 }
 
@@ -355,33 +267,12 @@ impl ApplyFunction {
         if let Some(rows) = self.known.lock().get(outer) {
             return Ok(Arc::clone(rows));
         }
-        let rows = self.run(outer).await?;
+        let rows = self.subquery.run(outer).await?;
         let mut known = self.known.lock();
         if known.len() < KNOWN_VALUES {
             known.insert(outer.to_vec(), Arc::clone(&rows));
         }
         Ok(rows)
-    }
-
-    /// The first column of the subquery's rows for some outer values.
-    async fn run(&self, outer: &[ScalarValue]) -> DfResult<ArrayRef> {
-        of_config(self.state.config_options())?.cancel.check()?;
-        let literals: HashMap<Column, Expr> = self
-            .outer
-            .iter()
-            .zip(outer)
-            .map(|(column, value)| (column.clone(), Expr::Literal(value.clone(), None)))
-            .collect();
-        let plan = substitute(self.plan.as_ref().clone(), &literals)?;
-        // A future that contains itself needs a box.
-        let physical = Box::pin(super::physical_plan(&self.state, plan)).await?;
-        let schema = physical.schema();
-        let batches = collect(physical, self.state.task_ctx()).await?;
-        if schema.fields().is_empty() {
-            let rows = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
-            return Ok(arrow::array::new_null_array(&DataType::Null, rows));
-        }
-        Ok(Arc::clone(arrow::compute::concat_batches(&schema, &batches)?.column(0)))
     }
 
     fn answer(&self, rows: &ArrayRef, searched: Option<&ScalarValue>) -> DfResult<ScalarValue> {

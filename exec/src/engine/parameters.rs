@@ -1,7 +1,8 @@
 //! Parameters in physical plans: a nullary function stands for `$n` until a run puts the value in its place.
 //!
 //! The optimizer sees DataFusion's placeholders, which it never folds; physical plans have none, so they become
-//! these functions on the way down.
+//! these functions on the way down. Operators that take no values before a run (`apply` plans whatever a subquery
+//! holds) leave the functions where they are: those look up their value in `PresentValues`.
 //!
 //! Invariant: `values_in` leaves no parameter behind, and gives functions that look at the session the running
 //! statement's one.
@@ -20,6 +21,7 @@ use datafusion::logical_expr::{
     Signature, Volatility,
 };
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
+use parking_lot::Mutex;
 use proto::ColumnType;
 
 use super::value::ParameterExpr;
@@ -40,6 +42,16 @@ impl ParameterValue {
     }
 }
 
+/// The values of a plan's parameters in the run at hand; the plan is run by one at a time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PresentValues(Arc<Mutex<Vec<ScalarValue>>>);
+
+impl PresentValues {
+    pub(super) fn set(&self, values: Vec<ScalarValue>) {
+        *self.0.lock() = values;
+    }
+}
+
 /// The function that stands for `$n`.
 #[derive(Debug)]
 struct Parameter {
@@ -47,6 +59,8 @@ struct Parameter {
     /// From 0.
     index: usize,
     field: FieldRef,
+    /// None where a run puts the value into the plan.
+    present: Option<PresentValues>,
     signature: Signature,
 }
 
@@ -90,26 +104,43 @@ impl ScalarUDFImpl for Parameter {
     }
 
     fn invoke_with_args(&self, _args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
-        Err(internal(format!("parameter {} has no value", self.id)))
+        let value = self.present.as_ref().and_then(|present| present.0.lock().get(self.index).cloned());
+        value
+            .map(ColumnarValue::Scalar)
+            .ok_or_else(|| internal(format!("parameter {} has no value", self.id)))
     }
 }
 
-/// The expression with functions in the place of placeholders.
+/// The expression with functions in the place of placeholders, for values that a run puts in.
 pub(crate) fn as_functions(expression: Expr) -> DfResult<Transformed<Expr>> {
+    functions_in(expression, None)
+}
+
+fn functions_in(expression: Expr, present: Option<&PresentValues>) -> DfResult<Transformed<Expr>> {
     expression.transform_up(|node| {
         let Expr::Placeholder(Placeholder { id, field }) = &node else { return Ok(Transformed::no(node)) };
         let (Some(index), Some(field)) = (index_of(id), field) else {
             return Err(internal(format!("parameter {id} has no type")));
         };
         let signature = Signature::nullary(Volatility::Stable);
-        let parameter = Parameter { id: id.clone(), index, field: Arc::clone(field), signature };
+        let present = present.cloned();
+        let parameter = Parameter { id: id.clone(), index, field: Arc::clone(field), present, signature };
         Ok(Transformed::yes(ScalarUDF::from(parameter).call(Vec::new())))
     })
 }
 
-/// The same for every expression of a plan.
-pub(super) fn plan_with_functions(plan: LogicalPlan) -> DfResult<LogicalPlan> {
-    Ok(plan.transform_up(|node| node.map_expressions(as_functions))?.data)
+/// The same for every expression of a plan, subqueries' too.
+pub(super) fn plan_with_functions(
+    plan: LogicalPlan,
+    present: Option<&PresentValues>,
+) -> DfResult<LogicalPlan> {
+    let functions = |node: LogicalPlan| node.map_expressions(|expression| functions_in(expression, present));
+    Ok(plan.transform_up_with_subqueries(functions)?.data)
+}
+
+/// The name of the parameter at a position, from 0.
+pub(super) fn id_of(index: usize) -> String {
+    format!("${}", index + 1)
 }
 
 fn parameter_of(call: &ScalarFunctionExpr) -> Option<&Parameter> {

@@ -142,11 +142,8 @@ pub(super) fn for_run(
     plan: &Arc<dyn ExecutionPlan>,
     values: &Values<'_>,
 ) -> DfResult<Arc<dyn ExecutionPlan>> {
-    if let Some(scan) = plan.downcast_ref::<KnnScanExec>() {
-        return Ok(Arc::new(scan.with_values(values)?));
-    }
-    if let Some(scan) = plan.downcast_ref::<SegmentScanExec>() {
-        return Ok(Arc::new(scan.with_values(values)?));
+    if let Some(leaf) = leaf_for_run(plan, values)? {
+        return Ok(leaf);
     }
     let children =
         plan.children().into_iter().map(|child| for_run(child, values)).collect::<DfResult<Vec<_>>>()?;
@@ -166,6 +163,20 @@ pub(super) fn for_run(
     }
     let keep = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
     Arc::clone(plan).replace_children(children, keep)?.reset_state()
+}
+
+/// A leaf of ours with a run's values in it; none for other operators.
+pub(super) fn leaf_for_run(
+    plan: &Arc<dyn ExecutionPlan>,
+    values: &Values<'_>,
+) -> DfResult<Option<Arc<dyn ExecutionPlan>>> {
+    if let Some(scan) = plan.downcast_ref::<KnnScanExec>() {
+        return Ok(Some(Arc::new(scan.with_values(values)?)));
+    }
+    if let Some(scan) = plan.downcast_ref::<SegmentScanExec>() {
+        return Ok(Some(Arc::new(scan.with_values(values)?)));
+    }
+    Ok(None)
 }
 
 fn any_open<'a>(expressions: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>) -> DfResult<bool> {

@@ -14,6 +14,7 @@ mod definitions;
 mod expand;
 mod facts;
 pub mod names;
+mod pretty;
 pub mod relations;
 mod row;
 pub mod scope;

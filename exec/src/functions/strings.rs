@@ -198,7 +198,7 @@ fn split_part(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
 }
 
 /// The text form of any argument.
-fn shown(call: &Call<'_>, position: usize) -> Result<StringArray, SqlError> {
+pub(super) fn shown(call: &Call<'_>, position: usize) -> Result<StringArray, SqlError> {
     let ty = call.argument_type(position);
     if ty.is_textual() {
         return call.text(position);
@@ -234,6 +234,34 @@ fn concat_ws(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
         })
         .collect();
     Ok(texts(rows))
+}
+
+/// A LIKE pattern with another escape character as one with backslashes; without one, nothing is escaped.
+fn like_escape(pattern: &str, escape: &str) -> Result<String, SqlError> {
+    let mut characters = escape.chars();
+    let escape = characters.next();
+    if characters.next().is_some() {
+        return Err(SqlError::new(ErrorKind::InvalidEscapeSequence, "invalid escape string")
+            .with_hint("Escape string must be empty or one character."));
+    }
+    if escape == Some('\\') {
+        return Ok(pattern.to_owned());
+    }
+    let mut out = String::with_capacity(pattern.len());
+    let mut escaped = false;
+    for character in pattern.chars() {
+        if Some(character) == escape && !escaped {
+            out.push('\\');
+            escaped = true;
+            continue;
+        }
+        if character == '\\' && !escaped {
+            out.push('\\');
+        }
+        out.push(character);
+        escaped = false;
+    }
+    Ok(out)
 }
 
 fn initcap(text: &str) -> String {
@@ -372,6 +400,13 @@ pub(super) fn functions() -> Vec<PgFunction> {
         PgFunction::immutable("repeat").on("text,int4", "text", |c| text_int(c, repeat)),
         PgFunction::immutable("replace").on("text,text,text", "text", replace),
         PgFunction::immutable("translate").on("text,text,text", "text", translate),
+        PgFunction::immutable("like_escape").on("text,text", "text", |call| {
+            let (patterns, escapes) = (call.text(0)?, call.text(1)?);
+            super::overload::rows(call, &[&patterns, &escapes], |row| {
+                like_escape(patterns.value(row), escapes.value(row))
+            })
+            .map(texts)
+        }),
         PgFunction::stable("concat").on("variadic any", "text", concat),
         PgFunction::stable("concat_ws").on("text,variadic any", "text", concat_ws),
         PgFunction::immutable("md5").on("text", "text", md5),

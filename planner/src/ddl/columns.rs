@@ -11,9 +11,11 @@ use crate::binder::Binder;
 use crate::context::PlanContext;
 use crate::environment::{Ctes, Env, Place};
 use crate::error::{At, Result, syntax, unsupported};
+use crate::expression::bare_name;
 use crate::names::fold;
 use crate::plan::{NewColumn, NewSequence};
 use crate::scope::Relations;
+use crate::syntax::parse_expression;
 use crate::types::column_type;
 
 /// Names no column may have: PostgreSQL's system columns and the names of row identities.
@@ -313,15 +315,13 @@ pub(super) fn default_text(
     }
     Ok(match expression {
         ast::Expr::Value(value) if value.value == Value::Null => None,
-        ast::Expr::Value(_) if unknown => {
-            // Bare, "character" would be one character.
-            let ty = match ty.without_typmod() {
-                ColumnType { kind: TypeKind::Bpchar, array: false, .. } => "bpchar".to_owned(),
-                other => other.display(),
-            };
-            Some(format!("{expression}::{ty}"))
+        ast::Expr::Value(_) if unknown => Some(format!("{expression}::{}", bare_name(ty))),
+        other => {
+            let text = binder.printed(other, &env)?;
+            // A text that does not read back is of no use.
+            let reads = parse_expression(&text).is_ok_and(|parsed| binder.bind(&parsed, &env).is_ok());
+            Some(if reads { text } else { other.to_string() })
         }
-        other => Some(other.to_string()),
     })
 }
 

@@ -59,9 +59,13 @@ fn address(about: &Commented, context: &PlanContext) -> Result<ObjectAddress> {
         Commented::Index(name) => {
             let name = qualified(name, context)?;
             let tables = context.catalog.tables.values().filter(|table| table.database == context.database);
-            let keys = tables.filter_map(|table| table.primary_key.as_ref());
-            let key = keys.into_iter().find(|key| key.name == name.name);
-            key.map(|key| whole(PG_CLASS, key.index_oid.0))
+            let mut indexes = tables.flat_map(|table| {
+                let key = table.primary_key.as_ref().map(|key| (&key.name, key.index_oid));
+                key.into_iter().chain(table.indexes.iter().map(|index| (&index.name, index.oid)))
+            });
+            let index = indexes.find(|(index, _)| **index == name.name);
+            index
+                .map(|(_, oid)| whole(PG_CLASS, oid.0))
                 .ok_or_else(|| undefined_relation(&name.display()).at(name.span))
         }
         Commented::Schema(name) => {

@@ -7,7 +7,7 @@
 
 use exec::functions::catalog::names::{quote_identifier, quote_literal};
 use exec::functions::resolve::common_type;
-use exec::functions::resolve_operator;
+use exec::functions::{find, resolve_operator};
 use proto::{ColumnType, TypeKind};
 use sqlparser::ast::{self, BinaryOperator, CastKind, UnaryOperator, Value};
 
@@ -39,16 +39,24 @@ impl Printed {
     /// The text as a value of a type.
     fn cast_to(self, ty: ColumnType) -> String {
         if self.unknown() {
-            return format!("{}::{}", self.text, ty.without_typmod().display());
+            return format!("{}::{}", self.text, bare_name(ty));
         }
         if self.ty.kind == ty.kind && self.ty.array == ty.array {
             return self.text;
         }
-        format!("({})::{}", self.text, ty.without_typmod().display())
+        format!("({})::{}", self.text, bare_name(ty))
     }
 
     fn settled(self) -> String {
         if self.unknown() { self.cast_to(ColumnType::TEXT) } else { self.text }
+    }
+}
+
+/// A type without its modifier, as a cast names it: bare, "character" would be one character.
+pub(crate) fn bare_name(ty: ColumnType) -> String {
+    match ty.without_typmod() {
+        ColumnType { kind: TypeKind::Bpchar, array: false, .. } => "bpchar".to_owned(),
+        other => other.display(),
     }
 }
 
@@ -98,6 +106,11 @@ impl Binder<'_> {
                 } else {
                     format!("({})::{}", inner.text, target.display())
                 }
+            }
+            E::Array(array) if !array.elem.iter().any(|item| matches!(item, E::Array(_))) => {
+                let element = ColumnType { array: false, ..ty };
+                let items = array.elem.iter().map(|item| Ok(self.print(item, env)?.cast_to(element)));
+                format!("ARRAY[{}]", items.collect::<Result<Vec<_>>>()?.join(", "))
             }
             E::Function(function) => match self.print_call(function, env)? {
                 Some(text) => text,
@@ -222,16 +235,29 @@ impl Binder<'_> {
             return Ok(None);
         }
         let (name, _) = super::function_name(&function.name)?;
-        let mut arguments = Vec::with_capacity(list.args.len());
+        let mut printed = Vec::with_capacity(list.args.len());
         for argument in &list.args {
             let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument)) = argument else {
                 return Ok(None);
             };
-            let printed = self.print(argument, env)?;
-            // Text functions take varchar as text.
-            let is_text = printed.ty.kind == TypeKind::Varchar && !printed.ty.array;
-            arguments.push(if is_text { printed.cast_to(ColumnType::TEXT) } else { printed.settled() });
+            printed.push(self.print(argument, env)?);
         }
+        let types: Vec<_> = printed.iter().map(Printed::known).collect();
+        let choice = find(&name).and_then(|function| function.resolve(&types).ok());
+        let arguments = printed.into_iter().enumerate().map(|(position, argument)| {
+            let taken = choice.as_ref().and_then(|choice| choice.arguments.get(position)).copied();
+            match taken {
+                // Text functions take varchar as text.
+                _ if argument.ty.kind == TypeKind::Varchar && !argument.ty.array => {
+                    argument.cast_to(ColumnType::TEXT)
+                }
+                Some(taken) if argument.unknown() && taken.kind != TypeKind::Unknown => {
+                    argument.cast_to(taken)
+                }
+                _ => argument.settled(),
+            }
+        });
+        let arguments: Vec<String> = arguments.collect();
         let shown = match name.as_str() {
             "coalesce" | "greatest" | "least" | "nullif" => name.to_uppercase(),
             other => quote_identifier(other),

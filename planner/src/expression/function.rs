@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment, Sort, Unnest};
-use datafusion::logical_expr::{AggregateUDF, Expr, ScalarUDF, lit};
+use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit, when};
 use exec::functions::resolve::no_such_function_for;
 use exec::functions::{Choice, Function, FunctionKind, find, sequence};
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
@@ -16,7 +16,7 @@ use super::window::WindowCall;
 use crate::binder::{Binder, Bound};
 use crate::calls;
 use crate::environment::{Env, Place};
-use crate::error::{At, Result, syntax, undefined_function, unsupported};
+use crate::error::{At, Result, from_datafusion, syntax, undefined_function, unsupported};
 use crate::names::fold;
 
 /// Names that SQL uses for functions that PostgreSQL knows under another name.
@@ -211,12 +211,12 @@ impl Binder<'_> {
 
     fn scalar_call(&self, call: Call, env: &Env<'_>) -> Result<Bound> {
         match call.name.as_str() {
-            "unnest" | "generate_series" | EXPAND_ARRAY => {
+            "unnest" | "generate_series" | "generate_subscripts" | EXPAND_ARRAY => {
                 env.place.check_set_returning()?;
                 let (array, ty) = self.row_array(&call.name, call.arguments)?;
                 let rows = Expr::Unnest(Unnest::new(array));
                 let element = ColumnType { array: false, ..ty };
-                if call.name == "generate_series" && element != ColumnType::INT8 {
+                if call.name.starts_with("generate_") && element != ColumnType::INT8 {
                     let narrow = exec::functions::cast(rows, element, exec::functions::CastContext::Explicit);
                     return Ok(Bound::new(narrow, element));
                 }
@@ -258,6 +258,10 @@ impl Binder<'_> {
                 _ => Err(no_such),
             };
         }
+        if name == "generate_subscripts" {
+            let bounds = self.subscripts(arguments)?;
+            return self.row_array("generate_series", bounds);
+        }
         let kinds: Vec<TypeKind> = arguments.iter().filter_map(Bound::known).map(|ty| ty.kind).collect();
         let wide = kinds.contains(&TypeKind::Int8);
         let integers =
@@ -274,6 +278,24 @@ impl Binder<'_> {
         }
         let series = datafusion::functions_nested::range::gen_series_udf().call(bounds);
         Ok((series, ColumnType::array_of(if wide { TypeKind::Int8 } else { TypeKind::Int4 })))
+    }
+
+    /// The bounds of the subscripts of an array; those of int2vector and oidvector begin at 0.
+    fn subscripts(&self, arguments: Vec<Bound>) -> Result<Vec<Bound>> {
+        let no_such = no_such_function_for("generate_subscripts", &known(&arguments));
+        let [array, dimension] = <[Bound; 2]>::try_from(arguments).map_err(|_| no_such.clone())?;
+        let first = i32::from(array.ty.array);
+        let array = self.as_array(array)?;
+        if !array.ty.array {
+            return Err(no_such);
+        }
+        let number = |value: i32| Bound::new(lit(value), ColumnType::INT4);
+        let count = self.call("cardinality", vec![array])?;
+        let last = self.apply(&ast::BinaryOperator::Plus, count, number(first - 1))?;
+        // Arrays have one dimension.
+        let is_first = self.compare(dimension, Operator::Eq, number(1))?;
+        let last = when(is_first.expr, last.expr).otherwise(lit(first - 1)).map_err(from_datafusion)?;
+        Ok(vec![number(first), Bound::new(last, ColumnType::INT4)])
     }
 
     /// A scalar function by name on bound arguments.

@@ -48,7 +48,7 @@ impl Binder<'_> {
             return self.regex_match(left, right, case_insensitive, negated);
         }
         if let Some((case_insensitive, negated)) = pattern::like_operator(operator) {
-            return self.like_bound(left, right, negated, case_insensitive, None);
+            return self.like_bound(left, right, negated, case_insensitive);
         }
         let symbol = symbol(operator);
         if let Some(metric) = DistanceMetric::from_operator(&symbol) {
@@ -99,6 +99,8 @@ impl Binder<'_> {
 
     /// A comparison of two values under PostgreSQL's common type.
     pub(crate) fn compare(&self, left: Bound, operator: Operator, right: Bound) -> Result<Bound> {
+        let (of_left, of_right) = (left.known(), right.known());
+        let (left, right) = (self.as_text_beside(left, of_right)?, self.as_text_beside(right, of_left)?);
         let types = [left.known(), right.known()];
         let symbol = || comparison_symbol(operator);
         let ty = common_type("comparison", &types).map_err(|_| no_such_operator(symbol(), &types))?;
@@ -118,6 +120,14 @@ impl Binder<'_> {
             return Ok(Bound::boolean(binary_expr(left, operator, right)));
         }
         Ok(Bound::boolean(binary_expr(left.expr, operator, right.expr)))
+    }
+
+    /// A value as it is compared with one of another type: "char" has no operator with varchar and is read as text.
+    pub(super) fn as_text_beside(&self, value: Bound, other: Option<ColumnType>) -> Result<Bound> {
+        let is_char = value.known().is_some_and(|ty| !ty.array && ty.kind == TypeKind::Char);
+        let with_length =
+            other.is_some_and(|ty| !ty.array && matches!(ty.kind, TypeKind::Varchar | TypeKind::Bpchar));
+        if is_char && with_length { self.implicit(value, ColumnType::TEXT) } else { Ok(value) }
     }
 
     /// The value in the type it is compared in; numbers of one kind keep their own width.

@@ -43,11 +43,12 @@ impl Binder<'_> {
     ) -> Result<Bound> {
         let span = value.span();
         let escape = escape.map(escape_character).transpose()?;
-        if escape == Some(None) {
-            return Err(unsupported("LIKE with ESCAPE ''"));
+        let (value, mut pattern) = (self.bind(value, env)?, self.bind(pattern, env)?);
+        if let Some(escape) = escape.filter(|escape| *escape != Some('\\')) {
+            let escape = Bound::unknown_text(escape.map_or_else(String::new, String::from));
+            pattern = self.call("like_escape", vec![pattern, escape]).at(span)?;
         }
-        let (value, pattern) = (self.bind(value, env)?, self.bind(pattern, env)?);
-        self.like_bound(value, pattern, negated, case_insensitive, escape.flatten()).at(span)
+        self.like_bound(value, pattern, negated, case_insensitive).at(span)
     }
 
     pub(super) fn like_bound(
@@ -56,7 +57,6 @@ impl Binder<'_> {
         pattern: Bound,
         negated: bool,
         case_insensitive: bool,
-        escape: Option<char>,
     ) -> Result<Bound> {
         let symbol = match (case_insensitive, negated) {
             (false, false) => "~~",
@@ -69,7 +69,7 @@ impl Binder<'_> {
             negated,
             expr: Box::new(value),
             pattern: Box::new(pattern),
-            escape_char: escape,
+            escape_char: None,
             case_insensitive,
         })))
     }

@@ -73,6 +73,7 @@ impl Binder<'_> {
             (None, Some(value)) => value.without_typmod(),
             (None, None) => ColumnType::TEXT,
         };
+        let value = self.as_text_beside(value, Some(element))?;
         let no_such = || {
             let left = value.known();
             no_such_operator(&symbol(operator), &[left, Some(element)])

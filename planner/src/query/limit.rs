@@ -1,4 +1,4 @@
-//! LIMIT, OFFSET and FETCH FIRST: int8 expressions without columns.
+//! LIMIT, OFFSET and FETCH FIRST: int8 expressions without columns of their own query.
 
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
@@ -68,7 +68,8 @@ impl Binder<'_> {
             return Ok(None);
         }
         let relations = Relations::default();
-        let env = Env::new(&relations, outside.ctes, place);
+        let mut env = Env::new(&relations, outside.ctes, place);
+        env.scope.outer = outside.scope;
         let bound = self.bind(expression, &env)?;
         let span = sqlparser::ast::Spanned::span(expression);
         let count = self.assign(bound, "LIMIT", ColumnType::INT8).at(span)?;

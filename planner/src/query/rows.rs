@@ -1,10 +1,11 @@
 //! Functions that return rows: in the select list, and as relations in FROM.
 
-use datafusion::common::{Column, TableReference};
-use datafusion::common::{NullHandling, UnnestOptions};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Column, NullHandling, ScalarValue, TableReference, UnnestOptions};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use exec::functions::catalog::names::{Keyword, keywords};
 use exec::functions::{CastContext, cast};
-use proto::{ColumnType, ErrorKind, SqlError};
+use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 use sqlparser::ast::{self, FunctionArg, FunctionArgExpr};
 
 use super::from::{FromItem, column_aliases};
@@ -114,7 +115,7 @@ impl Binder<'_> {
     }
 
     fn row_columns(&self, name: &str, arguments: Vec<Bound>, alias: &str) -> Result<Vec<RowColumn>> {
-        if matches!(name, "unnest" | "generate_series") {
+        if matches!(name, "unnest" | "generate_series" | "generate_subscripts") {
             let (value, array) = self.row_array(name, arguments)?;
             let ty = ColumnType { array: false, ..array };
             let name = alias.to_owned();
@@ -132,6 +133,9 @@ impl Binder<'_> {
                 ..number
             }));
             return Ok(columns);
+        }
+        if name == "pg_get_keywords" && arguments.is_empty() {
+            return Ok(keyword_columns());
         }
         let bound = self.call(name, arguments)?;
         Ok(vec![RowColumn {
@@ -153,6 +157,30 @@ struct RowColumn {
     is_list: bool,
     /// Whether the elements are int8 and the column is narrower.
     cast: bool,
+}
+
+/// The columns of `pg_get_keywords()`.
+fn keyword_columns() -> Vec<RowColumn> {
+    let texts = |name: &str, ty: ColumnType, of: fn(&Keyword) -> &'static str| {
+        let values: Vec<_> = keywords().map(|keyword| ScalarValue::from(of(&keyword))).collect();
+        let value = lit(ScalarValue::List(ScalarValue::new_list(&values, &DataType::Utf8, true)));
+        RowColumn { name: name.to_owned(), value, ty, is_list: true, cast: false }
+    };
+    let flags: Vec<_> = keywords().map(|keyword| ScalarValue::from(keyword.is_bare_label)).collect();
+    let bare = RowColumn {
+        name: "barelabel".to_owned(),
+        value: lit(ScalarValue::List(ScalarValue::new_list(&flags, &DataType::Boolean, true))),
+        ty: ColumnType::BOOL,
+        is_list: true,
+        cast: false,
+    };
+    vec![
+        texts("word", ColumnType::TEXT, |keyword| keyword.word),
+        texts("catcode", TypeKind::Char.into(), |keyword| keyword.category),
+        bare,
+        texts("catdesc", ColumnType::TEXT, |keyword| keyword.category_text),
+        texts("baredesc", ColumnType::TEXT, |keyword| keyword.bare_label_text),
+    ]
 }
 
 /// Whether the elements come as int8 although the column is int4: `generate_series` over int4.

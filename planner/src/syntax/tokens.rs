@@ -42,6 +42,7 @@ pub fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         return Err(Source::new(text).refused(what, span));
     }
     refuse_time_travel(&pass.out)?;
+    plain_quantified_operators(&mut pass.out);
     Ok(pass.out)
 }
 
@@ -193,4 +194,25 @@ fn refuse_time_travel(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
         }
     }
     Ok(())
+}
+
+/// `OPERATOR(pg_catalog.=) ANY` as `= ANY`, which is all that sqlparser reads.
+fn plain_quantified_operators(tokens: &mut Vec<TokenWithSpan>) {
+    const LENGTH: usize = 6;
+    let mut at = 0;
+    while at + LENGTH < tokens.len() {
+        let is_quantified =
+            ["ANY", "SOME", "ALL"].iter().any(|word| matches_words(&tokens[at + LENGTH..], &[*word]));
+        let is_spelled = is_quantified
+            && matches_words(&tokens[at..], &["OPERATOR"])
+            && tokens[at + 1].token == Token::LParen
+            && matches_words(&tokens[at + 2..], &["PG_CATALOG"])
+            && tokens[at + 3].token == Token::Period
+            && tokens[at + 5].token == Token::RParen;
+        if is_spelled {
+            tokens.drain(at + 5..at + LENGTH);
+            tokens.drain(at..at + 4);
+        }
+        at += 1;
+    }
 }

@@ -111,8 +111,15 @@ impl SessionExecutor {
         self.cursors.0.retain(|_, cursor| Some(cursor.transaction) == running);
     }
 
+    /// The columns of an open cursor.
+    pub(super) fn open_cursor_columns(&self, name: &str) -> Option<Arc<[ResultColumn]>> {
+        let running = self.transaction.as_ref().map(|running| running.id);
+        let cursor = self.cursors.0.get(name).filter(|cursor| Some(cursor.transaction) == running)?;
+        Some(Arc::clone(&cursor.columns))
+    }
+
     /// The columns of FETCH from an open cursor.
-    pub(super) fn cursor_columns(&self, command: &CursorCommand) -> Option<Vec<ResultColumn>> {
+    pub(super) fn fetched_columns(&self, command: &CursorCommand) -> Option<Vec<ResultColumn>> {
         match command {
             CursorCommand::Fetch { name, moves: false, .. } => {
                 self.cursors.0.get(name).map(|cursor| cursor.columns.to_vec())

@@ -232,7 +232,7 @@ impl SessionExecutor {
                     .map(|name| ResultColumn::computed(name, ColumnType::TEXT))
                     .to_vec(),
             ),
-            Plan::Cursor(command) => self.cursor_columns(command),
+            Plan::Cursor(command) => self.fetched_columns(command),
             Plan::Copy(copy) if matches!(**copy, CopyPlan::To { .. }) => None,
             other => other.columns().map(result_columns),
         };

@@ -290,6 +290,11 @@ pub trait Executor: Send + 'static {
         parameters: Vec<Parameter>,
     ) -> Result<Outcome<Self::Statement>, SqlError>;
 
+    /// The columns of an open SQL cursor, which clients describe as a portal of its name.
+    fn cursor_columns(&self, _name: &str) -> Option<Arc<[ResultColumn]>> {
+        None
+    }
+
     /// Takes rows of the COPY that the last `execute` began; column order as in `CopyIn::schema`.
     ///
     /// # Errors

@@ -123,7 +123,11 @@ where
         let encoder = CopyEncoder::new(&columns, options, self.encode_context());
         self.replies.copy_response(b'H', encoder.is_binary(), columns.len());
         let mut sent = 0_u64;
-        if let Some(header) = encoder.header() {
+        // Clients read a row per message; the binary header is in the message of the first row.
+        let mut header = encoder.header();
+        if !encoder.is_binary()
+            && let Some(header) = header.take()
+        {
             self.replies.message(b'd', |out| out.extend_from_slice(&header));
         }
         while let Some(batch) = self.watch.next_batch(&mut self.gate, &mut rows).await? {
@@ -131,6 +135,7 @@ where
             for row in 0..batch.num_rows() {
                 let buffer = self.replies.buffer();
                 let start = begin(buffer, b'd');
+                buffer.extend(header.take().into_iter().flatten());
                 writer.write_row(row, buffer);
                 end(buffer, start);
                 sent += 1;
@@ -140,7 +145,11 @@ where
             }
         }
         if let Some(trailer) = encoder.trailer() {
-            self.replies.message(b'd', |out| out.extend_from_slice(trailer));
+            let header = header.take().unwrap_or_default();
+            self.replies.message(b'd', |out| {
+                out.extend_from_slice(&header);
+                out.extend_from_slice(trailer);
+            });
         }
         self.replies.empty(b'c');
         Ok(format!("COPY {sent}"))

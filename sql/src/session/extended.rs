@@ -114,6 +114,10 @@ where
             self.replies.parameter_description(types.iter().map(|ty| ty.oid().0));
             (statement, Vec::new())
         } else {
+            if let Some(columns) = name.and_then(|name| self.executor.cursor_columns(name)) {
+                self.replies.row_description(&columns, |_| Format::Text.code());
+                return Ok(());
+            }
             let portal = self.portals.get(name)?;
             (portal.statement.clone(), portal.formats.clone())
         };

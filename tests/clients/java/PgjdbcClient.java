@@ -31,6 +31,7 @@ public class PgjdbcClient {
         "'2026-01-02'::date", "'03:04:05'::time", "'2026-01-02 03:04:05.678'::timestamp", "'2026-01-02 03:04:05+00'::timestamptz",
         "'1 day 02:00:00'::interval", "'6ecd8c99-4036-403d-bf84-cf8400f67836'::uuid", "'\\x00ff'::bytea", "'{\"a\": [1, null]}'::json",
         "'{\"b\": 1, \"a\": [1, null]}'::jsonb", "ARRAY[1,NULL,3]", "ARRAY['x','y z']", "NULL::int4",
+        "ARRAY[1.50,NULL]::numeric[]", "ARRAY['2026-01-02']::date[]", "ARRAY[true,NULL]", "'{}'::float8[]", "'ab'::char(3)",
     };
 
     public static void main(String[] arguments) throws Exception {
@@ -48,6 +49,7 @@ public class PgjdbcClient {
             transactions(connection);
             errors(connection);
             types(connection);
+            kinds(connection);
             metadata(connection.getMetaData());
         }
     }
@@ -123,7 +125,7 @@ public class PgjdbcClient {
         while (rows.next()) {
             List<String> row = new ArrayList<>();
             for (int column = 1; column <= columns; column++) {
-                row.add(rows.getString(column));
+                row.add(rows.getObject(column) instanceof byte[] bytes ? Arrays.toString(bytes) : rows.getString(column));
             }
             all.add(row);
         }
@@ -184,6 +186,46 @@ public class PgjdbcClient {
         }
     }
 
+    static void kinds(Connection connection) throws SQLException {
+        String[] columns = {"int2", "int4", "int8", "float4", "float8", "numeric", "numeric(10,2)", "text", "varchar(5)", "char(3)", "bool", "date", "time",
+            "timestamp", "timestamptz", "uuid", "bytea", "int4[]", "text[]", "numeric[]", "bool[]"};
+        StringBuilder create = new StringBuilder("CREATE TABLE kinds5 (id int PRIMARY KEY");
+        StringBuilder insert = new StringBuilder("INSERT INTO kinds5 VALUES (?");
+        for (int at = 0; at < columns.length; at++) {
+            create.append(", c").append(at).append(' ').append(columns[at]);
+            insert.append(", ?");
+        }
+        try (Statement statement = connection.createStatement()) {
+            statement.execute("DROP TABLE IF EXISTS kinds5");
+            statement.execute(create.append(", CONSTRAINT small CHECK (c0 < 100 AND c7 LIKE '%é%'))").toString());
+            statement.execute("COMMENT ON TABLE kinds5 IS 'one of each'");
+            statement.execute("COMMENT ON COLUMN kinds5.c0 IS 'the smallest'");
+            statement.execute("CREATE INDEX nearest5 ON items5 USING hnsw (embedding vector_l2_ops)");
+        }
+        try (PreparedStatement row = connection.prepareStatement(insert.append(')').toString())) {
+            for (int number = 1; number <= 7; number++) {
+                Object[] values = {number, (short) -1, 2, 1L << 40, 1.5f, -2.5, new java.math.BigDecimal("12.500"), new java.math.BigDecimal("99.9"), "é'\"", "v", "ab", true,
+                    java.time.LocalDate.of(2026, 1, 2), java.time.LocalTime.of(3, 4, 5), java.time.LocalDateTime.of(2026, 1, 2, 3, 4, 5, 678000000),
+                    java.time.OffsetDateTime.of(2026, 1, 2, 3, 4, 5, 0, java.time.ZoneOffset.UTC), java.util.UUID.fromString("6ecd8c99-4036-403d-bf84-cf8400f67836"),
+                    new byte[] {0, -1}, connection.createArrayOf("int4", new Integer[] {1, null, 3}), connection.createArrayOf("text", new String[] {"x", "y z", null}),
+                    connection.createArrayOf("numeric", new java.math.BigDecimal[] {new java.math.BigDecimal("1.50")}), connection.createArrayOf("bool", new Boolean[] {true, null})};
+                for (int at = 0; at < values.length; at++) {
+                    row.setObject(at + 1, values[at]);
+                }
+                row.executeUpdate();
+            }
+        }
+        try (PreparedStatement query = connection.prepareStatement("SELECT * FROM kinds5 WHERE id = ?")) {
+            for (int number = 1; number <= 7; number++) {
+                query.setInt(1, number);
+                List<List<String>> found = rows(query.executeQuery());
+                if (number == 1 || number == 7) {
+                    System.out.println("stored " + found);
+                }
+            }
+        }
+    }
+
     static void show(String name, ResultSet rows, String... columns) throws SQLException {
         while (rows.next()) {
             StringBuilder line = new StringBuilder(name);
@@ -204,14 +246,24 @@ public class PgjdbcClient {
         show("system", data.getTables(null, "pg_catalog", "pg_cl%", new String[] {"SYSTEM TABLE", "SYSTEM VIEW"}), "TABLE_NAME", "TABLE_TYPE");
         show("column", data.getColumns(null, "public", "items5", null), "COLUMN_NAME", "DATA_TYPE", "TYPE_NAME", "COLUMN_SIZE", "DECIMAL_DIGITS", "NULLABLE",
             "COLUMN_DEF", "CHAR_OCTET_LENGTH", "ORDINAL_POSITION", "IS_NULLABLE", "IS_AUTOINCREMENT", "IS_GENERATEDCOLUMN", "REMARKS");
+        show("column", data.getColumns(null, "public", "kinds5", null), "COLUMN_NAME", "DATA_TYPE", "TYPE_NAME", "COLUMN_SIZE", "DECIMAL_DIGITS", "NULLABLE",
+            "COLUMN_DEF", "CHAR_OCTET_LENGTH", "ORDINAL_POSITION", "IS_NULLABLE", "REMARKS");
+        show("table", data.getTables(null, null, "kinds5", null), "TABLE_SCHEM", "TABLE_NAME", "TABLE_TYPE", "REMARKS");
         show("key", data.getPrimaryKeys(null, "public", "items5"), "TABLE_NAME", "COLUMN_NAME", "KEY_SEQ", "PK_NAME");
         show("index", data.getIndexInfo(null, "public", "items5", false, false), "INDEX_NAME", "NON_UNIQUE", "TYPE", "ORDINAL_POSITION", "COLUMN_NAME", "ASC_OR_DESC");
         show("best", data.getBestRowIdentifier(null, "public", "items5", DatabaseMetaData.bestRowSession, false), "COLUMN_NAME", "TYPE_NAME");
+        show("procedure", data.getProcedures(null, "public", "nosuch%"), "PROCEDURE_NAME");
+        show("udt", data.getUDTs(null, "public", "%", null), "TYPE_NAME");
+        show("column privilege", data.getColumnPrivileges(null, "public", "items5", "name"), "GRANTEE", "PRIVILEGE");
+        show("client", data.getClientInfoProperties(), "NAME", "MAX_LEN", "DEFAULT_VALUE");
+        System.out.println("limits " + data.getMaxColumnNameLength() + " " + data.getDefaultTransactionIsolation() + " " + data.supportsSavepoints() + " "
+            + data.getNumericFunctions().length() + " " + data.getSQLKeywords().length());
         show("imported", data.getImportedKeys(null, "public", "items5"), "PKTABLE_NAME");
         show("exported", data.getExportedKeys(null, "public", "items5"), "PKTABLE_NAME");
         show("version", data.getVersionColumns(null, "public", "items5"), "COLUMN_NAME", "TYPE_NAME");
         show("privilege", data.getTablePrivileges(null, "public", "items5"), "GRANTEE", "PRIVILEGE");
-        show("function", data.getFunctions(null, "public", "l2%"), "FUNCTION_NAME", "FUNCTION_TYPE");
+        // Names that only vector has: the other types of the extension are not here.
+        show("function", data.getFunctions(null, "public", "vector\\_a%"), "FUNCTION_NAME", "FUNCTION_TYPE");
         ResultSet types = data.getTypeInfo();
         List<String> known = List.of("bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "varchar", "bpchar", "date", "time", "timestamp", "timestamptz", "uuid", "bytea", "json", "jsonb", "vector");
         while (types.next()) {

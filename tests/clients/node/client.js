@@ -3,6 +3,9 @@
 // usage: node client.js URL      its output on PostgreSQL is in recorded/
 const { Client, Pool } = require("pg");
 const pgvector = require("pgvector/pg");
+const copy = require("pg-copy-streams");
+const { pipeline } = require("stream/promises");
+const { Readable, Writable } = require("stream");
 
 const METRICS = ["<->", "<#>", "<=>", "<+>"];
 const TYPES = [
@@ -10,6 +13,7 @@ const TYPES = [
   "true", "'2026-01-02 03:04:05.678'::timestamp", "'2026-01-02 03:04:05+00'::timestamptz", "'1 day 02:00:00'::interval",
   "'6ecd8c99-4036-403d-bf84-cf8400f67836'::uuid", "'\\x00ff'::bytea", "'{\"a\": [1, null]}'::json",
   "'{\"b\": 1, \"a\": [1, null]}'::jsonb", "ARRAY[1,NULL,3]", "ARRAY['x','y z']", "NULL::int4",
+  "'2026-01-02'::date::text", "'03:04:05'::time", "ARRAY[1.50,NULL]::numeric[]", "ARRAY[true,NULL]", "'{}'::float8[]",
 ];
 
 const say = (...parts) => console.log(...parts.map((part) => (typeof part === "string" ? part : JSON.stringify(part))));
@@ -27,6 +31,43 @@ async function search(client) {
   for (const limit of [1, 2]) {
     const named = { name: "near", text: "SELECT id FROM items4 ORDER BY embedding <-> $1, id LIMIT $2", values: [near, limit] };
     say("prepared", (await client.query(named)).rows);
+  }
+}
+
+async function copies(client) {
+  const sent = client.query(copy.from("COPY items4 (name, embedding) FROM STDIN"));
+  await pipeline(Readable.from(["c1\t[1,2", ",3]\nc2\t\\N\n"]), sent);
+  say("copied", sent.rowCount);
+  for (const format of ["text", "csv", "binary"]) {
+    const parts = [];
+    const keep = new Writable({ write(chunk, _, done) { parts.push(chunk); done(); } });
+    const query = `COPY (SELECT id, name, price, embedding FROM items4 ORDER BY id DESC LIMIT 3) TO STDOUT WITH (FORMAT ${format})`;
+    await pipeline(client.query(copy.to(query)), keep);
+    say("out", format, Buffer.concat(parts).toString(format === "binary" ? "hex" : "utf8"));
+  }
+  await client.query("DELETE FROM items4 WHERE name LIKE 'c%'");
+}
+
+async function kinds(client) {
+  await client.query("DROP TABLE IF EXISTS kinds4");
+  const columns = ["int2", "int4", "int8", "float4", "float8", "numeric", "numeric(10,2)", "text", "varchar(5)", "char(3)", "bool", "date", "time",
+    "timestamp", "timestamptz", "uuid", "bytea", "json", "jsonb", "int4[]", "text[]", "numeric[]", "bool[]", "vector(2)"];
+  await client.query(`CREATE TABLE kinds4 (id int PRIMARY KEY, ${columns.map((kind, at) => `c${at} ${kind}`).join(", ")})`);
+  const values = [-1, 2, "1099511627776", 1.5, -2.5, "12.500", "99.9", "é'\"", "v", "ab", true, "2026-01-02", "03:04:05",
+    "2026-01-02 03:04:05.678", new Date("2026-01-02T03:04:05Z"), "6ecd8c99-4036-403d-bf84-cf8400f67836", Buffer.from([0, 255]),
+    { a: [1, null] }, JSON.stringify({ b: 1, a: [1, null] }), [1, null, 3], ["x", "y z", null], ["1.50"], [true, null], pgvector.toSql([1, 2])];
+  const insert = `INSERT INTO kinds4 VALUES ($1, ${columns.map((_, at) => `$${at + 2}`).join(", ")})`;
+  await client.query({ name: "kinds", text: insert, values: [1, ...values] });
+  await client.query({ name: "kinds", text: insert, values: [2, ...columns.map(() => null)] });
+  for (const binary of [false, true]) {
+    const { rows, fields } = await client.query({ text: "SELECT id, c0, c1, c2, c3, c4, c7, c10, c16 FROM kinds4 ORDER BY id", values: [], binary });
+    say("binary", binary, rows, fields.map((field) => [field.dataTypeID, field.dataTypeModifier, field.dataTypeSize]));
+  }
+  say("stored", (await client.query({ text: "SELECT * FROM kinds4 ORDER BY id", rowMode: "array" })).rows);
+  for (const [at, kind] of columns.entries()) {
+    if (kind !== "json") {
+      say("found by", kind, (await client.query({ text: `SELECT id FROM kinds4 WHERE c${at} = $1`, values: [values[at]], rowMode: "array" })).rows);
+    }
   }
 }
 
@@ -69,6 +110,8 @@ async function main() {
     say("inserted", rows);
   }
   await search(client);
+  await copies(client);
+  await kinds(client);
   await transactions(client);
   await errors(client);
   for (const expression of TYPES) {

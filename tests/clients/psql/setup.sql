@@ -1,4 +1,4 @@
--- The objects that commands.txt describes.
+-- The objects that commands.sql describes.
 CREATE EXTENSION vector;
 CREATE TABLE customers (
     id bigserial PRIMARY KEY,
@@ -20,3 +20,34 @@ CREATE TABLE order_lines (
 CREATE TABLE documents (id int PRIMARY KEY, body text, embedding vector(3), scratch vector);
 CREATE TABLE "Mixed Case" ("Key" text PRIMARY KEY, "select" int);
 INSERT INTO customers (name) VALUES ('Ada'), ('Blaise');
+CREATE SEQUENCE tickets AS integer START WITH 100 INCREMENT BY 5 MINVALUE 10 MAXVALUE 1000;
+CREATE TABLE kinds (
+    id uuid PRIMARY KEY,
+    exact numeric,
+    price numeric(10, 2) DEFAULT 1.50 CHECK (price >= 0),
+    small int2 DEFAULT -1,
+    ratio real,
+    code char(4) DEFAULT 'none',
+    at_time time DEFAULT '03:04:05',
+    raw bytea DEFAULT '\x00ff',
+    payload jsonb DEFAULT '{"a": 1}',
+    loose json,
+    numbers int[] DEFAULT '{1,2}',
+    words text[] NOT NULL DEFAULT ARRAY['a', 'b'],
+    sums numeric(6, 1)[],
+    places vector(2)[],
+    ticket int DEFAULT nextval('tickets'),
+    note varchar(20) CHECK (length(note) > 0),
+    CONSTRAINT known_code CHECK (code IN ('none', 'some') OR note LIKE 'x%'),
+    CHECK (small < ticket AND NOT (exact IS NULL))
+);
+COMMENT ON TABLE kinds IS 'One column of every kind';
+COMMENT ON COLUMN kinds.price IS 'without tax';
+CREATE TABLE passages (id bigint PRIMARY KEY, lang text, embedding vector(4));
+INSERT INTO passages VALUES (1, 'en', '[1,0,0,1]'), (2, 'fr', '[0,1,0,1]');
+CREATE INDEX passages_nearest ON passages USING hnsw (embedding vector_cosine_ops);
+CREATE INDEX ON passages USING hnsw (embedding vector_l2_ops) WITH (m = 8, ef_construction = 40);
+CREATE INDEX passages_lists ON passages USING ivfflat (embedding vector_ip_ops) WITH (lists = 1);
+COMMENT ON INDEX passages_nearest IS 'for cosine';
+CREATE SCHEMA shop;
+CREATE TABLE shop.items (id int PRIMARY KEY, name text);

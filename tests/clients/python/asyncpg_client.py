@@ -6,6 +6,7 @@ usage: asyncpg_client.py URL        its output on PostgreSQL is in recorded/
 import asyncio
 import datetime
 import decimal
+import io
 import sys
 import uuid
 
@@ -21,8 +22,10 @@ VALUES = (
     ("timestamp", datetime.datetime(2026, 1, 2, 3, 4, 5, 678000)), ("timestamptz", datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
     ("interval", datetime.timedelta(days=1, hours=2)), ("uuid", uuid.UUID("6ecd8c99-4036-403d-bf84-cf8400f67836")),
     ("bytea", b"\x00\xff"), ("json", '{"a": [1, null]}'), ("jsonb", '{"a": [1, null]}'), ("int4[]", [1, None, 3]),
-    ("text[]", ["x", "y z"]), ("int4", None),
+    ("text[]", ["x", "y z"]), ("int4", None), ("numeric[]", [decimal.Decimal("1.50"), None]), ("date[]", [datetime.date(2026, 1, 2)]),
+    ("uuid[]", [uuid.UUID("6ecd8c99-4036-403d-bf84-cf8400f67836")]), ("bool[]", [True, None]), ("float8[]", []),
 )
+STORED = tuple((kind, value) for kind, value in VALUES if kind != "interval" and value is not None)
 
 
 def shown(value):
@@ -64,6 +67,28 @@ async def transactions(connection):
         print("isolation", await connection.fetchval("SHOW transaction_isolation"))
 
 
+async def kinds(connection):
+    """A column of every kind, written by parameters and by binary COPY, read back and searched."""
+    columns = ", ".join(f"c{number} {kind}" for number, (kind, _) in enumerate(STORED))
+    await connection.execute(f"DROP TABLE IF EXISTS kinds3; CREATE TABLE kinds3 (id int PRIMARY KEY, {columns})")
+    values = [value for _, value in STORED]
+    markers = ", ".join(f"${number + 2}" for number in range(len(STORED)))
+    await connection.execute(f"INSERT INTO kinds3 VALUES ($1, {markers})", 1, *values)
+    print(await connection.copy_records_to_table("kinds3", records=[(2, *values), (3, *[None] * len(values))]))
+    for row in await connection.fetch("SELECT * FROM kinds3 ORDER BY id"):
+        print("stored", [shown(value) for value in row])
+    for number, (kind, value) in enumerate(STORED):
+        if kind != "json":
+            print("found by", kind, await connection.fetchval(f"SELECT array_agg(id ORDER BY id) FROM kinds3 WHERE c{number} = $1", value))
+    out = bytearray()
+
+    async def take(data):
+        out.extend(data)
+
+    print(await connection.copy_from_query("SELECT * FROM kinds3 ORDER BY id", output=take, format="binary"), len(out))
+    print(await connection.copy_to_table("kinds3", source=io.BytesIO(b"4\t7" + b"\t\\N" * (len(STORED) - 1) + b"\n")))
+
+
 async def errors(connection):
     for wrong, arguments in (
         ("INSERT INTO items3 (id, name) VALUES (1, 'x')", ()), ("INSERT INTO items3 (name) VALUES ($1)", (None,)),
@@ -89,6 +114,7 @@ async def main():
     print("row", [shown(value) for value in await connection.fetchrow("SELECT * FROM items3 ORDER BY id DESC LIMIT 1")])
     await search(connection)
     await transactions(connection)
+    await kinds(connection)
     await errors(connection)
     for name, value in VALUES:
         record = await connection.fetchrow(f"SELECT $1::{name} AS v", value)

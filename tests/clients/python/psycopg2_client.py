@@ -18,7 +18,9 @@ TYPES = (
     "'2026-01-02 03:04:05+00'::timestamptz", "'1 day 02:00:00'::interval",
     "'6ecd8c99-4036-403d-bf84-cf8400f67836'::uuid", r"'\x00ff'::bytea", "'{\"a\": [1, null]}'::json",
     "'{\"b\": 1, \"a\": [1, null]}'::jsonb", "ARRAY[1,NULL,3]", "ARRAY['x','y z']", "NULL::int4",
+    "ARRAY[1.50,NULL]::numeric[]", "ARRAY['2026-01-02']::date[]", "ARRAY[true,NULL]", "'{}'::float8[]",
 )
+STORED = tuple(expression for expression in TYPES if not any(kind in expression for kind in ("interval", "NULL::int4")))
 
 
 def shown(value):
@@ -29,6 +31,11 @@ def shown(value):
     if isinstance(value, numpy.ndarray):
         value = value.tolist()
     return repr(value)
+
+
+def types_of(cursor, table):
+    cursor.execute("SELECT format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 ORDER BY attnum", (table,))
+    return [name for (name,) in cursor.fetchall()]
 
 
 def main():
@@ -88,6 +95,35 @@ def main():
     for expression in TYPES:
         cursor.execute(f"SELECT {expression}")
         print("type", expression, cursor.description[0].type_code, shown(cursor.fetchone()[0]))
+    columns = ", ".join(f"c{number}" for number in range(len(STORED)))
+    cursor.execute("DROP TABLE IF EXISTS kinds2")
+    cursor.execute(f"CREATE TABLE kinds2 AS SELECT {', '.join(f'{expression} AS c{number}' for number, expression in enumerate(STORED))}")
+    cursor.execute("SELECT * FROM kinds2")
+    stored = cursor.fetchone()
+    sent = [psycopg2.extras.Json(value) if isinstance(value, dict) else value for value in stored]
+    casts = ", ".join(f"%s::{format_type}" for format_type in types_of(cursor, "kinds2"))
+    cursor.execute(f"INSERT INTO kinds2 SELECT {casts}", sent)
+    cursor.execute("SELECT * FROM kinds2")
+    print("stored", [[shown(value) for value in row] for row in cursor.fetchall()])
+    out = io.StringIO()
+    cursor.copy_expert(f"COPY kinds2 ({columns}) TO STDOUT", out)
+    print("out", out.getvalue().splitlines())
+    out.seek(0)
+    cursor.copy_expert(f"COPY kinds2 ({columns}) FROM STDIN", out)
+    print("copied", cursor.rowcount)
+    binary = io.BytesIO()
+    cursor.copy_expert(f"COPY kinds2 ({columns}) TO STDOUT WITH (FORMAT binary)", binary)
+    print("binary", len(binary.getvalue()), cursor.rowcount)
+    binary.seek(0)
+    cursor.copy_expert(f"COPY kinds2 ({columns}) FROM STDIN WITH (FORMAT binary)", binary)
+    cursor.execute("SELECT count(*), count(DISTINCT c0), count(DISTINCT c5), count(DISTINCT c14) FROM kinds2")
+    print("binary back", cursor.fetchone())
+    connection.autocommit = False
+    with connection, connection.cursor("parts") as parts:
+        parts.itersize = 2
+        parts.execute("SELECT id FROM items2 ORDER BY id LIMIT 5")
+        print("parts", list(parts))
+    connection.autocommit = True
     dictionaries = connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)
     dictionaries.execute("SELECT id, name FROM items2 ORDER BY id LIMIT 1")
     print("dictionary", dict(dictionaries.fetchone()))

@@ -1,16 +1,31 @@
 """psycopg 3 against a server: vectors in text and binary, COPY, pipelines, server-side binding, types.
 
-usage: psycopg3_client.py URL        prints one line per check; the exit code says whether all passed
+usage: psycopg3_client.py URL        prints a line per check and what it read; the exit code says whether all passed
 """
 
 import datetime
+import decimal
 import sys
+import uuid
 
 import numpy
 import psycopg
 from pgvector.psycopg import register_vector
+from psycopg.types.json import Json, Jsonb
 
 CHECKS = []
+KINDS = {
+    "small": ("int2", -1), "plain": ("int4", 2), "big": ("int8", 2**40), "single": ("float4", 1.5), "double": ("float8", -2.5),
+    "exact": ("numeric", decimal.Decimal("12.500")), "money": ("numeric(10,2)", decimal.Decimal("99.90")), "words": ("text", "é'\""),
+    "short": ("varchar(5)", "v"), "padded": ("char(3)", "abc"), "flag": ("bool", True), "day": ("date", datetime.date(2026, 1, 2)),
+    "hour": ("time", datetime.time(3, 4, 5)), "moment": ("timestamp", datetime.datetime(2026, 1, 2, 3, 4, 5, 678000)),
+    "instant": ("timestamptz", datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)),
+    "key": ("uuid", uuid.UUID("6ecd8c99-4036-403d-bf84-cf8400f67836")), "raw": ("bytea", b"\x00\xff"), "loose": ("json", {"a": [1, None]}),
+    "strict": ("jsonb", {"b": 1, "a": [1, None]}), "numbers": ("int4[]", [1, None, 3]), "texts": ("text[]", ["x", "y z", None]),
+    "sums": ("numeric[]", [decimal.Decimal("1.50"), decimal.Decimal("-2")]), "days": ("date[]", [datetime.date(2026, 1, 2)]),
+    "keys": ("uuid[]", [uuid.UUID("6ecd8c99-4036-403d-bf84-cf8400f67836")]), "flags": ("bool[]", [True, None]), "empty": ("float8[]", []),
+}
+COPY_TYPES = ["int4", *({"char(3)": "text"}.get(kind, kind.split("(")[0]) for kind, _ in KINDS.values())]
 
 
 def check(function):
@@ -90,6 +105,72 @@ def types_go_and_come(connection):
         cursor = connection.cursor(binary=binary)
         sql = "SELECT %s::int4, %s::int8, %s::float8, %s::text, %s::bool, %s::text, %s::timestamptz"
         assert cursor.execute(sql, values).fetchone() == values
+
+
+@check
+def every_kind_is_stored(connection):
+    connection.execute("DROP TABLE IF EXISTS kinds")
+    columns = ", ".join(f"{name} {kind}" for name, (kind, _) in KINDS.items())
+    connection.execute(f"CREATE TABLE kinds (id int PRIMARY KEY, {columns})")
+    wrap = {"loose": Json, "strict": Jsonb}
+    values = [wrap.get(name, lambda value: value)(value) for name, (_, value) in KINDS.items()]
+    for row, marker in ((1, "%t"), (2, "%b"), (3, "%s")):
+        markers = ", ".join([marker] * len(values))
+        connection.execute(f"INSERT INTO kinds VALUES ({row}, {markers})", values, prepare=row == 3)
+    with connection.cursor().copy("COPY kinds FROM STDIN WITH (FORMAT BINARY)") as copy:
+        copy.set_types(COPY_TYPES)
+        copy.write_row((4, *values))
+        copy.write_row((5, *([None] * len(values))))
+    wanted = [value for _, value in KINDS.values()]
+    for binary in (False, True):
+        rows = connection.cursor(binary=binary).execute("SELECT * FROM kinds ORDER BY id").fetchall()
+        assert [list(row[1:]) for row in rows] == [wanted] * 4 + [[None] * len(wanted)], rows
+    with connection.cursor().copy("COPY (SELECT * FROM kinds WHERE id = 4) TO STDOUT WITH (FORMAT BINARY)") as copy:
+        copy.set_types(COPY_TYPES)
+        assert [list(row[1:]) for row in copy.rows()] == [wanted]
+    for name, (kind, value) in KINDS.items():
+        if name not in ("loose", "strict"):
+            found = connection.execute(f"SELECT array_agg(id ORDER BY id) FROM kinds WHERE {name} = %s::{kind}", (value,), binary=True).fetchone()[0]
+            print("found by", name, found)
+    cursor = connection.execute("SELECT * FROM kinds LIMIT 0")
+    print([(column.name, column.type_display) for column in cursor.description])
+
+
+@check
+def nearest_by_every_metric(connection):
+    fresh(connection)
+    with connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO items (name, price, embedding) VALUES (%s, %s, %s)",
+                           [(f"n{i}", i / 2, numpy.array([i, 1, -i], dtype=numpy.float32)) for i in range(6)])
+    near = numpy.array([2, 1, -1], dtype=numpy.float32)
+    for metric in ("<->", "<#>", "<=>", "<+>"):
+        for binary in (False, True):
+            rows = connection.cursor(binary=binary).execute(
+                f"SELECT id, embedding {metric} %s AS d FROM items WHERE price < %s ORDER BY d, id LIMIT 3", (near, 2.5)).fetchall()
+            print(metric, [(number, round(distance, 6)) for number, distance in rows])
+
+
+@check
+def rows_come_in_parts(connection):
+    with connection.transaction(), connection.cursor("parts") as cursor:
+        cursor.execute("SELECT g FROM generate_series(1, 7) g")
+        print([len(cursor.fetchmany(3)) for _ in range(4)])
+    with connection.transaction(force_rollback=True):
+        connection.execute("INSERT INTO items (name) VALUES ('never')")
+        with connection.transaction():
+            connection.execute("DELETE FROM items")
+    print(connection.execute("SELECT count(*) FROM items").fetchone(), connection.info.transaction_status.name)
+
+
+@check
+def errors_have_their_states(connection):
+    for wrong, values in (("INSERT INTO items (id, name) VALUES (1, 'x')", ()), ("SELECT '[1,2]'::vector(3)", ()), ("SELECT 1 / %s::int", (0,)),
+                          ("SELECT %s::int2", ("x",)), ("SELECT * FROM nosuch", ()), ("SELEC", ()), ("SELECT embedding <-> '[1]' FROM items", ())):
+        try:
+            connection.execute(wrong, values)
+            print("no error", wrong)
+        except psycopg.Error as error:
+            print(error.sqlstate, type(error).__name__, error.diag.message_primary, error.diag.statement_position)
 
 
 @check

@@ -93,3 +93,13 @@ fn psql_16_describes_as_recorded() {
 fn psycopg_3_works_as_recorded() {
     as_recorded("psycopg3");
 }
+
+#[test]
+fn psycopg_2_works_as_recorded() {
+    as_recorded("psycopg2");
+}
+
+#[test]
+fn asyncpg_works_as_recorded() {
+    as_recorded("asyncpg");
+}

@@ -79,3 +79,11 @@ async fn subqueries_nest() {
           FROM book b WHERE b.author = a.id AND b.title <> 'x') FROM author a ORDER BY a.id";
     assert_eq!(answer(sql).await.unwrap(), ["1|2", "2|1", "3|"]);
 }
+
+#[tokio::test]
+async fn a_subquery_two_levels_down_sees_every_row_outside() {
+    let sql = "SELECT a.id, (SELECT count(*) FROM author b WHERE b.id <= a.id AND EXISTS
+            (SELECT 1 FROM book c WHERE c.author >= b.id AND c.author <= a.id AND c.title <> a.name))
+        FROM author a ORDER BY a.id";
+    assert_eq!(answer(sql).await.unwrap(), ["1|1", "2|2", "3|2"]);
+}

@@ -7,6 +7,7 @@ use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 
 use super::builtin;
 use super::names::{quote_identifier, quote_literal, quote_qualified};
+use super::pretty::pretty;
 use super::relations;
 use super::row::{Answer, Row, Value, evaluate, strict};
 use super::scope::{Index, Key, Relation, Scope};
@@ -50,9 +51,10 @@ pub fn constraint_definition(key: Key<'_>) -> String {
     format!("PRIMARY KEY ({})", column_list(Index::Key(key)))
 }
 
-/// `pg_get_constraintdef(constraint)` of a CHECK.
-fn check_definition(check: &CheckConstraint) -> String {
-    format!("CHECK ({})", check.expression)
+/// `pg_get_constraintdef(constraint, short)` of a CHECK.
+fn check_definition(check: &CheckConstraint, short: bool) -> String {
+    let expression = if short { pretty(&check.expression) } else { check.expression.clone() };
+    format!("CHECK ({expression})")
 }
 
 fn column_list(index: Index<'_>) -> String {
@@ -112,10 +114,10 @@ pub(super) fn functions() -> Vec<PgFunction> {
         PgFunction::stable("to_regproc")
             .on("text", "regproc", |call| strict(call, TypeKind::Regproc, to_regproc)),
         PgFunction::stable("pg_get_expr")
-            .on("pg_node_tree,oid", "text", |call| strict(call, TypeKind::Text, first_text))
-            .on("pg_node_tree,oid,bool", "text", |call| strict(call, TypeKind::Text, first_text))
-            .on("text,oid", "text", |call| strict(call, TypeKind::Text, first_text))
-            .on("text,oid,bool", "text", |call| strict(call, TypeKind::Text, first_text)),
+            .on("pg_node_tree,oid", "text", |call| strict(call, TypeKind::Text, expression_text))
+            .on("pg_node_tree,oid,bool", "text", |call| strict(call, TypeKind::Text, expression_text))
+            .on("text,oid", "text", |call| strict(call, TypeKind::Text, expression_text))
+            .on("text,oid,bool", "text", |call| strict(call, TypeKind::Text, expression_text)),
         PgFunction::stable("pg_get_indexdef")
             .on("oid", "text", |call| strict(call, TypeKind::Text, indexdef))
             .on("oid,int4,bool", "text", |call| strict(call, TypeKind::Text, indexdef)),
@@ -144,6 +146,7 @@ pub(super) fn functions() -> Vec<PgFunction> {
         "pg_get_statisticsobjdef",
         "pg_get_statisticsobjdef_columns",
         "pg_get_functiondef",
+        "pg_get_function_sqlbody",
     ] {
         functions
             .push(PgFunction::stable(name).on("oid", "text", |call| strict(call, TypeKind::Text, nothing)));
@@ -213,9 +216,10 @@ fn number(oid: u32) -> Value {
     Value::Integer(oid.into())
 }
 
-/// Expressions are kept as SQL text: there is nothing to print back.
-fn first_text(row: &Row<'_>) -> Answer {
-    Ok(Some(Value::Text(row.text(0).to_owned())))
+/// Expressions are kept as the text that is printed; the short form has fewer parentheses.
+fn expression_text(row: &Row<'_>) -> Answer {
+    let text = row.text(0);
+    Ok(Some(Value::Text(if row.is_set(2) { pretty(text) } else { text.to_owned() })))
 }
 
 fn nothing(_row: &Row<'_>) -> Answer {
@@ -238,7 +242,7 @@ fn indexdef(row: &Row<'_>) -> Answer {
 fn constraintdef(row: &Row<'_>) -> Answer {
     let oid = row.oid(0)?;
     if let Some((_, check)) = row.scope.checks().find(|(_, check)| check.oid.0 == oid) {
-        return Ok(Some(Value::Text(check_definition(check))));
+        return Ok(Some(Value::Text(check_definition(check, row.is_set(1)))));
     }
     let key = row.scope.keys().find(|key| key.key.oid.0 == oid);
     Ok(key.map(|key| Value::Text(constraint_definition(key))))

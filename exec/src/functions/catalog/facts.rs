@@ -159,6 +159,10 @@ fn privileges() -> Vec<PgFunction> {
         );
     }
     functions.push(
+        PgFunction::stable("acldefault")
+            .on("\"char\",oid", "text", |call| strict(call, TypeKind::Text, default_privileges)),
+    );
+    functions.push(
         PgFunction::stable("has_column_privilege")
             .on("oid,text,text", "bool", |call| strict(call, TypeKind::Bool, relation_privilege))
             .on("oid,int2,text", "bool", |call| strict(call, TypeKind::Bool, relation_privilege))
@@ -183,6 +187,37 @@ fn privileges() -> Vec<PgFunction> {
         );
     }
     functions
+}
+
+/// `acldefault(kind, owner)`: what an object without grants allows, in the text form of `aclitem[]`.
+fn default_privileges(row: &Row<'_>) -> Answer {
+    let owner = row.oid(1)?;
+    let owner = if owner == builtin::OWNER_OID {
+        row.scope.owner.to_owned()
+    } else {
+        let role = builtin::roles().iter().find(|role| role.oid == owner);
+        role.map_or_else(|| owner.to_string(), |role| role.name.to_owned())
+    };
+    // What everybody may do, and what the owner may do.
+    let (everybody, own) = match row.text(0) {
+        "c" => return Ok(Some(Value::Text("{}".to_owned()))),
+        "r" => ("", "arwdDxt"),
+        "s" => ("", "rwU"),
+        "d" => ("Tc", "CTc"),
+        "f" => ("X", "X"),
+        "l" | "T" => ("U", "U"),
+        "L" => ("", "rw"),
+        "n" => ("", "UC"),
+        "t" => ("", "C"),
+        "p" => ("", "sA"),
+        "F" | "S" => ("", "U"),
+        kind => {
+            let message = format!("unrecognized object type abbreviation: {kind}");
+            return Err(SqlError::new(ErrorKind::Internal, message));
+        }
+    };
+    let everybody = if everybody.is_empty() { String::new() } else { format!("={everybody}/{owner},") };
+    Ok(Some(Value::Text(format!("{{{everybody}{owner}={own}/{owner}}}"))))
 }
 
 fn quoting() -> Vec<PgFunction> {

@@ -62,6 +62,11 @@ impl Row<'_> {
         }
     }
 
+    /// An argument that is a flag and set.
+    pub(super) fn is_set(&self, position: usize) -> bool {
+        matches!(self.arguments.get(position), Some(Some(Value::Flag(true))))
+    }
+
     /// An argument that is an OID, or names a relation.
     ///
     /// # Errors
