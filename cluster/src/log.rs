@@ -1,14 +1,16 @@
-//! The seam to the log: what happened. Channels of records, numbered without gaps from 0.
+//! The seam to the log: what happened. Channels of records, numbered from 0; a broker may keep some numbers for
+//! itself, which no reader sees.
 //!
 //! Contract (each line is a test in `log/suite.rs`, run by every implementation):
-//! 1. `append` gives the first offset of its records; offsets only grow, the order read is the order appended.
+//! 1. `append` gives the first offset of its records, which lie behind one another; offsets only grow, the order
+//!    read is the order appended. Between two appends of an owner nothing lies unless it fences.
 //! 2. A `Synced` append returns only once it and everything before it is durable. A `Deferred` one returns once
 //!    it is accepted and becomes durable with the next synced append at the latest.
 //! 3. `read` yields durable records only, and an append's records all or none.
 //! 4. After `fence(epoch)`, and after an append of an epoch, appends of smaller epochs fail and leave nothing
 //!    readable, over restarts too once an append of that epoch is durable.
-//! 5. `read(from)` gives exactly the suffix that starts at `from`, in batches; at the end it gives nothing and
-//!    `wait` resolves with the next durable record.
+//! 5. `read(from)` gives exactly the suffix that starts at `from`, in batches; when no record is left it gives
+//!    nothing and `wait` resolves with the next durable record.
 //! 6. Reading what was trimmed is an error, never silence. `trim(before)` keeps everything from `before` on
 //!    and may keep more; the next offset, the epoch and the incarnation survive it.
 //! 7. Everything acknowledged survives reopening. A torn tail is cut; damage before it is an error that names
@@ -27,11 +29,13 @@ use crate::error::Result;
 
 mod file;
 mod frame;
+mod kafka;
 mod memory;
 #[cfg(any(test, feature = "suites"))]
 pub mod suite;
 
 pub use file::FileLog;
+pub use kafka::KafkaLog;
 pub use memory::MemoryLog;
 
 /// When an append returns.

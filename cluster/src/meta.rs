@@ -8,7 +8,7 @@
 //!    `Compacted`; it never skips and never repeats.
 //! 5. When a lease is revoked or runs out, the keys written under it are deleted in one revision, and
 //!    renewing it fails. A lease that runs out is noticed at the latest by the next call.
-//! 6. An acknowledged commit survives reopening; leases and their keys do not.
+//! 6. An acknowledged commit survives reopening. Leases and their keys end with the store's process.
 //!
 //! What it is not: a place for anything that grows with rows or with commits.
 
@@ -17,12 +17,14 @@ use bytes::Bytes;
 
 use crate::error::Result;
 
+mod etcd;
 mod file;
 mod memory;
 mod state;
 #[cfg(any(test, feature = "suites"))]
 pub mod suite;
 
+pub use etcd::EtcdMeta;
 pub use file::RedbMeta;
 pub use memory::MemoryMeta;
 

@@ -28,6 +28,9 @@ use crate::owner::{CommitOutcome, CommitRequest};
 use crate::settings::Settings;
 
 pub mod faulty;
+mod services;
+
+pub use services::service;
 
 use faulty::{FaultyLog, FaultyMeta, FaultyStore, Fuse};
 

@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use proto::Offset;
+use proto::time::Dice;
 use segments::SystemDoor;
 use segments::file::fault::{Fault, FaultDoor, Operation};
 
 use super::suite::Bench;
 use super::*;
+use crate::clock::SystemDice;
 use crate::error::Error;
+use crate::testing::service;
 
 const CHANNEL: ChannelId = ChannelId(7);
 
@@ -222,4 +225,136 @@ async fn concurrent_appends_share_syncs_and_deferred_ones_need_none() {
     futures::future::try_join_all(appends).await.expect("appends");
     let syncs = syncs(&door);
     assert!((1..40).contains(&syncs), "{syncs} syncs for 50 commits that waited together");
+}
+
+/// Topics of its own in a real Kafka.
+struct Kafka {
+    brokers: String,
+    prefix: String,
+}
+
+impl Kafka {
+    fn fresh() -> Self {
+        let url = service("kafka").remove("ELANUS_TEST_KAFKA").expect("the address");
+        let brokers = url.trim_start_matches("kafka://").to_owned();
+        Self { brokers, prefix: format!("test-{:016x}", SystemDice.next_u64()) }
+    }
+
+    fn connect(&self) -> KafkaLog {
+        KafkaLog::connect(&self.brokers, &self.prefix).expect("a client")
+    }
+
+    fn admin(&self) -> rdkafka::admin::AdminClient<rdkafka::client::DefaultClientContext> {
+        let mut config = rdkafka::ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).create().expect("a client")
+    }
+
+    fn topic(&self) -> String {
+        format!("{}.{}", self.prefix, CHANNEL.0)
+    }
+}
+
+#[async_trait]
+impl Bench for Kafka {
+    async fn open(&self) -> Result<Arc<dyn LogBroker>> {
+        Ok(Arc::new(self.connect()))
+    }
+}
+
+async fn append_to(log: &KafkaLog, epoch: u64, records: &[&'static str]) -> Result<Offset> {
+    let records = records.iter().map(|record| Bytes::from_static(record.as_bytes())).collect();
+    log.append(CHANNEL, Epoch(epoch), records, Durability::Synced).await
+}
+
+async fn texts(log: &KafkaLog) -> Vec<(u64, String)> {
+    let entries = log.read(CHANNEL, Offset(0), usize::MAX).await.expect("a read");
+    let text = |record: Bytes| String::from_utf8(record.into()).expect("text");
+    entries.into_iter().map(|entry| (entry.epoch.0, text(entry.record))).collect()
+}
+
+#[tokio::test]
+async fn kafka_keeps_the_contract() {
+    suite::run(Kafka::fresh).await.expect("the log answers");
+}
+
+#[tokio::test]
+async fn an_owner_that_was_replaced_gets_no_acknowledgement_from_kafka() {
+    let bench = Kafka::fresh();
+    let (old, new) = (bench.connect(), bench.connect());
+    old.open(CHANNEL, 1).await.expect("a topic");
+    append_to(&old, 1, &["a"]).await.expect("the owner appends");
+    let bounds = new.open(CHANNEL, 2).await.expect("the same topic");
+    assert_eq!((bounds.incarnation, bounds.epoch), (1, Epoch(1)));
+    new.fence(CHANNEL, Epoch(2)).await.expect("the newer owner");
+    let late = append_to(&old, 1, &["late", "later"]).await.expect_err("replaced");
+    assert!(matches!(late, Error::Unknown { .. }), "{late}");
+    let again = append_to(&old, 1, &["x"]).await.expect_err("nothing until it is opened again");
+    assert!(matches!(again, Error::Unavailable { .. }), "{again}");
+    // The newer owner cannot tell its place any more either, and takes the next epoch.
+    let moved = append_to(&new, 2, &["b"]).await.expect_err("somebody appended in between");
+    assert!(matches!(moved, Error::Unknown { .. }), "{moved}");
+    new.open(CHANNEL, 3).await.expect("the same topic");
+    new.fence(CHANNEL, Epoch(3)).await.expect("the newest owner");
+    append_to(&new, 3, &["c"]).await.expect("undisturbed");
+    old.open(CHANNEL, 4).await.expect("the same topic");
+    let fenced = old.fence(CHANNEL, Epoch(2)).await.expect_err("an epoch that was replaced");
+    assert!(matches!(fenced, Error::Fenced { current: Epoch(3), .. }), "{fenced}");
+    let seen = texts(&new).await;
+    let expected = [(1, "a"), (1, "late"), (1, "later"), (2, "b"), (3, "c")];
+    assert_eq!(seen, expected.map(|(epoch, text)| (epoch, text.to_owned())), "the replay drops late ones");
+}
+
+#[tokio::test]
+async fn a_fence_finds_a_newer_one_that_came_in_between() {
+    let bench = Kafka::fresh();
+    let (one, other) = (bench.connect(), bench.connect());
+    one.open(CHANNEL, 1).await.expect("a topic");
+    other.open(CHANNEL, 1).await.expect("the same topic");
+    one.fence(CHANNEL, Epoch(7)).await.expect("first");
+    let late = other.fence(CHANNEL, Epoch(6)).await.expect_err("the other was quicker");
+    assert!(matches!(late, Error::Fenced { current: Epoch(7), .. }), "{late}");
+}
+
+#[tokio::test]
+async fn a_topic_that_would_lose_records_is_refused() {
+    use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+    for (setting, value) in [("retention.ms", "604800000"), ("cleanup.policy", "compact"), ("retention.bytes", "9")] {
+        let bench = Kafka::fresh();
+        let topic = bench.topic();
+        let mut wanted = NewTopic::new(&topic, 1, TopicReplication::Fixed(1)).set(setting, value);
+        for (name, safe) in [("retention.ms", "-1"), ("retention.bytes", "-1")] {
+            if name != setting {
+                wanted = wanted.set(name, safe);
+            }
+        }
+        bench.admin().create_topics([&wanted], &AdminOptions::new()).await.expect("a topic");
+        let error = bench.connect().open(CHANNEL, 1).await.expect_err("it loses records");
+        let message = error.to_string();
+        assert!(message.contains(&topic) && message.contains(setting) && message.contains(value), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_was_emptied_behind_our_back_is_refused() {
+    let bench = Kafka::fresh();
+    let log = bench.connect();
+    log.open(CHANNEL, 1).await.expect("a topic");
+    append_to(&log, 1, &["a"]).await.expect("an append");
+    let mut all = rdkafka::TopicPartitionList::new();
+    all.add_partition_offset(&bench.topic(), 0, rdkafka::Offset::End).expect("an offset");
+    bench.admin().delete_records(&all, &rdkafka::admin::AdminOptions::new()).await.expect("deleted");
+    let error = log.open(CHANNEL, 1).await.expect_err("emptied");
+    assert!(error.to_string().contains("somebody else has trimmed it"), "{error}");
+    let error = log.read(CHANNEL, Offset(0), 1).await.expect_err("not open");
+    assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_kafka_that_does_not_answer_is_named() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("its address").to_string();
+    drop(free);
+    let log = KafkaLog::connect(&address, "test").expect("a client");
+    let error = log.open(CHANNEL, 1).await.expect_err("nobody listens");
+    assert!(matches!(&error, Error::Unavailable { what, .. } if what.contains(&address)), "{error}");
 }

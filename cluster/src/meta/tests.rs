@@ -1,13 +1,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use proto::time::Dice;
 use segments::SystemDoor;
 use segments::file::fault::{Fault, FaultDoor, Operation};
 
 use super::suite::Bench;
 use super::*;
-use crate::clock::SimClock;
+use crate::clock::{SimClock, SystemDice};
 use crate::error::Error;
+use crate::testing::service;
 
 struct Memory(Arc<MemoryMeta>, Arc<SimClock>);
 
@@ -16,8 +18,8 @@ impl Bench for Memory {
     async fn open(&self) -> Result<Arc<dyn MetaStore>> {
         Ok(Arc::clone(&self.0) as _)
     }
-    fn clock(&self) -> Arc<SimClock> {
-        Arc::clone(&self.1)
+    async fn pass(&self, millis: u64) {
+        self.1.advance(millis);
     }
     fn restarts(&self) -> bool {
         false
@@ -34,8 +36,8 @@ impl Bench for OnDisk {
                 .await?,
         ))
     }
-    fn clock(&self) -> Arc<SimClock> {
-        Arc::clone(&self.1)
+    async fn pass(&self, millis: u64) {
+        self.1.advance(millis);
     }
     fn restarts(&self) -> bool {
         true
@@ -55,6 +57,69 @@ async fn memory_keeps_the_contract() {
 async fn redb_keeps_the_contract() {
     let fresh = || OnDisk(tempfile::tempdir().expect("a directory"), Arc::new(SimClock::new(0)));
     suite::run(fresh).await.expect("the store answers");
+}
+
+/// A prefix of its own in a real etcd.
+struct Etcd {
+    endpoint: String,
+    prefix: String,
+}
+
+impl Etcd {
+    fn fresh() -> Self {
+        let url = service("etcd").remove("ELANUS_TEST_ETCD").expect("the address");
+        let endpoint = url.trim_start_matches("etcd://").to_owned();
+        Self { endpoint, prefix: format!("test/{:016x}", SystemDice.next_u64()) }
+    }
+}
+
+#[async_trait]
+impl Bench for Etcd {
+    async fn open(&self) -> Result<Arc<dyn MetaStore>> {
+        Ok(Arc::new(EtcdMeta::connect(std::slice::from_ref(&self.endpoint), &self.prefix).await?))
+    }
+    async fn pass(&self, millis: u64) {
+        tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
+    }
+    fn restarts(&self) -> bool {
+        false
+    }
+    async fn forget_history(&self, store: &dyn MetaStore) -> Result<()> {
+        let revision = store.list("").await?.revision;
+        let endpoints = [self.endpoint.as_str()];
+        let mut client = etcd_client::Client::connect(endpoints, None).await.expect("a client");
+        client.compact(revision as i64, None).await.expect("a compaction");
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn etcd_keeps_the_contract() {
+    suite::run(Etcd::fresh).await.expect("the store answers");
+}
+
+#[tokio::test]
+async fn a_watch_from_before_a_compaction_says_so() {
+    let bench = Etcd::fresh();
+    let store = bench.open().await.expect("a client");
+    let put = |value: &'static str| store.commit(vec![], vec![Write::put("w", value)]);
+    let Ok(Outcome::Committed(first)) = put("1").await else { panic!("not committed") };
+    assert!(matches!(put("2").await, Ok(Outcome::Committed(_))));
+    bench.forget_history(&*store).await.expect("a compaction");
+    let mut late = store.watch("w", first).await.expect("a watch");
+    assert!(matches!(late.next().await, Err(Error::Compacted { .. })));
+}
+
+#[tokio::test]
+async fn etcd_that_does_not_answer_leaves_commits_unknown() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let endpoint = free.local_addr().expect("its address").to_string();
+    drop(free);
+    let store = EtcdMeta::connect(&[endpoint], "test").await.expect("a client");
+    let (read, commit) = futures::join!(store.get("k"), store.commit(vec![], vec![Write::put("k", "v")]));
+    let read = read.expect_err("nobody listens");
+    assert!(matches!(read, Error::Unavailable { .. }) && read.to_string().starts_with("etcd at 127"), "{read}");
+    assert!(matches!(commit, Err(Error::Unknown { .. })), "{commit:?}");
 }
 
 #[tokio::test]
