@@ -248,9 +248,15 @@ impl Catalog {
                     Guard::Equals { key: key.into(), value: entry.value.clone() },
                 ),
             };
-            let outcome = self.meta.commit(vec![guard], vec![Write::put(key, number(first + count))]).await?;
-            if let Outcome::Committed(_) = outcome {
-                return Ok(first);
+            let written = self.meta.commit(vec![guard], vec![Write::put(key, number(first + count))]).await;
+            match written {
+                Ok(Outcome::Committed(_)) => return Ok(first),
+                Ok(Outcome::Refused { .. }) => {}
+                // The numbers stay unused in any case: nothing of the caller's is in doubt.
+                Err(Error::Unknown { reason }) => {
+                    return Err(Error::Unavailable { what: "the meta store".into(), reason });
+                }
+                Err(error) => return Err(error),
             }
         }
     }

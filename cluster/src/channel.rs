@@ -27,6 +27,7 @@ use crate::flusher;
 use crate::follower::ChannelState;
 use crate::horizon::Horizons;
 use crate::follower::replay::{EpochFilter, replay};
+use crate::lease::Lease;
 use crate::log::{Durability, LogBounds, LogBroker};
 use crate::meta::{Guard, MetaStore, Outcome, Write};
 use crate::oracle::TimestampOracle;
@@ -46,6 +47,7 @@ pub(crate) struct Parts {
     pub(crate) writers: Arc<Writers>,
     pub(crate) garbage: Arc<Garbage>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) lease: Lease,
 }
 
 /// Where a restart begins, as kept in the meta store.
@@ -187,6 +189,11 @@ async fn take_epoch(
     let (known, guard) = match entry {
         Some(entry) => {
             (read_number(&key, &entry.value)?, Guard::Equals { key: key.clone(), value: entry.value })
+        }
+        // The meta store learns of an epoch before the log does.
+        None if bounds.epoch > Epoch(0) => {
+            let reason = "it holds records that the meta store knows nothing of";
+            return Err(Error::corrupted(format!("log channel {channel}"), reason));
         }
         None => (0, Guard::Absent { key: key.clone() }),
     };

@@ -17,6 +17,7 @@ mod flusher;
 mod follower;
 mod horizon;
 mod indexer;
+pub mod lease;
 pub mod locks;
 pub mod log;
 pub mod meta;

@@ -29,6 +29,7 @@ use crate::flusher::{self, Flusher};
 use crate::follower::Stage;
 use crate::horizon::Horizons;
 use crate::indexer::{Builds, Indexer};
+use crate::lease::Lease;
 use crate::locks::Locks;
 use crate::log::LogBroker;
 use crate::meta::MetaStore;
@@ -55,6 +56,8 @@ pub struct NodeParts {
     pub oracle: Arc<dyn TimestampOracle>,
     pub clock: Arc<dyn Clock>,
     pub dice: Arc<dyn Dice>,
+    /// What lets this node serve.
+    pub lease: Lease,
     pub settings: Settings,
 }
 
@@ -127,6 +130,7 @@ impl Node {
             writers: Arc::default(),
             garbage: Arc::default(),
             clock: parts.clock,
+            lease: parts.lease,
         };
         let (collector, collections) = Collector::new(parts.clone());
         let node = Arc::new(Self {
@@ -237,9 +241,10 @@ impl Node {
     /// A read point that shows every acknowledged commit of a database. Nothing is written or awaited for it.
     ///
     /// # Errors
-    /// When the database does not exist.
+    /// When the database does not exist, or another server may have taken over.
     #[allow(clippy::unused_async, reason = "a question to the home owner in a cluster")]
     pub async fn barrier(&self, database: DatabaseId) -> Result<ReadPoint> {
+        self.parts.lease.check()?;
         Ok(ReadPoint::at(self.runtime(database)?.owner.published.state().last_ts))
     }
 

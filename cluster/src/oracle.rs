@@ -51,6 +51,8 @@ struct State {
     mark: Timestamp,
     /// The stored form of the mark; None before the first write.
     stored: Option<Bytes>,
+    /// A mark whose write had an unknown outcome.
+    in_doubt: Option<Timestamp>,
     /// The oracle's own wall time, microseconds, and the monotonic instant it belongs to.
     wall_micros: u64,
     seen_micros: u64,
@@ -81,7 +83,7 @@ impl WindowOracle {
             }
         };
         let wall_micros = clock.now_millis().max(mark.millis()) * 1000;
-        let state = State { last: mark, mark, stored, wall_micros, seen_micros: clock.monotonic_micros() };
+        let state = State { last: mark, mark, stored, in_doubt: None, wall_micros, seen_micros: clock.monotonic_micros() };
         Ok(Self { meta, clock, state: Mutex::new(state), extending: tokio::sync::Mutex::new(()) })
     }
 
@@ -107,20 +109,46 @@ impl WindowOracle {
             Some(value) => Guard::Equals { key: key.clone(), value },
         };
         let value = Bytes::copy_from_slice(&mark.0.to_le_bytes());
-        let outcome = self.meta.commit(vec![guard], vec![Write::put(key, value.clone())]).await?;
+        let outcome = self.meta.commit(vec![guard], vec![Write::put(key, value)]).await;
         match outcome {
-            Outcome::Committed(_) => {
-                let mut state = self.state.lock();
-                state.mark = mark;
-                state.stored = Some(value);
+            Ok(Outcome::Committed(_)) => {
+                self.adopt(mark);
                 Ok(())
             }
-            Outcome::Refused { .. } => Err(Error::Unavailable {
-                what: "the timestamp oracle".into(),
-                reason: "another oracle has taken over".into(),
-            }),
+            Ok(Outcome::Refused { .. }) => self.resolve().await,
+            Err(Error::Unknown { reason }) => {
+                self.state.lock().in_doubt = Some(mark);
+                // No timestamp was given: nothing of the caller's is in doubt.
+                Err(unavailable(reason))
+            }
+            Err(error) => Err(error),
         }
     }
+
+    /// The mark is not the one that was known: it is one that was in doubt, or another oracle's.
+    async fn resolve(&self) -> Result<()> {
+        let in_doubt = self.state.lock().in_doubt;
+        let stored = self.meta.get(MARK_KEY).await?.map(|entry| entry.value);
+        match in_doubt {
+            Some(mark) if stored.as_deref() == Some(&mark.0.to_le_bytes()) => {
+                self.adopt(mark);
+                Ok(())
+            }
+            _ => Err(unavailable("another oracle has taken over".into())),
+        }
+    }
+
+    /// Goes by a mark that is written.
+    fn adopt(&self, mark: Timestamp) {
+        let mut state = self.state.lock();
+        state.mark = mark;
+        state.stored = Some(Bytes::copy_from_slice(&mark.0.to_le_bytes()));
+        state.in_doubt = None;
+    }
+}
+
+fn unavailable(reason: String) -> Error {
+    Error::Unavailable { what: "the timestamp oracle".into(), reason }
 }
 
 /// Moves the oracle's wall time towards the clock's, never back and never faster than the slew; milliseconds.

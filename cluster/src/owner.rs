@@ -262,6 +262,12 @@ impl Owner {
     }
 
     async fn turn(&mut self, messages: Vec<OwnerMessage>) {
+        if let Err(error) = self.parts.lease.check() {
+            // Whoever holds the lease now must not be disturbed by a takeover.
+            let reason = error.to_string();
+            messages.into_iter().for_each(|message| self.refuse(message, &reason));
+            return;
+        }
         let mut waiting = messages.into_iter().peekable();
         while waiting.peek().is_some() {
             if self.broken

@@ -20,6 +20,7 @@ use segments::{LocalStore, ScanColumn, SnapshotSource, SystemDoor};
 
 use crate::clock::{SeededDice, SimClock};
 use crate::error::{Error, Result};
+use crate::lease::Lease;
 use crate::log::{FileLog, LogBroker, MemoryLog};
 use crate::meta::{MemoryMeta, MetaStore, RedbMeta};
 use crate::node::{Node, NodeParts};
@@ -128,6 +129,7 @@ impl Bench {
             oracle: Arc::new(oracle),
             clock: Arc::clone(&self.clock) as _,
             dice: Arc::clone(&self.dice) as _,
+            lease: Lease::of_directory(),
             settings: self.settings.clone(),
         })
     }

@@ -46,5 +46,5 @@ pub use overlay::{PRIVATE_SEGMENT, TableOverlay};
 pub use sealed::{SealedSegment, SegmentHold, verify_object};
 pub use search::{Hit, IndexUse, SearchMethod, SegmentHits, top_k};
 pub use snapshot::{SnapshotSource, TableSnapshot};
-pub use store::LocalStore;
+pub use store::{CachedStore, LocalStore};
 pub use view::{ScalarBound, ScanColumn, SegmentForm, SegmentState, SegmentView};

@@ -34,7 +34,9 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::file::{EntryKind, FileDoor, OpenMode, failed};
 
+mod cached;
 mod object;
+pub use cached::CachedStore;
 pub use object::{ObjectBytes, put_new, read_object};
 
 use object::MapSlot;

@@ -1,6 +1,6 @@
 //! Where the house is put together: the only place that names a back end.
 //!
-//! `serve` locks the data directory, opens meta store, log and object store, starts the node, the sessions and
+//! `serve` locks the data directory, opens meta store, log and object store (`backends`), starts the node, the sessions and
 //! the HTTP listener, prints the ready line, and takes everything down in the reverse order on SIGTERM.
 //!
 //! What it is not: no behaviour of its own; each part has its contract elsewhere.
@@ -12,14 +12,12 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use cluster::clock::{SystemClock, SystemDice};
-use cluster::log::FileLog;
-use cluster::meta::{MetaStore, RedbMeta};
+use cluster::lease::Lease;
 use cluster::oracle::WindowOracle;
 use cluster::{Node, NodeParts};
 use exec::{Engine, EngineSettings};
 use proto::time::{Clock, Dice};
 use segments::file::{FileDoor, SystemDoor};
-use segments::store::LocalStore;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::authentication::Verifier;
@@ -27,6 +25,7 @@ use crate::cli::Serve;
 use crate::execute::{NodeBackend, Shared};
 use crate::server::ServerSettings;
 
+mod backends;
 mod directory;
 mod error;
 mod memory;
@@ -36,6 +35,8 @@ mod verify;
 
 pub use error::StartError;
 pub use verify::verify;
+
+use backends::{Backends, Doors};
 
 /// Threads of the asynchronous runtime besides DataFusion's work on them: one per core.
 fn worker_threads() -> usize {
@@ -90,19 +91,18 @@ async fn run(options: &Serve) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let dice: Arc<dyn Dice> = Arc::new(SystemDice);
     let door: Arc<dyn FileDoor> = Arc::new(SystemDoor);
-    let meta =
-        RedbMeta::open(Arc::clone(&door), options.data_dir.join("meta.redb"), Arc::clone(&clock)).await?;
-    let meta: Arc<dyn MetaStore> = Arc::new(meta);
+    let doors = Doors { files: door, clock: Arc::clone(&clock), dice: Arc::clone(&dice) };
+    let Backends { meta, log, store, lease, tasks } = backends::open(options, &doors).await?;
     let verifier = password::load(options.password_file.as_deref(), &meta, dice.as_ref()).await?;
     let oracle = Arc::new(WindowOracle::open(Arc::clone(&meta), Arc::clone(&clock)).await?);
-    let store = LocalStore::open(Arc::clone(&door), options.data_dir.join("objects"))?;
     let node = Node::start(NodeParts {
         meta,
-        log: FileLog::new(Arc::clone(&door), options.data_dir.join("log")),
-        store: Arc::new(store),
+        log,
+        store,
         oracle,
         clock: Arc::clone(&clock),
         dice: Arc::clone(&dice),
+        lease: lease.clone(),
         settings: cluster::Settings { retention_millis: options.retention, ..cluster::Settings::default() },
     })
     .await?;
@@ -124,8 +124,9 @@ async fn run(options: &Serve) -> Result<(), StartError> {
     if options.sample {
         sample::load(&shared).await?;
     }
-    let served = serve_until_signal(options, shared, verifier).await;
+    let served = serve_until_signal(options, shared, verifier, &lease).await;
     node.stop().await?;
+    tasks.shutdown().await;
     tracing::info!("stopped");
     served
 }
@@ -134,6 +135,7 @@ async fn serve_until_signal(
     options: &Serve,
     shared: Arc<Shared>,
     verifier: Option<Arc<Verifier>>,
+    lease: &Lease,
 ) -> Result<(), StartError> {
     let failed = |source| StartError::Io { what: "wait for signals".to_owned(), source };
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -154,14 +156,21 @@ async fn serve_until_signal(
     .map_err(listens("PostgreSQL clients", options.listen))?;
     http.set_ready(true);
     announce(server.address())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-    }
+    let ended = tokio::select! {
+        _ = terminate.recv() => {
+            tracing::info!("SIGTERM: draining");
+            Ok(())
+        }
+        _ = interrupt.recv() => {
+            tracing::info!("SIGINT: draining");
+            Ok(())
+        }
+        () = lease.lost() => Err(StartError::LeaseLost),
+    };
     http.set_ready(false);
     server.drain().await;
     http.stop().await;
-    Ok(())
+    ended
 }
 
 /// The line that tools wait for.

@@ -83,15 +83,41 @@ pub struct Serve {
     /// Roles of this process.
     #[arg(long, default_value = "all")]
     pub roles: String,
-    /// Where the catalog is kept.
-    #[arg(long, default_value = "redb")]
-    pub meta: String,
-    /// Where the log is kept.
-    #[arg(long, default_value = "file")]
-    pub log: String,
-    /// Where segments are kept.
-    #[arg(long, default_value = "file")]
-    pub store: String,
+    /// Where the catalog is kept: `redb` in the data directory, or `etcd://host:port[,host:port]/prefix`.
+    #[arg(long, default_value = "redb", value_parser = |text: &str| Location::parse(text, "redb", "etcd"))]
+    pub meta: Location,
+    /// Where the log is kept: `file` in the data directory, or `kafka://host:port[,host:port]/prefix`.
+    #[arg(long, default_value = "file", value_parser = |text: &str| Location::parse(text, "file", "kafka"))]
+    pub log: Location,
+    /// Where segments are kept: `file` in the data directory, or `s3://bucket/prefix`.
+    #[arg(long, default_value = "file", value_parser = |text: &str| Location::parse(text, "file", "s3"))]
+    pub store: Location,
+}
+
+/// Where a back end keeps what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    /// In the data directory.
+    Local,
+    /// At a service. For S3 the bucket is the host.
+    Service { hosts: Vec<String>, path: String },
+}
+
+impl Location {
+    /// Reads the name of the local form, or `scheme://host[,host]/path`.
+    fn parse(text: &str, local: &str, scheme: &str) -> Result<Self, String> {
+        if text == local {
+            return Ok(Self::Local);
+        }
+        let wanted = || format!("expected {local} or {scheme}://…");
+        let rest = text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://")).ok_or_else(wanted)?;
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let hosts: Vec<String> = hosts.split(',').map(str::to_owned).collect();
+        if hosts.iter().any(String::is_empty) {
+            return Err(wanted());
+        }
+        Ok(Self::Service { hosts, path: path.trim_matches('/').to_owned() })
+    }
 }
 
 impl Serve {
@@ -102,15 +128,8 @@ impl Serve {
         if self.config.is_some() {
             return refuse("--config");
         }
-        for (option, value, only) in [
-            ("--roles", &self.roles, "all"),
-            ("--meta", &self.meta, "redb"),
-            ("--log", &self.log, "file"),
-            ("--store", &self.store, "file"),
-        ] {
-            if value != only {
-                return refuse(&format!("{option} {value} (only {option} {only})"));
-            }
+        if self.roles != "all" {
+            return refuse(&format!("--roles {} (only --roles all)", self.roles));
         }
         None
     }
@@ -161,10 +180,25 @@ mod tests {
     fn later_capabilities_are_refused_in_words() {
         assert_eq!(serve(&[]).unsupported(), None);
         assert_eq!(
-            serve(&["--meta", "etcd://h:1/p"]).unsupported().as_deref(),
-            Some("--meta etcd://h:1/p (only --meta redb) is not available in this version")
+            serve(&["--roles", "front"]).unsupported().as_deref(),
+            Some("--roles front (only --roles all) is not available in this version")
         );
         assert!(serve(&["--config", "f"]).unsupported().is_some());
+    }
+
+    #[test]
+    fn back_ends_are_named_by_addresses() {
+        let services = serve(&["--meta", "etcd://a:1,b:2/p/q", "--log", "kafka://c:3/", "--store", "s3://b"]);
+        let service = |hosts: &[&str], path: &str| Location::Service {
+            hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+            path: path.to_owned(),
+        };
+        assert_eq!(services.meta, service(&["a:1", "b:2"], "p/q"));
+        assert_eq!((services.log, services.store), (service(&["c:3"], ""), service(&["b"], "")));
+        assert_eq!(serve(&[]).log, Location::Local);
+        for (option, wrong) in [("--meta", "file"), ("--log", "kafka://"), ("--store", "s3://a,,b/")] {
+            assert!(CommandLine::try_parse_from(["elanus", "serve", option, wrong]).is_err(), "{wrong}");
+        }
     }
 
     #[test]

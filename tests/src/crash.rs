@@ -170,9 +170,18 @@ impl Round {
 /// When the server does not come back, or refuses what it must accept.
 #[must_use]
 pub fn run(plan: Plan) -> Report {
+    run_on(plan, Options::default())
+}
+
+/// The same on servers with options.
+///
+/// # Panics
+/// As `run`.
+#[must_use]
+pub fn run_on(plan: Plan, options: Options) -> Report {
     println!("kill loop: SEED={} KILLS={}", plan.seed, plan.kills);
     let mut dice = StdRng::seed_from_u64(plan.seed);
-    let mut server = Server::start_with(Options::default());
+    let mut server = Server::start_with(options);
     for statement in ledger::SCHEMA {
         server.connect().run(statement).unwrap_or_else(|failure| panic!("{statement}: {failure}"));
     }

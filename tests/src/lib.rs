@@ -21,6 +21,7 @@ pub mod model;
 pub mod passages;
 mod rows;
 pub mod server;
+pub mod services;
 pub mod tidy;
 pub mod trace;
 pub mod wire;

@@ -304,7 +304,11 @@ impl Owner {
         let expected = Offset(batch.work.next.0 - batch.records.len() as u64);
         let records = std::mem::take(&mut batch.records);
         match self.parts.log.append(self.channel, self.epoch, records, batch.durability).await {
-            Ok(first) if first == expected => Ok(()),
+            Ok(first) if first == expected => match self.parts.lease.check() {
+                Ok(()) => Ok(()),
+                // A newer owner may have read the log before these records got there.
+                Err(error) => Err(Failure::new(&Error::Unknown { reason: error.to_string() })),
+            },
             Ok(first) => {
                 let reason = format!("records meant for offset {expected} were appended at {first}");
                 Err(Failure::new(&Error::Unknown { reason }))

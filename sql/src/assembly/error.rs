@@ -25,6 +25,8 @@ pub enum StartError {
     Segments(#[from] segments::Error),
     #[error("{0}")]
     Engine(#[from] exec::error::Error),
+    #[error("the lease is lost: another server has taken over, or the meta store did not answer in time")]
+    LeaseLost,
     #[error("sample: {0}")]
     Sample(#[from] SqlError),
 }

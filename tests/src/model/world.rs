@@ -86,6 +86,7 @@ impl World {
             oracle: Arc::new(oracle),
             clock: clock.clone(),
             dice: Arc::new(SeededDice::new(seed)),
+            lease: cluster::lease::Lease::of_directory(),
             settings,
         };
         let node = Node::start(parts.clone()).await.map_err(words)?;

@@ -75,9 +75,9 @@ fn the_command_line_answers() {
     assert!(version.status.success());
     assert!(String::from_utf8_lossy(&version.stdout).contains("elanus"));
     let later: [&[&str]; 4] = [
-        &["serve", "--meta", "etcd://localhost:2379/elanus"],
-        &["serve", "--log", "kafka://localhost:9092/elanus"],
-        &["serve", "--store", "s3://bucket/prefix"],
+        &["serve", "--meta", "zookeeper://localhost:2181/elanus"],
+        &["serve", "--log", "kafka://"],
+        &["serve", "--roles", "query"],
         &["serve", "--nosuch"],
     ];
     for arguments in later {

@@ -14,6 +14,7 @@ mod memory;
 mod passages;
 mod password;
 mod readme;
+mod services;
 mod tidy;
 mod time_travel;
 mod trace;

@@ -1,0 +1,135 @@
+//! The back ends by the names of the command line: local files, or etcd, Kafka and S3 in any combination.
+//!
+//! Services that do not answer yet are waited for, so that start order does not matter; what is waited for is said
+//! once per reason. On a shared meta store the process holds a lease before it touches anything else.
+//!
+//! What it is not: it knows no credentials; those of S3 come from the usual `AWS_…` variables.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster::lease::{Keeper, Lease};
+use cluster::log::{FileLog, KafkaLog, LogBroker};
+use cluster::meta::{EtcdMeta, MetaStore, RedbMeta};
+use cluster::tasks::{TaskSet, sleep};
+use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt as _, RetryConfig};
+use proto::time::{Clock, Dice};
+use segments::file::FileDoor;
+use segments::{CachedStore, LocalStore};
+
+use super::{StartError, directory};
+use crate::cli::{Location, Serve};
+
+/// How long a service may be unreachable at the start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long one request to the object store is tried again.
+const STORE_RETRIES: Duration = Duration::from_secs(20);
+
+/// What was opened.
+pub(super) struct Backends {
+    pub(super) meta: Arc<dyn MetaStore>,
+    pub(super) log: Arc<dyn LogBroker>,
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) lease: Lease,
+    /// Keeps the lease while it runs.
+    pub(super) tasks: TaskSet,
+}
+
+/// The parts of the assembly that back ends are made with.
+pub(super) struct Doors {
+    pub(super) files: Arc<dyn FileDoor>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) dice: Arc<dyn Dice>,
+}
+
+/// Opens the back ends that the options name.
+///
+/// # Errors
+/// A service that does not answer in time; a file that cannot be opened; settings of S3 that are no settings.
+pub(super) async fn open(options: &Serve, doors: &Doors) -> Result<Backends, StartError> {
+    let tasks = TaskSet::new();
+    let (meta, lease): (Arc<dyn MetaStore>, _) = match &options.meta {
+        Location::Local => {
+            let path = options.data_dir.join("meta.redb");
+            let meta = RedbMeta::open(Arc::clone(&doors.files), path, Arc::clone(&doors.clock)).await?;
+            (Arc::new(meta), Lease::of_directory())
+        }
+        Location::Service { hosts, path } => {
+            let prefix = if path.is_empty() { "elanus" } else { path };
+            let meta: Arc<dyn MetaStore> = Arc::new(EtcdMeta::connect(hosts, prefix).await?);
+            wait_for(&doors.clock, async || meta.get("catalog/revision").await.map(drop)).await?;
+            let identity = directory::identity(&options.data_dir, doors.dice.as_ref())?;
+            let keeper = Keeper::acquire(Arc::clone(&meta), Arc::clone(&doors.clock), &identity).await?;
+            let lease = keeper.lease();
+            tasks.spawn("lease", |stop| keeper.run(stop));
+            (meta, lease)
+        }
+    };
+    let log: Arc<dyn LogBroker> = match &options.log {
+        Location::Local => FileLog::new(Arc::clone(&doors.files), options.data_dir.join("log")),
+        Location::Service { hosts, path } => {
+            let prefix = if path.is_empty() { "elanus" } else { path };
+            let log = KafkaLog::connect(&hosts.join(","), prefix)?;
+            wait_for(&doors.clock, async || log.ping().await).await?;
+            Arc::new(log)
+        }
+    };
+    let store: Arc<dyn ObjectStore> = match &options.store {
+        Location::Local => {
+            Arc::new(LocalStore::open(Arc::clone(&doors.files), options.data_dir.join("objects"))?)
+        }
+        Location::Service { hosts, path } => {
+            let remote = open_bucket(&hosts.join(","), path)?;
+            let probe = Path::from("a key that nobody writes");
+            wait_for(&doors.clock, async || match remote.head(&probe).await {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(segments::Error::store("reach", "S3", error).into()),
+            })
+            .await?;
+            let copies = LocalStore::open(Arc::clone(&doors.files), options.data_dir.join("cache"))?;
+            Arc::new(CachedStore::new(remote, copies))
+        }
+    };
+    Ok(Backends { meta, log, store, lease, tasks })
+}
+
+/// The objects below a prefix of a bucket.
+fn open_bucket(bucket: &str, prefix: &str) -> Result<Arc<dyn ObjectStore>, StartError> {
+    let retry = RetryConfig { retry_timeout: STORE_RETRIES, ..RetryConfig::default() };
+    let bucket = AmazonS3Builder::from_env()
+        .with_bucket_name(bucket)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_retry(retry)
+        .build()
+        .map_err(|error| segments::Error::store("open", bucket, error))?;
+    if prefix.is_empty() {
+        return Ok(Arc::new(bucket));
+    }
+    Ok(Arc::new(PrefixStore::new(bucket, prefix)))
+}
+
+/// Asks until the service answers or the patience ends with its last refusal.
+async fn wait_for(
+    clock: &Arc<dyn Clock>,
+    ask: impl AsyncFn() -> Result<(), cluster::Error>,
+) -> Result<(), StartError> {
+    let deadline = clock.monotonic_micros() + PATIENCE.as_micros() as u64;
+    let mut said = String::new();
+    loop {
+        let Err(error) = ask().await else { return Ok(()) };
+        if clock.monotonic_micros() > deadline {
+            return Err(error.into());
+        }
+        let reason = error.to_string();
+        if reason != said {
+            tracing::warn!("waiting: {reason}");
+            said = reason;
+        }
+        sleep(Some(PAUSE)).await;
+    }
+}

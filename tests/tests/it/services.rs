@@ -1,0 +1,229 @@
+//! One process on a real etcd, a real Kafka and a real S3 server: nothing is kept locally that is not kept there,
+//! and of two processes one serves.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::{ObjectStore, ObjectStoreExt as _, PutMode};
+use tests::crash::{self, Plan};
+use tests::server::{Options, Server, binary};
+use tests::services::Place;
+use tests::wire::Connection;
+
+const NEAREST: &str = "SELECT id FROM items ORDER BY embedding <-> '[500,0,0]' LIMIT 3";
+
+/// A folder for servers whose data directories come and go.
+fn folder() -> tempfile::TempDir {
+    tempfile::Builder::new().prefix("elanus-services-").tempdir().expect("a temporary directory")
+}
+
+fn start(directory: &Path, options: &Options) -> Server {
+    Server::start_on(directory, options.clone()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn fill(connection: &mut Connection) {
+    for statement in [
+        "CREATE TABLE items (id int8 PRIMARY KEY, name text NOT NULL, embedding vector(3))",
+        "INSERT INTO items SELECT g, 'item ' || g, ('[' || g || ',0,0]')::vector FROM generate_series(1, 1000) g",
+        "CREATE INDEX ON items USING hnsw (embedding vector_l2_ops)",
+        "CHECKPOINT",
+        "INSERT INTO items SELECT g, 'item ' || g, ('[' || g || ',0,0]')::vector FROM generate_series(1001, 1200) g",
+        "DELETE FROM items WHERE id % 100 = 0",
+        "UPDATE items SET name = 'changed' WHERE id = 7",
+    ] {
+        connection.run(statement).unwrap_or_else(|failure| panic!("{statement}: {failure}"));
+    }
+}
+
+fn check(connection: &mut Connection) {
+    assert_eq!(connection.value("SELECT count(*) FROM items").expect("count"), "1188");
+    assert_eq!(connection.value("SELECT name FROM items WHERE id = 7").expect("name"), "changed");
+    let plan = connection.run(&format!("EXPLAIN {NEAREST}")).expect("plan").first_column().join("\n");
+    assert!(plan.contains("Index Scan using items_embedding_idx"), "{plan}");
+    let nearest = connection.run(NEAREST).expect("search").first_column();
+    assert_eq!(nearest[1..].len(), 2);
+    assert!(nearest.iter().all(|id| ["499", "501", "498", "502"].contains(&id.as_str())), "{nearest:?}");
+}
+
+#[test]
+fn everything_is_there_after_a_kill_and_the_loss_of_the_local_directory() {
+    let (folder, options) = (folder(), Place::fresh().options(&[]));
+    let first = folder.path().join("first");
+    let mut server = start(&first, &options);
+    fill(&mut server.connect());
+    check(&mut server.connect());
+    server.kill();
+    std::fs::remove_dir_all(server.data_dir()).expect("the local directory is ours");
+    drop(server);
+    let mut server = start(&folder.path().join("second"), &options);
+    check(&mut server.connect());
+    server.connect().run("INSERT INTO items VALUES (5000, 'new', '[0,0,0]')").expect("insert");
+    assert!(server.stop().success(), "SIGTERM ends with 0; log: {}", server.log());
+    let server = server.restart().expect("restart");
+    assert_eq!(server.connect().value("SELECT name FROM items WHERE id = 5000").expect("name"), "new");
+}
+
+#[test]
+fn every_combination_with_local_back_ends_survives_a_kill() {
+    for only in [&["--meta"][..], &["--log"], &["--store"], &["--meta", "--log"], &["--log", "--store"]] {
+        let mut server = Server::start_with(Place::fresh().options(only));
+        fill(&mut server.connect());
+        server.kill();
+        let server = server.restart().unwrap_or_else(|error| panic!("{only:?}: {error}"));
+        check(&mut server.connect());
+    }
+}
+
+#[test]
+fn a_process_that_slept_past_its_lease_is_refused() {
+    let (folder, options) = (folder(), Place::fresh().options(&[]));
+    let mut first = start(&folder.path().join("first"), &options);
+    let mut old = first.connect();
+    old.run("CREATE TABLE t (id int4 PRIMARY KEY)").expect("create");
+    old.run("INSERT INTO t VALUES (1)").expect("insert");
+    first.signal("STOP");
+    let second = start(&folder.path().join("second"), &options);
+    let mut new = second.connect();
+    new.run("INSERT INTO t VALUES (2)").expect("the second one serves");
+    first.signal("CONT");
+    let late = old.run("INSERT INTO t VALUES (3)").expect_err("the first one was replaced");
+    println!("a late write: {late}");
+    old.run("SELECT count(*) FROM t").expect_err("it does not know any more what is there");
+    assert!(!first.wait().success(), "it ends by itself and says that it failed");
+    assert!(first.log().contains("the lease is lost"), "{}", first.log());
+    new.run("INSERT INTO t VALUES (4)").expect("undisturbed");
+    let ids = new.run("SELECT id FROM t ORDER BY id").expect("read").first_column();
+    assert_eq!(ids, ["1", "2", "4"]);
+}
+
+#[test]
+fn nothing_is_lost_when_a_server_on_services_is_killed() {
+    let plan = Plan::from_environment(4);
+    let report = crash::run_on(plan, Place::fresh().options(&[]));
+    println!("kill loop on services: {report}");
+    assert!(report.violations.is_empty(), "SEED={}:\n{}", plan.seed, report.violations.join("\n"));
+    assert_eq!(report.kills, plan.kills);
+    assert!(report.acknowledged >= u64::from(plan.kills) * 10, "too little was acknowledged: {report}");
+}
+
+#[test]
+fn suites_pass_on_services() {
+    let server = Server::start_with(Place::fresh().options(&[]));
+    let slt = binary().with_file_name("slt");
+    let suites = concat!(env!("CARGO_MANIFEST_DIR"), "/../sqllogictest/suites");
+    let files = ["ddl", "insert", "update_delete", "on_conflict", "knn", "transactions"];
+    let output = Command::new(&slt)
+        .args(["--quiet", "--url", &server.address().url()])
+        .args(files.map(|file| format!("{suites}/{file}.slt")))
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}", slt.display()));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn services_that_cannot_be_reached_are_waited_for() {
+    let place = Place::fresh();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = free.local_addr().expect("its address");
+    drop(free);
+    let mut options = place.options(&["--log", "--store"]);
+    options.arguments.extend(["--meta".into(), format!("etcd://{address}/late").into()]);
+    let folder = folder();
+    let directory = folder.path().to_owned();
+    let waiting = std::thread::spawn(move || Server::start_on(&directory.join("late"), options));
+    // The server says what it waits for, and goes on once somebody answers there.
+    let log = folder.path().join("late.log");
+    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !said().contains(&format!("waiting: etcd at {address}")) {
+        assert!(!waiting.is_finished() && Instant::now() < deadline, "it does not wait: {}", said());
+        std::thread::yield_now();
+    }
+    let proxy = Proxy::start(address, &place.address("ETCD"));
+    let server = waiting.join().expect("no panic").unwrap_or_else(|error| panic!("{error}"));
+    server.connect().run("CREATE TABLE t (id int4)").expect("create");
+    // Nobody answers in the middle of a change: its outcome is unknown, and known again afterwards.
+    let mut connection = server.connect();
+    proxy.cut();
+    let failure = connection.run("CREATE TABLE u (id int4)").expect_err("etcd does not answer");
+    println!("without etcd: {failure}");
+    assert!(failure.to_string().contains("08007") || failure.to_string().contains("57P03"), "{failure}");
+}
+
+/// Passes connections on until it is told to stop.
+struct Proxy(Arc<std::sync::Mutex<(bool, Vec<std::net::TcpStream>)>>);
+
+impl Proxy {
+    fn start(address: std::net::SocketAddr, url: &str) -> Self {
+        let target = url.trim_start_matches("etcd://").split('/').next().expect("a host").to_owned();
+        let listener = std::net::TcpListener::bind(address).expect("the port is still free");
+        let state = Arc::new(std::sync::Mutex::new((false, Vec::new())));
+        let shared = Arc::clone(&state);
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let Ok(far) = std::net::TcpStream::connect(&target) else { continue };
+                let clone = |stream: &std::net::TcpStream| stream.try_clone().expect("a descriptor");
+                let mut state = shared.lock().expect("no panic");
+                if state.0 {
+                    continue;
+                }
+                state.1.extend([clone(&near), clone(&far)]);
+                for (mut from, mut to) in [(clone(&near), clone(&far)), (far, near)] {
+                    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                }
+            }
+        });
+        Self(state)
+    }
+
+    /// Ends all connections and makes no more.
+    fn cut(&self) {
+        let mut state = self.0.lock().expect("no panic");
+        state.0 = true;
+        for stream in state.1.drain(..) {
+            // It may have ended by itself.
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn of_eight_who_create_an_object_one_succeeds() {
+    let place = Place::fresh();
+    let mut builder = AmazonS3Builder::new();
+    for (name, value) in place.options(&[]).environment {
+        let key: AmazonS3ConfigKey = name.to_lowercase().parse().expect("a setting of S3");
+        builder = builder.with_config(key, value);
+    }
+    let url = place.address("S3");
+    let (bucket, prefix) = url.trim_start_matches("s3://").split_once('/').expect("bucket and prefix");
+    let store: Arc<dyn ObjectStore> = Arc::new(builder.with_bucket_name(bucket).build().expect("a client"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    for round in 0..20 {
+        let key = object_store::path::Path::from(format!("{prefix}/race/{round}"));
+        let writers: Vec<_> = (0..8)
+            .map(|writer| {
+                let (store, key) = (Arc::clone(&store), key.clone());
+                runtime.spawn(async move {
+                    let body = format!("writer {writer}").repeat(1000);
+                    store.put_opts(&key, body.into(), PutMode::Create.into()).await
+                })
+            })
+            .collect();
+        let (mut winners, mut refused) = (Vec::new(), 0);
+        for (writer, put) in writers.into_iter().enumerate() {
+            match runtime.block_on(put).expect("no panic") {
+                Ok(_) => winners.push(writer),
+                Err(object_store::Error::AlreadyExists { .. }) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!((winners.len(), refused), (1, 7));
+        let read = runtime.block_on(async { store.get(&key).await?.bytes().await }).expect("a read");
+        assert_eq!(read, format!("writer {}", winners[0]).repeat(1000).as_bytes());
+    }
+}
