@@ -23,11 +23,12 @@ use parking_lot::Mutex;
 use proto::{ChannelId, Epoch, Offset};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::watch;
 
 use super::{Durability, LogBounds, LogBroker, LogEntry};
 use crate::error::{Error, Result};
-use crate::tasks::blocking;
+use crate::tasks::{blocking, sleep};
 
 mod frame;
 mod read;
@@ -41,6 +42,9 @@ use write::Writer;
 
 /// How long a question to the brokers may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often, and after which pause, a broker is asked again about a topic that it may not know yet.
+const TRIES: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(100);
 /// The largest record.
 const MAX_RECORD: usize = 64 << 20;
 
@@ -113,15 +117,22 @@ impl KafkaLog {
     /// The first offset that can be read and the one behind the last.
     async fn ends(&self, topic: &str) -> Result<(Offset, Offset)> {
         let (probe, name, brokers) = (Arc::clone(&self.probe), topic.to_owned(), self.brokers.clone());
-        let asked = move || {
-            // Takes away what the client has to say about its connections.
-            drop(probe.poll(Duration::ZERO));
-            probe.fetch_watermarks(&name, 0, PATIENCE)
-        };
-        let (first, end) = blocking(asked)
-            .await?
-            .map_err(|error| failed(&brokers, &error))?;
-        Ok((Offset(first as u64), Offset(end as u64)))
+        let mut tries = 0;
+        loop {
+            let (probe, name) = (Arc::clone(&probe), name.clone());
+            let asked = move || {
+                // Takes away what the client has to say about its connections.
+                drop(probe.poll(Duration::ZERO));
+                probe.fetch_watermarks(&name, 0, PATIENCE)
+            };
+            match blocking(asked).await? {
+                Ok((first, end)) => return Ok((Offset(first as u64), Offset(end as u64))),
+                // A topic just created has no leader for a moment.
+                Err(error) if is_passing(&error) && tries < TRIES => tries += 1,
+                Err(error) => return Err(failed(&brokers, &error)),
+            }
+            sleep(Some(PAUSE)).await;
+        }
     }
 
     /// The frame of the message at an offset.
@@ -184,6 +195,19 @@ fn consumer(brokers: &str) -> ClientConfig {
         .set("allow.auto.create.topics", "false")
         .set("fetch.message.max.bytes", "8388608");
     config
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::NotLeaderForPartition
+        )
+    )
 }
 
 fn failed(brokers: &str, error: &dyn std::fmt::Display) -> Error {

@@ -7,8 +7,9 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 
-use super::{MAX_RECORD, PATIENCE, client, failed};
+use super::{MAX_RECORD, PATIENCE, PAUSE, TRIES, client, failed};
 use crate::error::{Error, Result};
+use crate::tasks::sleep;
 use proto::Offset;
 
 /// What a topic is created with; the first three are asked of every topic at every start.
@@ -37,8 +38,7 @@ impl Topics {
             Some(settings) => settings,
             None => {
                 self.create(topic).await?;
-                let reason = "it was created and is not there";
-                self.describe(topic).await?.ok_or_else(|| refused(topic, reason))?
+                self.describe_created(topic).await?
             }
         };
         for (name, wanted) in SETTINGS {
@@ -56,11 +56,23 @@ impl Topics {
         let asked = self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &self.options()).await;
         let answers = asked.map_err(|error| failed(&self.brokers, &error))?;
         match answers.into_iter().next() {
+            // What the broker answers about a topic that does not exist arrives as no settings at all.
+            Some(Ok(settings)) if settings.entries.is_empty() => Ok(None),
             Some(Ok(settings)) => Ok(Some(settings)),
-            Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => Ok(None),
             Some(Err(code)) => Err(failed(&self.brokers, &code)),
             None => Err(failed(&self.brokers, &"no answer about the topic")),
         }
+    }
+
+    /// The settings of a topic that is there, although a broker may not know yet.
+    async fn describe_created(&self, topic: &str) -> Result<ConfigResource> {
+        for _ in 0..TRIES {
+            if let Some(settings) = self.describe(topic).await? {
+                return Ok(settings);
+            }
+            sleep(Some(PAUSE)).await;
+        }
+        Err(refused(topic, "it was created and its settings cannot be read"))
     }
 
     async fn create(&self, topic: &str) -> Result<()> {
