@@ -103,8 +103,8 @@ impl Known {
         Ok(Self { catalog, steps, since, dropped, stored })
     }
 
-    fn after(&self, catalog: Arc<CatalogSnapshot>, step: Step) -> Result<Self> {
-        let dropped = history::dropped_after(&self.dropped, &step, &catalog)?;
+    fn after(&self, catalog: Arc<CatalogSnapshot>, step: Step, horizons: &Horizons) -> Result<Self> {
+        let dropped = history::dropped_after(&self.dropped, &step, &catalog, horizons)?;
         let stored = history::stored(&catalog, &dropped);
         let mut steps = self.steps.clone();
         steps.push(Arc::new(step));
@@ -193,7 +193,7 @@ impl Catalog {
             all_writes.extend(writes.iter().cloned());
             match self.meta.commit(all_guards, all_writes).await? {
                 Outcome::Committed(_) => {
-                    return Ok(Changed { known: base.after(Arc::new(next), step)? });
+                    return Ok(Changed { known: base.after(Arc::new(next), step, &self.horizons)? });
                 }
                 Outcome::Refused { guard: 0 } => {
                     base = Arc::new(load_known(self.meta.as_ref(), &self.horizons).await?);

@@ -168,9 +168,13 @@ pub(super) fn dropped_after(
     before: &[DroppedTable],
     step: &Step,
     catalog: &CatalogSnapshot,
+    horizons: &Horizons,
 ) -> Result<Vec<DroppedTable>> {
     let mut found = step.dropped(catalog)?;
-    found.extend(before.iter().filter(|dropped| is_gone(&dropped.table, catalog)).cloned());
+    let is_kept = |dropped: &&DroppedTable| {
+        is_gone(&dropped.table, catalog) && dropped.dropped_at > horizons.mark(dropped.table.id)
+    };
+    found.extend(before.iter().filter(is_kept).cloned());
     Ok(found)
 }
 
@@ -320,7 +324,11 @@ impl Catalog {
         let next = Known::new(Arc::clone(&known.catalog), steps, since, &self.horizons)?;
         let went = next.dropped.len() < known.dropped.len();
         let next = Arc::new(next);
-        self.known.store(Arc::clone(&next));
+        let before = self.known.compare_and_swap(&known, Arc::clone(&next));
+        if !Arc::ptr_eq(&before, &known) {
+            // A change was shown meanwhile, and must not be lost; there is another time.
+            return Ok(false);
+        }
         let is_known = |table| {
             next.stored.tables.contains_key(&table) || next.steps.iter().any(|step| step.mentions(table))
         };
