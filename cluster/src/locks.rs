@@ -11,8 +11,8 @@
 
 use std::fmt::Write as _;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
@@ -54,13 +54,15 @@ impl Locks {
     }
 
     /// A transaction of a process.
+    #[must_use]
     pub fn transaction(self: &Arc<Self>, process: i32) -> LockOwner {
-        LockOwner { id: self.with(|table| table.enter(process, true)), locks: Arc::clone(self) }
+        LockOwner { locks: Arc::clone(self), process, is_transaction: true, id: OnceLock::new() }
     }
 
     /// The session of a process.
+    #[must_use]
     pub fn session(self: &Arc<Self>, process: i32) -> LockOwner {
-        LockOwner { id: self.with(|table| table.enter(process, false)), locks: Arc::clone(self) }
+        LockOwner { locks: Arc::clone(self), process, is_transaction: false, id: OnceLock::new() }
     }
 
     /// Whether somebody has or waits for ACCESS EXCLUSIVE of any table, so that readers must look.
@@ -80,7 +82,10 @@ impl Locks {
 #[derive(Debug)]
 pub struct LockOwner {
     locks: Arc<Locks>,
-    id: OwnerId,
+    process: i32,
+    is_transaction: bool,
+    /// Its place in the table, from its first request on.
+    id: OnceLock<OwnerId>,
 }
 
 impl LockOwner {
@@ -88,12 +93,13 @@ impl LockOwner {
     /// all are taken. The caller waits and calls again with the rest, or drops the wait.
     pub fn take<'a>(&'a self, wanted: &mut &[(LockTarget, LockModes)]) -> Option<Waiting<'a>> {
         self.locks.with(|table| {
+            let id = self.enter(table);
             while let Some((&(target, modes), rest)) = wanted.split_first() {
                 *wanted = rest;
-                if target.is_row() && table.taken(self.id) >= MOST_LOCKS {
+                if target.is_row() && table.taken(id) >= MOST_LOCKS {
                     continue;
                 }
-                if let Requested::Waits(wait, granted) = table.request(self.id, target, modes) {
+                if let Requested::Waits(wait, granted) = table.request(id, target, modes) {
                     return Some(Waiting { owner: self, target, wait, granted });
                 }
             }
@@ -104,18 +110,24 @@ impl LockOwner {
     /// Takes a lock unless that would wait.
     #[must_use]
     pub fn try_take(&self, target: LockTarget, modes: LockModes) -> bool {
-        self.locks.with(|table| table.try_request(self.id, target, modes))
+        self.locks.with(|table| {
+            let id = self.enter(table);
+            table.try_request(id, target, modes)
+        })
     }
 
     /// A session's lock is counted once more: it is given back when it was released as often as it was taken.
     pub fn count(&self, target: LockTarget, mode: LockMode) {
-        self.locks.with(|table| table.count(self.id, target, mode));
+        self.locks.with(|table| {
+            let id = self.enter(table);
+            table.count(id, target, mode);
+        });
     }
 
     /// Gives a session's lock back once; false when it does not have it.
     #[must_use]
     pub fn release(&self, target: LockTarget, mode: LockMode) -> bool {
-        self.locks.with(|table| table.discount(self.id, target, mode))
+        self.id.get().is_some_and(|id| self.locks.with(|table| table.discount(*id, target, mode)))
     }
 
     /// Gives everything back.
@@ -126,24 +138,26 @@ impl LockOwner {
     /// A place in what it has taken, for `release_since`.
     #[must_use]
     pub fn mark(&self) -> usize {
-        self.locks.table.lock().taken(self.id)
+        self.id.get().map_or(0, |id| self.locks.table.lock().taken(*id))
     }
 
     /// Gives back what it took behind a mark.
     pub fn release_since(&self, mark: usize) {
-        self.locks.with(|table| table.release_since(self.id, mark));
+        if let Some(id) = self.id.get() {
+            self.locks.with(|table| table.release_since(*id, mark));
+        }
     }
 
-    /// The number of the transaction.
-    #[must_use]
-    pub fn number(&self) -> Option<u32> {
-        self.locks.table.lock().transaction(self.id)
+    fn enter(&self, table: &mut LockTable) -> OwnerId {
+        *self.id.get_or_init(|| table.enter(self.process, self.is_transaction))
     }
 }
 
 impl Drop for LockOwner {
     fn drop(&mut self) {
-        self.locks.with(|table| table.leave(self.id));
+        if let Some(id) = self.id.get() {
+            self.locks.with(|table| table.leave(*id));
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
 use proto::{ColumnType, SqlError};
 
+mod advisory;
 pub mod aggregates;
 pub mod arithmetic;
 pub mod arrays;
@@ -79,6 +80,7 @@ static FUNCTIONS: LazyLock<HashMap<String, Function>> = LazyLock::new(|| {
     aggregates::functions().into_iter().for_each(&mut add);
     windows::functions().into_iter().for_each(&mut add);
     sequence::functions().into_iter().for_each(&mut add);
+    advisory::functions().into_iter().for_each(&mut add);
     add(series::function());
     all
 });

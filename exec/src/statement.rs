@@ -74,6 +74,58 @@ pub trait SequenceSource: Send + Sync + fmt::Debug {
     async fn set_next(&self, sequence: SequenceId, next: i64) -> Result<(), SqlError>;
 }
 
+/// The number, or the two, that an advisory lock is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AdvisoryKey {
+    /// The upper half of one number, or the first of two.
+    pub high: u32,
+    pub low: u32,
+    pub pair: bool,
+}
+
+/// Advisory locks of a session and of its transaction.
+#[async_trait]
+pub trait AdvisoryLocks: Send + Sync + fmt::Debug {
+    /// Takes a lock once it is free.
+    ///
+    /// # Errors
+    /// 55P03, 40P01, 57014 when the wait ends otherwise.
+    async fn take(&self, key: AdvisoryKey, shared: bool, of_transaction: bool) -> Result<(), SqlError>;
+
+    /// Takes a lock that is free; false when it is not.
+    ///
+    /// # Errors
+    /// When there is no lock table to ask.
+    fn try_take(&self, key: AdvisoryKey, shared: bool, of_transaction: bool) -> Result<bool, SqlError>;
+
+    /// Gives a lock of the session back once; false when it has none.
+    fn release(&self, key: AdvisoryKey, shared: bool) -> bool;
+
+    /// Gives all locks of the session back.
+    fn release_all(&self);
+}
+
+/// No lock table: whoever has no session, as planning has.
+#[derive(Debug)]
+pub struct NoAdvisoryLocks;
+
+#[async_trait]
+impl AdvisoryLocks for NoAdvisoryLocks {
+    async fn take(&self, key: AdvisoryKey, shared: bool, of_transaction: bool) -> Result<(), SqlError> {
+        self.try_take(key, shared, of_transaction).map(|_| ())
+    }
+
+    fn try_take(&self, _: AdvisoryKey, _: bool, _: bool) -> Result<bool, SqlError> {
+        Err(SqlError::new(ErrorKind::Internal, "advisory locks need a session"))
+    }
+
+    fn release(&self, _: AdvisoryKey, _: bool) -> bool {
+        false
+    }
+
+    fn release_all(&self) {}
+}
+
 /// Where `set_config` puts what it changes of the session's settings.
 pub trait SettingSink: Send + Sync + fmt::Debug {
     /// Changes a setting as SET does, or without a value as RESET does, once the statement is done; returns
@@ -147,6 +199,7 @@ pub struct StatementContext {
     pub past: Option<Arc<dyn PastTables>>,
     pub session: Arc<SessionValues>,
     pub sequences: Arc<dyn SequenceSource>,
+    pub advisory: Arc<dyn AdvisoryLocks>,
     pub cancel: CancelFlag,
     pub search: SearchSettings,
 }

@@ -119,6 +119,7 @@ pub(crate) fn context() -> StatementContext {
         past: None,
         session: Arc::new(session()),
         sequences: Arc::new(Counting::default()),
+        advisory: Arc::new(crate::statement::NoAdvisoryLocks),
         cancel: CancelFlag::new(),
         search: crate::statement::SearchSettings::default(),
     }

@@ -24,6 +24,7 @@ use proto::{ColumnType, DatabaseId, ErrorKind, SqlError};
 use crate::session::{Backend, ConnectRequest, Executor, Notice, Outcome, Parameter, TransactionStatus};
 use crate::settings::SessionSettings;
 
+mod advisory;
 mod commands;
 mod conflict;
 mod consistency;

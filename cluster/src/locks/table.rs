@@ -372,11 +372,6 @@ impl LockTable {
         all.sort_by_key(|lock| (lock.process, lock.target, lock.mode));
         all
     }
-
-    /// The number of an owner, when it is a transaction.
-    pub(super) fn transaction(&self, id: OwnerId) -> Option<u32> {
-        self.owners.get(&id).and_then(|owner| owner.transaction)
-    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use proto::{ColumnType, SqlError, TypeKind};
 use crate::error::{internal, raise};
 use crate::functions::numerics::Numerics;
 use crate::functions::signature::Signature;
-use crate::statement::{SessionValues, of_config};
+use crate::statement::{SessionValues, StatementContext, of_config};
 
 /// The code of an overload.
 pub type Compute = fn(&Call<'_>) -> Result<ArrayRef, SqlError>;
@@ -366,14 +366,20 @@ impl Call<'_> {
         cast_to(&result, self.result_type())
     }
 
+    /// The statement.
+    ///
+    /// # Errors
+    /// XX000 outside `Engine::execute`.
+    pub fn statement(&self) -> Result<&Arc<StatementContext>, SqlError> {
+        of_config(&self.args.config_options).map_err(crate::to_sql_error)
+    }
+
     /// The session's values.
     ///
     /// # Errors
     /// XX000 outside `Engine::execute`.
     pub fn session(&self) -> Result<&SessionValues, SqlError> {
-        of_config(&self.args.config_options)
-            .map(|context| context.session.as_ref())
-            .map_err(crate::to_sql_error)
+        self.statement().map(|context| context.session.as_ref())
     }
 }
 

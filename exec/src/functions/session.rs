@@ -129,9 +129,6 @@ pub(super) fn functions() -> Vec<PgFunction> {
         PgFunction::stable("pg_backend_pid").on("", "int4", backend_pid),
         PgFunction::volatile("last_commit_ts").on("", "int8", last_commit),
         PgFunction::stable("txid_current").on("", "int8", transaction_id),
-        // Nobody can take such a lock yet, so that there is none to give back.
-        PgFunction::volatile("pg_advisory_unlock_all")
-            .on("", "void", |call| Ok(arrow::array::new_null_array(&DataType::Null, call.rows()))),
         PgFunction::immutable("version").on("", "text", |call| Ok(same(call, VERSION))),
         PgFunction::stable("pg_typeof").on("any", "regtype", pg_typeof),
         PgFunction::stable("pg_is_in_recovery")

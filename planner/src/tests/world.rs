@@ -170,6 +170,7 @@ impl World {
             past: None,
             session: self.session(),
             sequences: Arc::<Counters>::clone(&self.counters) as Arc<dyn SequenceSource>,
+            advisory: Arc::new(exec::statement::NoAdvisoryLocks),
             cancel: CancelFlag::new(),
             search: exec::statement::SearchSettings::default(),
         })

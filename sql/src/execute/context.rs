@@ -109,6 +109,7 @@ impl SessionExecutor {
             past: self.moments.tables(&self.shared.node),
             session,
             sequences: Arc::new(sequences),
+            advisory: Arc::new(self.advisory_locks(transaction)),
             cancel: self.cancel.execution().clone(),
             search: self.search_settings(),
         }))
