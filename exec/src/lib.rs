@@ -16,6 +16,7 @@ pub mod predicate;
 pub mod rows;
 pub mod scan;
 pub mod statement;
+pub mod step;
 pub mod table;
 #[cfg(test)]
 mod testing;

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::common::Result as DfResult;
 use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
@@ -200,6 +201,8 @@ pub struct StatementContext {
     pub session: Arc<SessionValues>,
     pub sequences: Arc<dyn SequenceSource>,
     pub advisory: Arc<dyn AdvisoryLocks>,
+    /// The rows of the statement's steps that have run, by their numbers.
+    pub steps: BTreeMap<usize, Arc<Vec<RecordBatch>>>,
     pub cancel: CancelFlag,
     pub search: SearchSettings,
 }

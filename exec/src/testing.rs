@@ -120,6 +120,7 @@ pub(crate) fn context() -> StatementContext {
         session: Arc::new(session()),
         sequences: Arc::new(Counting::default()),
         advisory: Arc::new(crate::statement::NoAdvisoryLocks),
+        steps: std::collections::BTreeMap::new(),
         cancel: CancelFlag::new(),
         search: crate::statement::SearchSettings::default(),
     }

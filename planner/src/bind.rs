@@ -10,7 +10,7 @@ use proto::{ErrorKind, SqlError};
 use crate::binder::parameter_index;
 use crate::error::{Result, from_datafusion};
 use crate::expression::constant;
-use crate::plan::{ConflictAction, CopyPlan, Plan, Returning};
+use crate::plan::{ConflictAction, CopyPlan, Plan, Returning, Step, StepWork};
 use crate::query::{negative_limit, negative_offset};
 
 /// A logical plan with its parameters replaced by values.
@@ -109,10 +109,12 @@ pub fn bind_plan(plan: Plan, parameters: &[ParameterValue]) -> Result<Plan> {
     Ok(match plan {
         Plan::Query(mut query) => {
             query.logical = bind(query.logical, parameters)?;
+            query.steps = bind_steps(query.steps, parameters)?;
             Plan::Query(query)
         }
         Plan::Insert(mut insert) => {
             insert.source = bind(insert.source, parameters)?;
+            insert.steps = bind_steps(insert.steps, parameters)?;
             insert.returning = bind_returning(insert.returning, parameters)?;
             if let Some(conflict) = &mut insert.conflict
                 && let ConflictAction::Update { assignments, filter, .. } = &mut conflict.action
@@ -126,11 +128,13 @@ pub fn bind_plan(plan: Plan, parameters: &[ParameterValue]) -> Result<Plan> {
         }
         Plan::Update(mut update) => {
             update.source = bind(update.source, parameters)?;
+            update.steps = bind_steps(update.steps, parameters)?;
             update.returning = bind_returning(update.returning, parameters)?;
             Plan::Update(update)
         }
         Plan::Delete(mut delete) => {
             delete.source = bind(delete.source, parameters)?;
+            delete.steps = bind_steps(delete.steps, parameters)?;
             delete.returning = bind_returning(delete.returning, parameters)?;
             Plan::Delete(delete)
         }
@@ -158,6 +162,23 @@ pub fn bind_plan(plan: Plan, parameters: &[ParameterValue]) -> Result<Plan> {
         }
         other => other,
     })
+}
+
+fn bind_steps(steps: Vec<Step>, parameters: &[ParameterValue]) -> Result<Vec<Step>> {
+    let bound = |step: Step| {
+        let work = match step.work {
+            StepWork::Write(plan) => StepWork::Write(Box::new(bind_plan(*plan, parameters)?)),
+            StepWork::Lock(mut query) => {
+                query.logical = bind(query.logical, parameters)?;
+                for count in [&mut query.limit, &mut query.offset] {
+                    *count = count.take().map(|count| bind_expression(count, parameters)).transpose()?;
+                }
+                StepWork::Lock(query)
+            }
+        };
+        Ok(Step { work, ..step })
+    };
+    steps.into_iter().map(bound).collect()
 }
 
 fn bind_returning(returning: Option<Returning>, parameters: &[ParameterValue]) -> Result<Option<Returning>> {

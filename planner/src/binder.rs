@@ -6,15 +6,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
+use datafusion::arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder};
+use exec::step::step_source;
 use proto::{ColumnType, ErrorKind, SqlError, TableId, TypeKind};
 use sqlparser::tokenizer::Span;
 
 use crate::context::PlanContext;
-use crate::error::{At, Result, internal};
+use crate::error::{At, Result, from_datafusion, internal};
+use crate::plan::{Step, StepWork};
+use crate::query::{LockedColumns, Locking, Planned, QueryColumn, UniqueNames};
 use crate::syntax::too_deep;
 
 /// The largest parameter number, as in the wire protocol.
@@ -65,6 +70,15 @@ pub(crate) struct Binder<'a> {
     tables: RefCell<BTreeSet<TableId>>,
     relations: Cell<usize>,
     columns: Cell<usize>,
+    steps: RefCell<Vec<Step>>,
+    /// The query around all others is yet to come.
+    pub(crate) outermost: Cell<bool>,
+    /// The locking clauses of the SELECT that is planned next.
+    pub(crate) locking: RefCell<Option<Vec<Locking>>>,
+    /// What the last SELECT with locking clauses has added to its columns.
+    pub(crate) locked: RefCell<Option<LockedColumns>>,
+    /// Tables of the FROM clause show where their rows are.
+    pub(crate) identified: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,6 +98,11 @@ impl<'a> Binder<'a> {
             tables: RefCell::default(),
             relations: Cell::new(0),
             columns: Cell::new(0),
+            steps: RefCell::default(),
+            outermost: Cell::new(true),
+            locking: RefCell::default(),
+            locked: RefCell::default(),
+            identified: Cell::new(false),
         }
     }
 
@@ -178,6 +197,34 @@ impl<'a> Binder<'a> {
     /// The tables the statement reads or writes.
     pub(crate) fn tables(&self) -> Vec<TableId> {
         self.tables.borrow().iter().copied().collect()
+    }
+
+    /// What must run before the statement's own plan.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        self.steps.borrow().clone()
+    }
+
+    /// How many steps there are so far.
+    pub(crate) fn step_count(&self) -> usize {
+        self.steps.borrow().len()
+    }
+
+    /// A step, as the relation of its rows.
+    pub(crate) fn step(&self, work: StepWork, columns: Vec<QueryColumn>) -> Result<Planned> {
+        let mut unique = UniqueNames::default();
+        let fields: Vec<_> =
+            columns.iter().map(|column| column.ty.arrow_field(&unique.pick(&column.name), true)).collect();
+        let schema = Arc::new(Schema::new(fields));
+        let number = self.steps.borrow().len();
+        let source = step_source(number, Arc::clone(&schema));
+        let plan = LogicalPlanBuilder::scan(self.qualifier("step"), source, None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)?;
+        self.steps.borrow_mut().push(Step { number, schema, work });
+        let places = plan.schema().columns();
+        let columns = columns.into_iter().zip(places);
+        let columns = columns.map(|(known, column)| QueryColumn { column, ..known }).collect();
+        Ok(Planned { plan, columns })
     }
 
     /// Relations named so far, with those of CTEs counted at each use.

@@ -18,6 +18,8 @@ pub(crate) struct Cte {
     pub columns: Columns,
     /// Relations inside, counted at each use.
     pub relations: usize,
+    /// Whether it gives rows: a data-modifying one without RETURNING does not.
+    pub returns: bool,
 }
 
 /// The CTEs that a query may name; inner ones come last and win.

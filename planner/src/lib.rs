@@ -69,7 +69,10 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
         Statement::Explain(options, inner) => {
             let plan = plan(inner, context)?;
             match plan {
-                Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {}
+                Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) if plan.steps().is_empty() => {}
+                Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {
+                    return Err(unsupported("EXPLAIN of a statement with locked rows or a data-modifying WITH query"));
+                }
                 Plan::Execute(_) => return Err(unsupported("EXPLAIN EXECUTE")),
                 _ => return Err(error::syntax("EXPLAIN works for queries, INSERT, UPDATE and DELETE only")),
             }
@@ -111,7 +114,10 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
             ddl::drop_extension(name, *if_exists, context).map(Plan::Ddl)
         }
         Statement::Declare { name, query } => match plan(query, context)? {
-            Plan::Query(query) => Ok(Plan::Declare { name: name.clone(), query: Box::new(query) }),
+            Plan::Query(query) => {
+                let query = Box::new(query::without_steps(query)?);
+                Ok(Plan::Declare { name: name.clone(), query })
+            }
             _ => Err(error::syntax("a cursor needs a query")),
         },
         Statement::Cursor(command) => Ok(Plan::Cursor(command.clone())),
@@ -195,12 +201,12 @@ fn plan_query(query: &ast::Query, overriding: Option<Overriding>, context: &Plan
     let (ast::SetExpr::Insert(statement) | ast::SetExpr::Update(statement) | ast::SetExpr::Delete(statement)) =
         query.body.as_ref()
     else {
-        return query::plan_query(query, context).map(Plan::Query);
+        return query::plan_whole_query(query, context).map(Plan::Query);
     };
     let binder = Binder::new(context);
     let none = Ctes::default();
     let ctes = match &query.with {
-        Some(with) => binder.with(with, Outside { ctes: &none, scope: None })?,
+        Some(with) => binder.with(with, Outside { ctes: &none, scope: None }, true)?,
         None => none,
     };
     plan_dml(statement, &dml::Dml { binder: &binder, ctes: &ctes, overriding })

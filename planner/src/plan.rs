@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use proto::catalog::{CatalogChange, CheckConstraint, Identity, IndexMethod, SequenceMeta, TableMeta, TableOptions};
@@ -109,6 +110,29 @@ impl Plan {
         }
     }
 
+    /// What runs before the statement itself.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        match self {
+            Self::Query(plan) => &plan.steps,
+            Self::Insert(plan) => &plan.steps,
+            Self::Update(plan) => &plan.steps,
+            Self::Delete(plan) => &plan.steps,
+            _ => &[],
+        }
+    }
+
+    /// The table whose rows the statement itself changes.
+    #[must_use]
+    pub fn target(&self) -> Option<TableId> {
+        match self {
+            Self::Insert(plan) => Some(plan.table.id),
+            Self::Update(plan) => Some(plan.table.id),
+            Self::Delete(plan) => Some(plan.table.id),
+            _ => None,
+        }
+    }
+
     /// The user tables whose snapshots the statement needs.
     #[must_use]
     pub fn tables(&self) -> Vec<TableId> {
@@ -147,6 +171,7 @@ pub struct QueryPlan {
     pub columns: Vec<OutputColumn>,
     pub parameters: Vec<ColumnType>,
     pub tables: Vec<TableId>,
+    pub steps: Vec<Step>,
 }
 
 /// `INSERT`: the source gives whole rows in the table's column order, cast to the column types, defaults filled.
@@ -160,6 +185,7 @@ pub struct InsertPlan {
     pub parameters: Vec<ColumnType>,
     /// The tables read, and the target.
     pub tables: Vec<TableId>,
+    pub steps: Vec<Step>,
 }
 
 /// `ON CONFLICT`.
@@ -212,6 +238,7 @@ pub struct UpdatePlan {
     pub returning: Option<Returning>,
     pub parameters: Vec<ColumnType>,
     pub tables: Vec<TableId>,
+    pub steps: Vec<Step>,
 }
 
 /// `DELETE`: the source gives `_segment, _ordinal, _row`, all table columns, and `extra` columns of the USING list
@@ -225,6 +252,7 @@ pub struct DeletePlan {
     pub returning: Option<Returning>,
     pub parameters: Vec<ColumnType>,
     pub tables: Vec<TableId>,
+    pub steps: Vec<Step>,
 }
 
 /// `TRUNCATE`.
@@ -232,6 +260,79 @@ pub struct DeletePlan {
 pub struct TruncatePlan {
     pub tables: Vec<Arc<TableMeta>>,
     pub restart_identity: bool,
+}
+
+/// A part of a statement that runs before the rest, which reads its rows as a relation. Steps run in their order and
+/// see the tables as they were before the first.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub number: usize,
+    /// The rows as the relation has them.
+    pub schema: SchemaRef,
+    pub work: StepWork,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum StepWork {
+    /// `SELECT … FOR UPDATE`.
+    Lock(Box<LockingQuery>),
+    /// A data-modifying WITH query; its rows are those of RETURNING.
+    Write(Box<Plan>),
+}
+
+/// A query whose rows are locked. Behind its visible columns stand, for every table with locked rows, the row's
+/// identity and its key.
+#[derive(Clone, Debug)]
+pub struct LockingQuery {
+    pub logical: LogicalPlan,
+    pub visible: usize,
+    /// How many locked rows there are at most, and how many of them are left out.
+    pub limit: Option<Expr>,
+    pub offset: Option<Expr>,
+    pub rows: Vec<LockedRows>,
+}
+
+/// The rows of one table that a query locks.
+#[derive(Clone, Debug)]
+pub struct LockedRows {
+    pub table: Arc<TableMeta>,
+    /// The position of `_segment`; `_ordinal`, `_row` and the key columns follow.
+    pub first: usize,
+    pub strength: RowLock,
+    pub wait: LockWait,
+}
+
+/// How rows are locked, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RowLock {
+    KeyShare,
+    Share,
+    NoKeyUpdate,
+    Update,
+}
+
+impl RowLock {
+    /// The clause's name in PostgreSQL's messages.
+    #[must_use]
+    pub const fn clause(self) -> &'static str {
+        match self {
+            Self::KeyShare => "FOR KEY SHARE",
+            Self::Share => "FOR SHARE",
+            Self::NoKeyUpdate => "FOR NO KEY UPDATE",
+            Self::Update => "FOR UPDATE",
+        }
+    }
+}
+
+/// What happens at a row that somebody else has locked; of several clauses over a table the last of these counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LockWait {
+    Wait,
+    /// SKIP LOCKED.
+    Skip,
+    /// NOWAIT.
+    Refuse,
 }
 
 /// `LOCK TABLE`.

@@ -19,7 +19,7 @@ use crate::binder::{Binder, Bound};
 use crate::context::PlanContext;
 use crate::environment::{Ctes, Outside};
 use crate::error::{Result, from_datafusion, unsupported};
-use crate::plan::{OutputColumn, QueryPlan};
+use crate::plan::{OutputColumn, QueryPlan, StepWork};
 
 mod cte;
 mod from;
@@ -28,6 +28,7 @@ mod join;
 mod keyed;
 mod lateral;
 mod limit;
+mod locking;
 mod order;
 mod rows;
 mod select;
@@ -35,6 +36,7 @@ mod setop;
 mod values;
 
 pub(crate) use from::{FromItem, required};
+pub(crate) use locking::{LockedColumns, Locking};
 pub(crate) use limit::{negative_limit, negative_offset};
 pub(crate) use select::filter;
 pub(crate) use values::ValueRows;
@@ -87,8 +89,22 @@ impl Unknowns<'_> {
     }
 }
 
-/// Plans a query statement.
+/// Plans a query that is a part of another statement.
 pub(crate) fn plan_query(query: &ast::Query, context: &PlanContext) -> Result<QueryPlan> {
+    without_steps(plan_whole_query(query, context)?)
+}
+
+/// The query, when it runs in one step.
+pub(crate) fn without_steps(query: QueryPlan) -> Result<QueryPlan> {
+    match query.steps.first().map(|step| &step.work) {
+        None => Ok(query),
+        Some(StepWork::Lock(_)) => Err(unsupported("SELECT … FOR UPDATE or FOR SHARE in this statement")),
+        Some(StepWork::Write(_)) => Err(unsupported("a data-modifying WITH query in this statement")),
+    }
+}
+
+/// Plans a query statement.
+pub(crate) fn plan_whole_query(query: &ast::Query, context: &PlanContext) -> Result<QueryPlan> {
     let binder = Binder::new(context);
     let ctes = Ctes::default();
     let planned = binder.query(query, Outside { ctes: &ctes, scope: None })?;
@@ -107,6 +123,7 @@ pub(crate) fn finish(binder: &Binder<'_>, planned: Planned) -> Result<QueryPlan>
         columns,
         parameters: binder.parameter_types()?,
         tables: binder.tables(),
+        steps: binder.steps(),
     })
 }
 
@@ -137,13 +154,17 @@ impl Binder<'_> {
         }
         refuse_foreign_clauses(query)?;
         let ctes;
+        let is_outermost = self.outermost.replace(false);
         let outside = match &query.with {
             Some(with) => {
-                ctes = self.with(with, outside)?;
+                ctes = self.with(with, outside, is_outermost)?;
                 Outside { ctes: &ctes, ..outside }
             }
             None => outside,
         };
+        if !query.locks.is_empty() {
+            return self.locking_query(query, outside, unknowns);
+        }
         let order_by = order::items(query.order_by.as_ref())?;
         if let ast::SetExpr::Select(select) = query.body.as_ref() {
             let selected = self.select(select, order_by, outside, unknowns)?;
@@ -178,7 +199,7 @@ impl Binder<'_> {
             ast::SetExpr::Insert(_)
             | ast::SetExpr::Update(_)
             | ast::SetExpr::Delete(_)
-            | ast::SetExpr::Merge(_) => Err(unsupported("a data-modifying statement in WITH")),
+            | ast::SetExpr::Merge(_) => Err(crate::error::syntax("syntax error in query")),
         }
     }
 
@@ -206,9 +227,6 @@ impl Binder<'_> {
 }
 
 fn refuse_foreign_clauses(query: &ast::Query) -> Result<()> {
-    if !query.locks.is_empty() {
-        return Err(unsupported("SELECT … FOR UPDATE or FOR SHARE"));
-    }
     if query.for_clause.is_some()
         || query.settings.is_some()
         || query.format_clause.is_some()

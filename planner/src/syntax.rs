@@ -29,6 +29,7 @@ mod dialect;
 mod errors;
 mod instants;
 mod lock;
+mod locking;
 mod maintenance;
 mod prepare;
 mod session;
@@ -42,6 +43,7 @@ pub use maintenance::{CallStatement, MaintenanceStatement};
 pub use instants::{WrittenInstant, WrittenInstants};
 pub use snapshots::SnapshotStatement;
 pub use statements::{Commented, SequenceClauses};
+pub(crate) use locking::read as read_locking;
 pub use tokens::{MAX_STATEMENT_BYTES, tokens};
 
 /// How deep sqlparser may recurse; the depth check refuses earlier.
@@ -346,6 +348,7 @@ fn sql(source: &errors::Source<'_>, mut tokens: Vec<TokenWithSpan>) -> Result<As
     let count = tokens.len();
     let overriding = take_overriding(&mut tokens);
     let instants = instants::take(source, &mut tokens)?;
+    locking::rewrite(&mut tokens);
     let mut parser = parser(tokens);
     let statement = parser.parse_statement().map_err(|error| source.parser_error(&error))?;
     let next = parser.peek_token();

@@ -96,6 +96,16 @@ impl TableOverlay {
         self.deletes.push(RowDelete { target, key });
     }
 
+    /// Whether a row of the base, or a private one, was ended here.
+    #[must_use]
+    pub fn has_deleted(&self, target: &RowRef) -> bool {
+        let deletes = match target.segment {
+            PRIVATE_SEGMENT => Some(&self.private_deletes),
+            segment => self.hidden.get(&segment),
+        };
+        deletes.is_some_and(|deletes| deletes.delete_ts(target.ordinal).is_some())
+    }
+
     /// Ends all rows: the base's, and the private ones so far.
     pub fn truncate(&mut self) {
         *self = Self::new(Arc::clone(self.rows.table()));

@@ -52,6 +52,7 @@ mod savepoints;
 mod sequences;
 mod setting_changes;
 mod snapshots;
+mod steps;
 mod system;
 mod template;
 mod transaction;

@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use async_trait::async_trait;
 use datafusion::common::Result as DfResult;
@@ -53,7 +53,7 @@ impl Hash for Advisory {
 
 impl Advisory {
     fn carrier(&self) -> DataType {
-        if self.action == Action::Take { DataType::Null } else { DataType::Boolean }
+        if self.action == Action::Take { DataType::Utf8 } else { DataType::Boolean }
     }
 
     async fn call(&self, locks: &dyn AdvisoryLocks, key: AdvisoryKey) -> Result<bool, SqlError> {
@@ -97,7 +97,8 @@ impl AsyncScalarUDFImpl for Advisory {
             });
         }
         Ok(ColumnarValue::Array(match self.action {
-            Action::Take => new_null_array(&DataType::Null, rows),
+            // void: nothing, as text.
+            Action::Take => Arc::new(StringArray::from_iter(out.into_iter().map(|done| done.map(|_| "")))),
             _ => Arc::new(BooleanArray::from(out)),
         }))
     }
@@ -156,7 +157,7 @@ pub(super) fn functions() -> Vec<Function> {
         .collect();
     let unlock_all = PgFunction::volatile("pg_advisory_unlock_all").on("", "void", |call| {
         call.statement()?.advisory.release_all();
-        Ok(new_null_array(&DataType::Null, call.rows()))
+        Ok(Arc::new(StringArray::from(vec![""; call.rows()])))
     });
     functions.push(super::scalar_entry(unlock_all));
     functions

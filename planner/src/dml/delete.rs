@@ -49,6 +49,7 @@ impl Dml<'_> {
             returning: extra.returning,
             parameters: self.binder.parameter_types()?,
             tables: self.binder.tables(),
+            steps: self.binder.steps(),
         })
     }
 }

@@ -47,6 +47,7 @@ impl Dml<'_> {
             returning,
             parameters: self.binder.parameter_types()?,
             tables: self.binder.tables(),
+            steps: self.binder.steps(),
         })
     }
 

@@ -12,13 +12,16 @@ use sqlparser::ast::{self, SetExpr, SetOperator, SetQuantifier};
 
 use super::{Planned, QueryColumn, UniqueNames, Unknowns};
 use crate::binder::Binder;
+use crate::dml::Dml;
 use crate::environment::{Cte, Ctes, Outside};
 use crate::error::{At, Result, datatype_mismatch, from_datafusion, unsupported};
 use crate::names::fold;
+use crate::plan::StepWork;
 
 impl Binder<'_> {
     /// The CTEs that a query sees: those around it and its own, each seeing the earlier ones.
-    pub(crate) fn with(&self, with: &ast::With, outside: Outside<'_>) -> Result<Ctes> {
+    pub(crate) fn with(&self, with: &ast::With, outside: Outside<'_>, is_outermost: bool) -> Result<Ctes> {
+        self.outermost.set(false);
         let mut ctes = outside.ctes.clone();
         let mut seen = std::collections::HashSet::new();
         for cte in &with.cte_tables {
@@ -32,15 +35,59 @@ impl Binder<'_> {
             }
             let before = self.relation_count();
             let outside = Outside { ctes: &ctes, ..outside };
-            let planned = if with.recursive && names_itself(&cte.query, &name) {
+            let mut returns = true;
+            let planned = if let SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) =
+                cte.query.body.as_ref()
+            {
+                if !is_outermost {
+                    return Err(SqlError::new(
+                        ErrorKind::FeatureNotSupported,
+                        "WITH clause containing a data-modifying statement must be at the top level",
+                    )
+                    .at(cte.alias.name.span));
+                }
+                let written = self.writing(statement, &cte.query, outside)?;
+                returns = !written.columns.is_empty();
+                renamed(written, &cte.alias)?
+            } else if with.recursive && names_itself(&cte.query, &name) {
                 self.recursive(cte, &name, outside)?
             } else {
                 renamed(self.query(&cte.query, outside)?, &cte.alias)?
             };
             let relations = self.relation_count() - before;
-            ctes.push(Cte { name, plan: planned.plan, columns: planned.columns, relations });
+            ctes.push(Cte { name, plan: planned.plan, columns: planned.columns, relations, returns });
         }
         Ok(ctes)
+    }
+
+    /// A data-modifying WITH query, as the relation of what it returns.
+    fn writing(
+        &self,
+        statement: &ast::Statement,
+        query: &ast::Query,
+        outside: Outside<'_>,
+    ) -> Result<Planned> {
+        let own;
+        let ctes = match &query.with {
+            Some(with) => {
+                own = self.with(with, outside, false)?;
+                &own
+            }
+            None => outside.ctes,
+        };
+        let steps = self.step_count();
+        let plan = crate::plan_dml(statement, &Dml { binder: self, ctes, overriding: None })?;
+        if self.step_count() > steps {
+            return Err(unsupported("FOR UPDATE inside a data-modifying WITH query"));
+        }
+        let columns = plan.columns().unwrap_or_default().iter().map(|column| QueryColumn {
+            name: column.name.clone(),
+            ty: column.ty,
+            column: Column::new_unqualified(column.name.clone()),
+            origin: None,
+        });
+        let columns = columns.collect();
+        self.step(StepWork::Write(Box::new(plan)), columns)
     }
 
     fn recursive(&self, cte: &ast::Cte, name: &str, outside: Outside<'_>) -> Result<Planned> {
@@ -73,7 +120,7 @@ impl Binder<'_> {
         let columns = work.schema().columns();
         let columns = self_columns(&columns, &output, &types);
         let mut inner = outside.ctes.clone();
-        inner.push(Cte { name: name.to_owned(), plan: work, columns, relations: 1 });
+        inner.push(Cte { name: name.to_owned(), plan: work, columns, relations: 1, returns: true });
         let step = self.body(right, Outside { ctes: &inner, ..outside }, Unknowns::Wanted(&types))?;
         if step.columns.len() != types.len() {
             return Err(crate::error::syntax("each UNION query must have the same number of columns"));

@@ -172,6 +172,7 @@ impl Binder<'_> {
         let (plan, mut relation) = match relation_of(catalog, &name, self.context)? {
             NamedRelation::Table(table) => match &instant {
                 Some(instant) => self.past_table(&table, &shown, instant.ts)?,
+                None if self.identified.get() => self.table(&table, &shown, TableColumns::WithIdentity)?,
                 None => self.table(&table, &shown, TableColumns::User)?,
             },
             NamedRelation::System(_) if own => {
@@ -192,6 +193,12 @@ impl Binder<'_> {
 
     fn cte(&self, ctes: &Ctes, name: &str) -> Result<Option<Planned>> {
         let Some(cte) = ctes.find(name) else { return Ok(None) };
+        if !cte.returns {
+            return Err(SqlError::new(
+                ErrorKind::FeatureNotSupported,
+                format!("WITH query \"{name}\" does not have a RETURNING clause"),
+            ));
+        }
         self.add_relations(cte.relations)?;
         Ok(Some(Planned { plan: cte.plan.clone(), columns: cte.columns.clone() }))
     }

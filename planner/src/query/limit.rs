@@ -27,6 +27,22 @@ impl Binder<'_> {
         query: &ast::Query,
         outside: Outside<'_>,
     ) -> Result<LogicalPlan> {
+        let (skip, fetch) = self.row_counts(query, outside)?;
+        if fetch.is_none() && skip.is_none() {
+            return Ok(plan);
+        }
+        LogicalPlanBuilder::from(plan)
+            .limit_by_expr(skip, fetch)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)
+    }
+
+    /// How many rows are left out and how many are given.
+    pub(super) fn row_counts(
+        &self,
+        query: &ast::Query,
+        outside: Outside<'_>,
+    ) -> Result<(Option<Expr>, Option<Expr>)> {
         let (mut limit, offset) = match &query.limit_clause {
             None => (None, None),
             Some(ast::LimitClause::LimitOffset { limit, offset, limit_by }) => {
@@ -50,13 +66,7 @@ impl Binder<'_> {
         let fetch = limit.map(|limit| self.row_count(limit, Place::Limit, outside)).transpose()?.flatten();
         let skip = offset.map(|offset| self.row_count(offset, Place::Offset, outside)).transpose()?.flatten();
         let skip = skip.filter(|skip| !matches!(skip, Expr::Literal(ScalarValue::Int64(Some(0)), _)));
-        if fetch.is_none() && skip.is_none() {
-            return Ok(plan);
-        }
-        LogicalPlanBuilder::from(plan)
-            .limit_by_expr(skip, fetch)
-            .and_then(LogicalPlanBuilder::build)
-            .map_err(from_datafusion)
+        Ok((skip, fetch))
     }
 
     /// The expression of a row count; none when it is NULL, which means no limit.

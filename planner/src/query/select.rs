@@ -91,7 +91,11 @@ impl Binder<'_> {
         unknowns: Unknowns<'_>,
     ) -> Result<Selected> {
         refuse_foreign_clauses(select)?;
-        let (mut plan, relations) = self.relations_of(&select.from, outside)?;
+        let locking = self.locking.take();
+        let outer = self.identified.replace(locking.is_some());
+        let from = self.relations_of(&select.from, outside);
+        self.identified.set(outer);
+        let (mut plan, relations) = from?;
         let env = Env {
             scope: Scope { relations: &relations, outer: outside.scope },
             ctes: outside.ctes,
@@ -106,6 +110,10 @@ impl Binder<'_> {
         for (position, item) in items.iter_mut().enumerate() {
             item.bound = unknowns.settle(self, item.bound.clone(), position)?;
         }
+        let locked = match &locking {
+            Some(clauses) => Some(self.lock_items(clauses, select, &relations, &mut items)?),
+            None => None,
+        };
         let groups = self.group_by(&select.group_by, &items, &env)?;
         let having = select
             .having
@@ -121,7 +129,11 @@ impl Binder<'_> {
         }
         plan = self.windows(plan, &mut parts.expressions())?;
         plan = self.rows_of_lists(plan, &mut parts.expressions())?;
-        self.finish_select(plan, parts, select.distinct.as_ref())
+        let selected = self.finish_select(plan, parts, select.distinct.as_ref())?;
+        if locked.is_some() {
+            self.locked.replace(locked);
+        }
+        Ok(selected)
     }
 
     /// The select list with `*` expanded; types may still be unknown.

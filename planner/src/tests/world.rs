@@ -171,6 +171,7 @@ impl World {
             session: self.session(),
             sequences: Arc::<Counters>::clone(&self.counters) as Arc<dyn SequenceSource>,
             advisory: Arc::new(exec::statement::NoAdvisoryLocks),
+            steps: std::collections::BTreeMap::new(),
             cancel: CancelFlag::new(),
             search: exec::statement::SearchSettings::default(),
         })

@@ -3,7 +3,7 @@
 //! Invariant: all snapshots of a statement are taken at one read point before its first row is read.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
@@ -110,6 +110,7 @@ impl SessionExecutor {
             session,
             sequences: Arc::new(sequences),
             advisory: Arc::new(self.advisory_locks(transaction)),
+            steps: BTreeMap::new(),
             cancel: self.cancel.execution().clone(),
             search: self.search_settings(),
         }))

@@ -90,22 +90,20 @@ impl SessionExecutor {
         &mut self,
         transaction: &mut Transaction,
         plan: &InsertPlan,
+        context: &Arc<exec::StatementContext>,
     ) -> Result<WriteEffect, WriteFailure> {
-        let mut tables = plan.tables.clone();
-        tables.push(plan.table.id);
-        let context = self.statement_context(transaction, &tables).await?;
-        let snapshot = self.snapshot_of(&context, &plan.table)?;
-        let mut batches = self.shared.engine.execute(plan.source.clone(), Arc::clone(&context)).await?;
+        let snapshot = self.snapshot_of(context, &plan.table)?;
+        let mut batches = self.shared.engine.execute(plan.source.clone(), Arc::clone(context)).await?;
         if let Some(conflict) = &plan.conflict {
-            return self.insert_on_conflict(transaction, plan, conflict, &context, batches).await;
+            return self.insert_on_conflict(transaction, plan, conflict, context, batches).await;
         }
         let mut sink = RowSink::new(Arc::clone(&plan.table), transaction);
         let mut effect = WriteEffect::default();
         while let Some(batch) = batches.next().await {
             let batch = rows::conform(&batch.map_err(exec::to_sql_error)?, &plan.table)?;
-            rows::check(&batch, &plan.table, plan.checks.as_deref(), &context)?;
+            rows::check(&batch, &plan.table, plan.checks.as_deref(), context)?;
             effect.affected += batch.num_rows() as u64;
-            effect.returned.extend(Self::returning(plan.returning.as_ref(), &batch, &context)?);
+            effect.returned.extend(Self::returning(plan.returning.as_ref(), &batch, context)?);
             sink.push(self, transaction, &snapshot, batch).await?;
         }
         sink.finish(transaction)?;

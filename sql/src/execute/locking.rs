@@ -252,7 +252,7 @@ impl SessionExecutor {
     ) -> Result<Arc<TableSnapshot>, SqlError> {
         let node = &self.shared.node;
         let (point, _pin) = node.pinned_barrier(self.database).await.map_err(|error| node_error(&error))?;
-        if point.read_ts <= known.read_ts {
+        if point.read_ts <= known.read_ts && !transaction.wrote_in_step {
             return Ok(Arc::clone(known));
         }
         self.table_snapshot(transaction, known.table.id, point).await

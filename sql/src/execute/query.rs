@@ -29,6 +29,7 @@ impl SessionExecutor {
             Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) | Plan::Truncate(_) => {
                 self.run_write(prepared, &parameters).await
             }
+            Plan::Query(query) if !query.steps.is_empty() => self.run_write(prepared, &parameters).await,
             Plan::Ddl(_) => self.run_ddl(prepared).await,
             Plan::Query(_) => loop {
                 let planned = self.current_plan(prepared)?;
@@ -171,7 +172,7 @@ impl SessionExecutor {
 }
 
 /// A stream of the engine as the session sends it: with the names of catalog objects, and errors of ours.
-fn delivered(
+pub(super) fn delivered(
     stream: SendableRecordBatchStream,
     query: &QueryPlan,
     context: &Arc<StatementContext>,

@@ -85,6 +85,8 @@ pub(crate) struct Transaction {
     pub(crate) sequences: Arc<Mutex<BTreeMap<SequenceId, i64>>>,
     /// Payload records already appended for this transaction.
     pub(crate) parts: u32,
+    /// A step of the running statement has written, which the statement's snapshots do not show.
+    pub(crate) wrote_in_step: bool,
     /// Who holds its locks, once it has taken one.
     pub(crate) locks: Option<Arc<LockOwner>>,
 }
@@ -112,6 +114,7 @@ impl Transaction {
             unchanged: Vec::new(),
             sequences: Arc::default(),
             parts: 0,
+            wrote_in_step: false,
             locks: None,
         }
     }

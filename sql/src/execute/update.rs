@@ -12,6 +12,7 @@ use cluster::locks::{LockMode, LockModes};
 use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt as _;
 use planner::plan::{DeletePlan, TruncatePlan, UpdatePlan};
+use proto::catalog::TableMeta;
 use proto::record::RowRef;
 use proto::{ErrorKind, SqlError};
 
@@ -35,14 +36,12 @@ impl SessionExecutor {
         &mut self,
         transaction: &mut Transaction,
         plan: &UpdatePlan,
+        context: &Arc<exec::StatementContext>,
     ) -> Result<WriteEffect, WriteFailure> {
         let table = &plan.table;
         let width = table.columns.len();
-        let mut tables = plan.tables.clone();
-        tables.push(table.id);
-        let context = self.statement_context(transaction, &tables).await?;
-        let snapshot = self.snapshot_of(&context, table)?;
-        let mut affected = self.affected_rows(&plan.source, &context).await?;
+        let snapshot = self.snapshot_of(context, table)?;
+        let mut affected = self.affected_rows(transaction, table, &plan.source, context).await?;
         let key_positions = table.key_positions();
         let old_keys: Vec<usize> =
             (0..key_positions.len()).map(|key| IDENTITY_COLUMNS + width + key).collect();
@@ -75,7 +74,7 @@ impl SessionExecutor {
         let mut taken = HashSet::new();
         let mut effect = WriteEffect::default();
         for (Affected { targets, batch }, (new_rows, old, new)) in affected.iter().zip(&changes) {
-            rows::check(new_rows, table, plan.checks.as_deref(), &context)?;
+            rows::check(new_rows, table, plan.checks.as_deref(), context)?;
             if let Some(newest) = &newest {
                 duplicates::check_keys(table, newest, new_rows, new, &ending, &mut taken)?;
             }
@@ -86,7 +85,7 @@ impl SessionExecutor {
             buffer.insert(new_rows).map_err(|error| storage_error(&error))?;
             effect.affected += targets.len() as u64;
             let visible = with_extra(new_rows, batch, plan.extra)?;
-            effect.returned.extend(Self::returning(plan.returning.as_ref(), &visible, &context)?);
+            effect.returned.extend(Self::returning(plan.returning.as_ref(), &visible, context)?);
         }
         Ok(effect)
     }
@@ -95,14 +94,12 @@ impl SessionExecutor {
         &mut self,
         transaction: &mut Transaction,
         plan: &DeletePlan,
+        context: &Arc<exec::StatementContext>,
     ) -> Result<WriteEffect, WriteFailure> {
         let table = &plan.table;
         let width = table.columns.len();
-        let mut tables = plan.tables.clone();
-        tables.push(table.id);
-        let context = self.statement_context(transaction, &tables).await?;
-        let snapshot = self.snapshot_of(&context, table)?;
-        let mut affected = self.affected_rows(&plan.source, &context).await?;
+        let snapshot = self.snapshot_of(context, table)?;
+        let mut affected = self.affected_rows(transaction, table, &plan.source, context).await?;
         let keys: Vec<usize> = table.key_positions().iter().map(|key| IDENTITY_COLUMNS + key).collect();
         if plan.returning.is_some() {
             affected = in_key_order(affected, &keys)?;
@@ -126,7 +123,7 @@ impl SessionExecutor {
             if plan.returning.is_some() {
                 let values: Vec<usize> = (IDENTITY_COLUMNS..IDENTITY_COLUMNS + width).collect();
                 let visible = with_extra(&rows::project(batch, &values)?, batch, plan.extra)?;
-                effect.returned.extend(Self::returning(plan.returning.as_ref(), &visible, &context)?);
+                effect.returned.extend(Self::returning(plan.returning.as_ref(), &visible, context)?);
             }
         }
         Ok(effect)
@@ -153,17 +150,22 @@ impl SessionExecutor {
     /// Runs a DML source to its end; each row once.
     async fn affected_rows(
         &self,
+        transaction: &Transaction,
+        table: &TableMeta,
         source: &LogicalPlan,
         context: &Arc<exec::StatementContext>,
     ) -> Result<Vec<Affected>, WriteFailure> {
         let mut batches = self.shared.engine.execute(source.clone(), Arc::clone(context)).await?;
         let mut seen = HashSet::new();
+        // What a step of this statement has changed is not changed again.
+        let changed = transaction.writes.get(&table.id).filter(|_| transaction.wrote_in_step);
         let mut affected = Vec::new();
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(exec::to_sql_error)?;
             let targets = rows::identities(&batch)?;
             let first: Vec<u32> = (0_u32..)
                 .zip(&targets)
+                .filter(|(_, target)| !changed.is_some_and(|changed| changed.has_deleted(target)))
                 .filter(|(_, target)| seen.insert(**target))
                 .map(|(row, _)| row)
                 .collect();

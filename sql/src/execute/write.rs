@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use futures::StreamExt as _;
-use planner::plan::{OutputColumn, Plan, Returning};
+use futures::{StreamExt as _, TryStreamExt as _};
+use planner::plan::{OutputColumn, Plan, Returning, RowLock, StepWork};
 use proto::{ErrorKind, SqlError};
 
 use super::prepare::PreparedStatement;
@@ -139,20 +139,34 @@ impl SessionExecutor {
         if transaction.read_only || self.reads_the_past() {
             return Err(read_only(plan).into());
         }
-        let target = match plan {
-            Plan::Insert(insert) => Some(insert.table.id),
-            Plan::Update(update) => Some(update.table.id),
-            Plan::Delete(delete) => Some(delete.table.id),
-            _ => None,
-        };
-        if let Some(target) = target {
-            self.lock_for_writing(transaction, target, &plan.tables()).await?;
+        if let Plan::Truncate(truncate) = plan {
+            return self.truncate(transaction, truncate).await;
         }
+        self.lock_for_statement(transaction, plan).await?;
+        let mut tables = plan.tables();
+        tables.extend(plan.target());
+        transaction.wrote_in_step = false;
+        let context = self.statement_context(transaction, &tables).await?;
+        let context = self.run_steps(transaction, plan.steps(), context).await?;
+        self.write_rows(transaction, plan, &context).await
+    }
+
+    /// A statement, or a step of one, whose steps before it have run.
+    pub(super) async fn write_rows(
+        &mut self,
+        transaction: &mut Transaction,
+        plan: &Plan,
+        context: &Arc<exec::StatementContext>,
+    ) -> Result<WriteEffect, WriteFailure> {
         match plan {
-            Plan::Insert(insert) => self.insert(transaction, insert).await,
-            Plan::Update(update) => self.update(transaction, update).await,
-            Plan::Delete(delete) => self.delete(transaction, delete).await,
-            Plan::Truncate(truncate) => self.truncate(transaction, truncate).await,
+            Plan::Insert(insert) => self.insert(transaction, insert, context).await,
+            Plan::Update(update) => self.update(transaction, update, context).await,
+            Plan::Delete(delete) => self.delete(transaction, delete, context).await,
+            Plan::Query(query) => {
+                let stream = self.shared.engine.execute(query.logical.clone(), Arc::clone(context)).await?;
+                let returned: Vec<_> = query::delivered(stream, query, context).try_collect().await?;
+                Ok(WriteEffect { affected: 0, returned })
+            }
             _ => Err(SqlError::new(ErrorKind::Internal, "not a write statement").into()),
         }
     }
@@ -188,9 +202,19 @@ pub(super) fn batch_of(
 fn retries(plan: &Plan, failure: &WriteFailure) -> bool {
     match failure {
         WriteFailure::Conflict(_) | WriteFailure::SchemaChanged(_) => true,
-        WriteFailure::Duplicate(_) => matches!(plan, Plan::Insert(insert) if insert.conflict.is_some()),
+        WriteFailure::Duplicate(_) => {
+            let steps = plan.steps().iter().filter_map(|step| match &step.work {
+                StepWork::Write(plan) => Some(plan.as_ref()),
+                StepWork::Lock(_) => None,
+            });
+            std::iter::once(plan).chain(steps).any(meets_conflicts)
+        }
         WriteFailure::Statement(_) => false,
     }
+}
+
+const fn meets_conflicts(plan: &Plan) -> bool {
+    matches!(plan, Plan::Insert(insert) if insert.conflict.is_some())
 }
 
 fn read_only(plan: &Plan) -> SqlError {
@@ -199,8 +223,18 @@ fn read_only(plan: &Plan) -> SqlError {
         Plan::Update(_) => "UPDATE",
         Plan::Delete(_) => "DELETE",
         Plan::Truncate(_) => "TRUNCATE TABLE",
-        _ => "this statement",
+        other => match other.steps().first().map(|step| &step.work) {
+            Some(StepWork::Lock(query)) => {
+                let strength = query.rows.first().map_or(RowLock::Update, |rows| rows.strength);
+                return read_only_error(&format!("SELECT {}", strength.clause()));
+            }
+            _ => "SELECT",
+        },
     };
+    read_only_error(verb)
+}
+
+fn read_only_error(verb: &str) -> SqlError {
     SqlError::new(
         ErrorKind::ReadOnlySqlTransaction,
         format!("cannot execute {verb} in a read-only transaction"),
@@ -212,6 +246,13 @@ fn finish(plan: &Plan, effect: WriteEffect) -> Outcome<planner::syntax::Parsed> 
         Plan::Insert(insert) => (RowsTag::Insert, insert.returning.as_ref()),
         Plan::Update(update) => (RowsTag::Update, update.returning.as_ref()),
         Plan::Delete(delete) => (RowsTag::Delete, delete.returning.as_ref()),
+        Plan::Query(query) => {
+            return Outcome::Rows {
+                columns: super::prepare::result_columns(&query.columns).into(),
+                rows: futures::stream::iter(effect.returned.into_iter().map(Ok)).boxed(),
+                tag: RowsTag::Select,
+            };
+        }
         _ => return Outcome::Done { tag: "TRUNCATE TABLE".to_owned() },
     };
     match returning {
