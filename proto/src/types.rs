@@ -311,7 +311,7 @@ impl ColumnType {
             // Catalogs only; subscripts of these two count from 0 and their text form is `1 2`.
             TypeKind::Int2vector => DataType::List(Arc::new(Field::new("item", DataType::Int16, true))),
             TypeKind::Oidvector => DataType::List(Arc::new(Field::new("item", DataType::UInt32, true))),
-            TypeKind::Void => DataType::Null,
+            TypeKind::Void => DataType::Utf8,
             TypeKind::Vector => {
                 let item = Arc::new(Field::new("item", DataType::Float32, false));
                 match self.dimensions() {

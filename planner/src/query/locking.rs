@@ -1,6 +1,7 @@
 //! SELECT … FOR UPDATE and its kin: the rows in their order with their identities and keys, to be locked one by one
 //! before LIMIT counts them. It is a step of its own: the query around it reads the rows that were locked.
 
+use datafusion::common::tree_node::TreeNode as _;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use proto::catalog::TableMeta;
 use proto::{ErrorKind, SqlError};
@@ -90,6 +91,8 @@ impl Binder<'_> {
         items: &mut Vec<Item>,
     ) -> Result<LockedColumns> {
         let mut locked = LockedColumns { visible: items.len(), rows: Vec::new() };
+        let strength = clauses.first().map_or(RowLock::Update, |clause| clause.strength);
+        refuse_aggregates(items, strength)?;
         check_names(clauses, relations)?;
         let nullable = nullable_relations(select);
         for relation in &relations.relations {
@@ -156,6 +159,19 @@ fn refuse_clauses(select: &ast::Select, strength: RowLock) -> Result<()> {
         return Ok(());
     };
     Err(unsupported_lock(strength, refused))
+}
+
+fn refuse_aggregates(items: &[Item], strength: RowLock) -> Result<()> {
+    let has = |wanted: fn(&Expr) -> bool| {
+        items.iter().any(|item| item.bound.expr.exists(|part| Ok(wanted(part))).unwrap_or(true))
+    };
+    if has(|part| matches!(part, Expr::AggregateFunction(_))) {
+        return Err(unsupported_lock(strength, "is not allowed with aggregate functions"));
+    }
+    if has(|part| matches!(part, Expr::WindowFunction(_))) {
+        return Err(unsupported_lock(strength, "is not allowed with window functions"));
+    }
+    Ok(())
 }
 
 /// Whether the query itself, without its relations, aggregates.

@@ -12,6 +12,7 @@ const SEPARATOR: char = '\0';
 
 /// Rewrites the clauses of a statement.
 pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
+    limits_first(tokens);
     let mut at = 0;
     while at < tokens.len() {
         match clause(tokens, at) {
@@ -23,6 +24,67 @@ pub(super) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
             None => at += 1,
         }
     }
+}
+
+/// LIMIT and OFFSET may stand behind the clauses, too; sqlparser reads them in front.
+fn limits_first(tokens: &mut [TokenWithSpan]) {
+    let mut at = 0;
+    while at < tokens.len() {
+        let mut end = at;
+        while let Some(length) = clause_length(tokens, end) {
+            end += length;
+        }
+        let is_limit = ["limit", "offset", "fetch"].iter().any(|first| word(tokens, end, first));
+        if end > at && is_limit {
+            let mut depth = 0_usize;
+            let behind = tokens[end..].iter().position(|found| match found.token {
+                Token::LParen => {
+                    depth += 1;
+                    false
+                }
+                Token::RParen if depth == 0 => true,
+                Token::RParen => {
+                    depth -= 1;
+                    false
+                }
+                _ => false,
+            });
+            let behind = behind.map_or(tokens.len(), |length| end + length);
+            tokens[at..behind].rotate_left(end - at);
+            at = behind;
+        } else {
+            at = end.max(at + 1);
+        }
+    }
+}
+
+/// How many tokens a locking clause has.
+fn clause_length(tokens: &[TokenWithSpan], start: usize) -> Option<usize> {
+    if !word(tokens, start, "for") {
+        return None;
+    }
+    let mut at = start + 1;
+    for noise in ["no", "key"] {
+        if word(tokens, at, noise) {
+            at += 1;
+        }
+    }
+    if !word(tokens, at, "update") && !word(tokens, at, "share") {
+        return None;
+    }
+    at += 1;
+    if word(tokens, at, "of") {
+        at += 2;
+        while tokens.get(at).map(|found| &found.token) == Some(&Token::Comma) {
+            at += 2;
+        }
+    }
+    if word(tokens, at, "nowait") {
+        at += 1;
+    } else if word(tokens, at, "skip") && word(tokens, at + 1, "locked") {
+        at += 2;
+    }
+    (at <= tokens.len()).then_some(at - start)
 }
 
 /// The strength of a clause, and the relation it names.

@@ -85,9 +85,6 @@ fn wanted(given: &DataType, ty: ColumnType) -> DataType {
         TypeKind::Uuid if matches!(given, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8) => {
             DataType::Utf8
         }
-        // A function that gives nothing gives an empty text.
-        TypeKind::Void if *given == DataType::Utf8 => DataType::Utf8,
-        TypeKind::Void => DataType::Null,
         _ if is_oid_like(ty.kind) => match given {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
             _ => DataType::UInt32,

@@ -34,7 +34,7 @@ impl Wanted {
         *known = known.with(modes.into());
     }
 
-    /// A row that is changed; rows of the transaction's own are locked by their key already.
+    /// A row that is changed or locked; a row of the transaction's own without a key is nobody else's concern.
     pub(super) fn add_row(
         &mut self,
         table: &TableMeta,
@@ -42,7 +42,7 @@ impl Wanted {
         key: &[u8],
         modes: impl Into<LockModes>,
     ) {
-        if row.segment != PRIVATE_SEGMENT {
+        if row.segment != PRIVATE_SEGMENT || table.primary_key.is_some() {
             self.add(row_target(table, row, key), modes);
         }
     }

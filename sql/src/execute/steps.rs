@@ -177,7 +177,7 @@ impl SessionExecutor {
     ) -> Result<bool, SqlError> {
         for (rows, locks) in query.rows.iter().zip(&found.locks) {
             let Some(candidate) = &locks[position] else { continue };
-            if candidate.row.segment == PRIVATE_SEGMENT {
+            if matches!(candidate.target, LockTarget::Row { .. }) && candidate.row.segment == PRIVATE_SEGMENT {
                 continue;
             }
             let mode = lock_mode(rows.strength);
