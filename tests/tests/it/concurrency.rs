@@ -1,0 +1,244 @@
+//! Many clients at once: nothing is lost, nothing is done twice, and nobody is told of it.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use tests::server::Server;
+use tokio_postgres::{Client, Error, NoTls};
+
+const CLIENTS: usize = 8;
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connect");
+    tokio::spawn(async move { connection.await.expect("the connection ends in order") });
+    client
+}
+
+fn run<F: Future<Output = ()>>(test: impl FnOnce(String) -> F) {
+    let server = Server::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(test(server.address().url()));
+}
+
+/// Runs `work` for every number below `count`, each with a client of its own, and waits for all.
+async fn all<T, F>(url: &str, count: usize, work: impl Fn(usize, Client) -> F) -> Vec<T>
+where
+    F: Future<Output = T> + Send + 'static,
+    T: Send + 'static,
+{
+    let mut running = Vec::new();
+    for number in 0..count {
+        running.push(tokio::spawn(work(number, connect(url).await)));
+    }
+    let mut results = Vec::new();
+    for one in running {
+        results.push(one.await.expect("a client's task"));
+    }
+    results
+}
+
+fn code(error: &Error) -> &str {
+    error.code().map_or("", |code| code.code())
+}
+
+#[test]
+fn counters_end_exact_without_an_error() {
+    const ROUNDS: usize = 25;
+    run(|url| async move {
+        let admin = connect(&url).await;
+        let setup = "CREATE TABLE c (id int PRIMARY KEY, n int); INSERT INTO c VALUES (1, 0), (2, 0), (3, 0);
+            CREATE TABLE bare (n int); INSERT INTO bare VALUES (0)";
+        admin.batch_execute(setup).await.expect("set up");
+        all(&url, CLIENTS, |number, client| async move {
+            for round in 0..ROUNDS {
+                // Every client takes the rows in another order.
+                let id = (number + round) % 3 + 1;
+                let block = format!("UPDATE c SET n = n + 1 WHERE id = {id}");
+                client.batch_execute("BEGIN").await.expect("begin");
+                assert_eq!(client.execute(&block, &[]).await.expect("update in a block"), 1);
+                client.batch_execute("COMMIT").await.expect("commit");
+                let three = "UPDATE c SET n = n + 1 WHERE id < 9";
+                assert_eq!(client.execute(three, &[]).await.expect("update"), 3);
+                assert_eq!(client.execute("UPDATE bare SET n = n + 1", &[]).await.expect("update"), 1);
+                let upsert = "INSERT INTO c VALUES (9, 1) ON CONFLICT (id) DO UPDATE SET n = c.n + 1";
+                client.batch_execute(upsert).await.expect("upsert");
+            }
+        })
+        .await;
+        let sums = "SELECT sum(n) FILTER (WHERE id < 9), sum(n) FILTER (WHERE id = 9), (SELECT sum(n) FROM bare) FROM c";
+        let row = admin.query_one(sums, &[]).await.expect("sums");
+        let rounds = (CLIENTS * ROUNDS) as i64;
+        assert_eq!([0, 1, 2].map(|at| row.get::<_, i64>(at)), [rounds * 4, rounds, rounds]);
+    });
+}
+
+#[test]
+fn money_moves_and_none_is_made() {
+    const ACCOUNTS: i32 = 10;
+    const TRANSFERS: usize = 30;
+    run(|url| async move {
+        let admin = connect(&url).await;
+        let setup = format!(
+            "CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int PRIMARY KEY, n int);
+            INSERT INTO a SELECT i, 100 FROM generate_series(1, {ACCOUNTS}) i;
+            INSERT INTO b SELECT i, 100 FROM generate_series(1, {ACCOUNTS}) i"
+        );
+        admin.batch_execute(&setup).await.expect("set up");
+        let total = i64::from(ACCOUNTS) * 200;
+        let audit = "SELECT (SELECT sum(n) FROM a) + (SELECT sum(n) FROM b)";
+        let auditor = connect(&url).await;
+        let (done, mut stop) = tokio::sync::oneshot::channel::<()>();
+        let auditing = tokio::spawn(async move {
+            let mut audits = 0;
+            while stop.try_recv().is_err() {
+                let sum = auditor.query_one(audit, &[]).await.expect("an audit");
+                assert_eq!(sum.get::<_, i64>(0), total, "one statement");
+                auditor.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.expect("begin");
+                let one = auditor.query_one("SELECT sum(n) FROM a", &[]).await.expect("a").get::<_, i64>(0);
+                let other = auditor.query_one("SELECT sum(n) FROM b", &[]).await.expect("b").get::<_, i64>(0);
+                auditor.batch_execute("COMMIT").await.expect("commit");
+                assert_eq!(one + other, total, "two statements of one snapshot");
+                audits += 1;
+            }
+            audits
+        });
+        let deadlocks = all(&url, CLIENTS, |number, client| async move {
+            let (mut done, mut deadlocks) = (0, 0);
+            client.batch_execute("SET deadlock_timeout = '20ms'").await.expect("set");
+            while done < TRANSFERS {
+                let from = (number * 7 + done * 3) as i32 % ACCOUNTS + 1;
+                let to = (number * 5 + done * 11) as i32 % ACCOUNTS + 1;
+                let (give, take) = if (number + done) % 2 == 0 { ("a", "b") } else { ("b", "a") };
+                let steps = [
+                    "BEGIN".to_owned(),
+                    format!("UPDATE {give} SET n = n - 5 WHERE id = {from}"),
+                    format!("UPDATE {take} SET n = n + 5 WHERE id = {to}"),
+                    "COMMIT".to_owned(),
+                ];
+                let mut failed = false;
+                for step in steps {
+                    if let Err(error) = client.batch_execute(&step).await {
+                        assert_eq!(code(&error), "40P01", "{step}: {error}");
+                        client.batch_execute("ROLLBACK").await.expect("roll back");
+                        failed = true;
+                        break;
+                    }
+                }
+                if failed {
+                    deadlocks += 1;
+                } else {
+                    done += 1;
+                }
+            }
+            deadlocks
+        })
+        .await;
+        done.send(()).expect("the auditor listens");
+        let audits = auditing.await.expect("the auditor");
+        let last = admin.query_one(audit, &[]).await.expect("the last audit");
+        assert_eq!(last.get::<_, i64>(0), total);
+        assert!(audits > 0, "nothing was audited");
+        println!("{audits} audits, {} deadlocks", deadlocks.iter().sum::<i32>());
+    });
+}
+
+#[test]
+fn one_of_two_inserters_of_a_key_wins() {
+    const KEYS: i32 = 40;
+    run(|url| async move {
+        let admin = connect(&url).await;
+        admin.batch_execute("CREATE TABLE t (id int PRIMARY KEY, who int)").await.expect("create");
+        let won = all(&url, 4, |number, client| async move {
+            let mut won = 0;
+            for id in 0..KEYS {
+                let simple = format!("INSERT INTO t VALUES ({id}, {number})");
+                let who = number as i32;
+                let inserted = match number {
+                    0 => client.batch_execute(&simple).await,
+                    1 => client.batch_execute(&format!("BEGIN; {simple}; COMMIT")).await,
+                    _ => client.execute("INSERT INTO t VALUES ($1, $2)", &[&id, &who]).await.map(|_| ()),
+                };
+                match inserted {
+                    Ok(()) => won += 1,
+                    Err(error) => {
+                        assert_eq!(code(&error), "23505", "{error}");
+                        client.batch_execute("ROLLBACK").await.expect("roll back");
+                    }
+                }
+            }
+            won
+        })
+        .await;
+        assert_eq!(won.iter().sum::<i32>(), KEYS, "{won:?}");
+        let count = admin.query_one("SELECT count(*) FROM t", &[]).await.expect("count");
+        assert_eq!(count.get::<_, i64>(0), i64::from(KEYS));
+    });
+}
+
+#[test]
+fn every_job_of_a_queue_is_done_once() {
+    const JOBS: i32 = 60;
+    run(|url| async move {
+        let admin = connect(&url).await;
+        let setup = format!(
+            "CREATE TABLE jobs (id int PRIMARY KEY, done bool); INSERT INTO jobs SELECT i, false FROM generate_series(1, {JOBS}) i"
+        );
+        admin.batch_execute(&setup).await.expect("set up");
+        let done = all(&url, 4, |number, client| async move {
+            let mut done = Vec::new();
+            let next = "SELECT id FROM jobs WHERE NOT done ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED";
+            loop {
+                if number % 2 == 0 {
+                    client.batch_execute("BEGIN").await.expect("begin");
+                    let Some(job) = client.query_opt(next, &[]).await.expect("a job") else {
+                        client.batch_execute("COMMIT").await.expect("commit");
+                        break;
+                    };
+                    let id: i32 = job.get(0);
+                    let finish = "UPDATE jobs SET done = true WHERE id = $1";
+                    assert_eq!(client.execute(finish, &[&id]).await.expect("finish"), 1);
+                    client.batch_execute("COMMIT").await.expect("commit");
+                    done.push(id);
+                } else {
+                    let take = format!("UPDATE jobs SET done = true WHERE id = ({next}) RETURNING id");
+                    let Some(job) = client.query_opt(&take, &[]).await.expect("a job") else { break };
+                    done.push(job.get(0));
+                }
+            }
+            done
+        })
+        .await;
+        let all: Vec<i32> = done.iter().flatten().copied().collect();
+        let distinct: BTreeSet<i32> = all.iter().copied().collect();
+        assert_eq!((all.len(), distinct.len()), (JOBS as usize, JOBS as usize), "{done:?}");
+    });
+}
+
+#[test]
+fn a_lost_session_gives_its_locks_back() {
+    run(|url| async move {
+        let admin = connect(&url).await;
+        let setup = "CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)";
+        admin.batch_execute(setup).await.expect("set up");
+        let (lost, connection) = tokio_postgres::connect(&url, NoTls).await.expect("connect");
+        let alive = tokio::spawn(connection);
+        let hold = "SELECT pg_advisory_lock(1); BEGIN; DELETE FROM t; LOCK TABLE t";
+        lost.batch_execute(hold).await.expect("hold");
+        alive.abort();
+        drop(lost);
+        admin.batch_execute("SELECT pg_advisory_lock(1); UPDATE t SET id = 2").await.expect("all is free");
+        let idle = connect_idle(&url).await;
+        idle.batch_execute("SET idle_in_transaction_session_timeout = '50ms'; BEGIN; DELETE FROM t").await.expect("hold");
+        assert_eq!(admin.execute("UPDATE t SET id = 3", &[]).await.expect("the session was ended"), 1);
+        idle.batch_execute("SELECT 1").await.expect_err("the session is gone");
+    });
+}
+
+/// A client whose connection may be ended by the server.
+async fn connect_idle(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connect");
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    client
+}
