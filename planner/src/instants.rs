@@ -71,7 +71,7 @@ pub fn plan_instant(written: &WrittenInstant, context: &PlanContext) -> Result<I
         .map_err(from_datafusion)?;
     let columns = vec![OutputColumn { name: "instant".to_owned(), ty: bound.ty, table: None }];
     let parameters = binder.parameter_types()?;
-    Ok(InstantSource::Value(Box::new(QueryPlan { logical, columns, parameters, tables: Vec::new() })))
+    Ok(InstantSource::Value(Box::new(QueryPlan { logical, columns, parameters, tables: Vec::new(), steps: Vec::new() })))
 }
 
 /// Whether the value of a written instant depends on parameters.
