@@ -237,7 +237,8 @@ impl Compactor {
         if let Err(error) = &forgotten {
             tracing::warn!(channel = %self.channel, %error, "dropped tables could not be forgotten");
         }
-        let next = forgotten.ok().flatten().map(|due| due.max(self.parts.clock.now_millis() + LEAST_PAUSE_MILLIS));
+        let next =
+            forgotten.ok().flatten().map(|due| due.max(self.parts.clock.now_millis() + LEAST_PAUSE_MILLIS));
         self.due_millis = next.into_iter().chain(self.next_purge_millis(owner)).min();
     }
 
@@ -251,18 +252,20 @@ impl Compactor {
             let retention = self.parts.horizons.retention_millis(table);
             rows.segments.iter().map(move |segment| (segment, retention))
         });
-        let due = stored.filter(|(segment, _)| segment.stage == Stage::Stored).filter_map(|(segment, retention)| {
-            // One millisecond on: the horizon is the first timestamp of a millisecond.
-            let behind = retention.saturating_add(1);
-            let (rows, deletes) = (segment.state.form.rows(), &segment.state.deletes);
-            let needed = ((rows as f64 * fraction).ceil() as usize).max(1);
-            if !deletes.ends().is_empty() {
-                return Some(deletes.max_ts().millis().saturating_add(behind));
-            }
-            let mut ends: Vec<u64> = deletes.entries().map(|entry| entry.ts.millis()).collect();
-            let last = (ends.len() >= needed).then(|| *ends.select_nth_unstable(needed - 1).1)?;
-            Some(last.saturating_add(behind))
-        });
+        let due = stored.filter(|(segment, _)| segment.stage == Stage::Stored).filter_map(
+            |(segment, retention)| {
+                // One millisecond on: the horizon is the first timestamp of a millisecond.
+                let behind = retention.saturating_add(1);
+                let (rows, deletes) = (segment.state.form.rows(), &segment.state.deletes);
+                let needed = ((rows as f64 * fraction).ceil() as usize).max(1);
+                if !deletes.ends().is_empty() {
+                    return Some(deletes.max_ts().millis().saturating_add(behind));
+                }
+                let mut ends: Vec<u64> = deletes.entries().map(|entry| entry.ts.millis()).collect();
+                let last = (ends.len() >= needed).then(|| *ends.select_nth_unstable(needed - 1).1)?;
+                Some(last.saturating_add(behind))
+            },
+        );
         let now = self.parts.clock.now_millis();
         due.min().map(|due| due.max(now + LEAST_PAUSE_MILLIS))
     }

@@ -433,7 +433,8 @@ impl World {
                 report.in_doubt += 1;
                 let now = self.barrier().await?;
                 let snapshot = self.snapshot(now).await?;
-                let without = reads::check(&snapshot, &self.rows_at(now.read_ts), self.last_number, self.index.oid);
+                let without =
+                    reads::check(&snapshot, &self.rows_at(now.read_ts), self.last_number, self.index.oid);
                 if without.is_err() {
                     if !matches!(error, cluster::Error::Unknown { .. }) {
                         return Err(format!("a commit that failed with {error} has happened: {without:?}"));
@@ -451,8 +452,11 @@ impl World {
         let (node, table, index) = (self.node(), self.table.id, self.index.oid);
         let (gate, point) = (Arc::clone(&self.gate), ReadPoint::at(Timestamp::MAX));
         let is_full = self.gate.way() == Way::Full;
-        let reopens =
-            is_full && !matches!(operation, Operation::Load | Operation::Collection | Operation::Crash | Operation::Restart);
+        let reopens = is_full
+            && !matches!(
+                operation,
+                Operation::Load | Operation::Collection | Operation::Crash | Operation::Restart
+            );
         Box::pin(async move {
             if reopens {
                 gate.set(Way::Open);

@@ -18,8 +18,8 @@ use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
 use segments::{SnapshotSource, TableOverlay, TableSnapshot};
 
-use super::twin::Twin;
 use super::Counts;
+use super::twin::Twin;
 use crate::rows;
 
 mod reads;
