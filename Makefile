@@ -1,7 +1,7 @@
 # The two commands are `make run` and `make test`; the others are parts of them or take longer.
 # DATA=dir names a folder with the larger data sets; KILLS, SEED and MODEL_SEEDS lengthen or repeat runs.
 
-.PHONY: run test bench demo fmt lint crash model test-clients oracle
+.PHONY: run test bench demo fmt lint crash model soak test-clients oracle
 
 run:
 	@scripts/run $(ARGS)
@@ -34,6 +34,10 @@ crash:
 # Random operations against a naive twin, 1 000 seeds unless MODEL_SEEDS says otherwise.
 model:
 	MODEL_SEEDS=$${MODEL_SEEDS:-1000} cargo test -p tests --features planted-bugs --test model -- --nocapture
+
+# The long runs, half an hour each at most: PART=kills|model|flips picks one.
+soak:
+	@scripts/soak $(PART)
 
 # Every client program of tests/clients, those of other languages included.
 test-clients:
