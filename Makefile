@@ -33,7 +33,7 @@ crash:
 
 # Random operations against a naive twin, 1 000 seeds unless MODEL_SEEDS says otherwise.
 model:
-	MODEL_SEEDS=$${MODEL_SEEDS:-1000} cargo test -p tests --features planted-bugs --test model -- --nocapture
+	MODEL_SEEDS=$${MODEL_SEEDS:-1000} cargo test --workspace --features tests/planted-bugs --test model -- --nocapture
 
 # The long runs, half an hour each at most: PART=kills|model|flips picks one.
 soak:
