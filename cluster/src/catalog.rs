@@ -331,38 +331,39 @@ fn comments_of(base: &CatalogSnapshot, object: u32) -> impl Iterator<Item = Cata
     about.map(|about| CatalogChange::PutComment(*about, None))
 }
 
+/// As `check`, of one table.
+fn check_table(view: &CatalogSnapshot, stored: &CatalogSnapshot, table: &TableMeta) -> Result<()> {
+    match view.tables.get(&table.id) {
+        None if !view.databases.contains_key(&table.database) => return Err(Error::SchemaChanged),
+        None if table.schema_version > 1 => {
+            let before = stored.tables.get(&table.id);
+            if before.is_none_or(|before| before.schema_version + 1 != table.schema_version) {
+                return Err(Error::UndefinedTable(table.id));
+            }
+        }
+        Some(known)
+            if known.schema_version + 1 != table.schema_version && !same_but_indexes(known, table) =>
+        {
+            return Err(Error::SchemaChanged);
+        }
+        _ => {}
+    }
+    let mut others = view.clone();
+    others.tables.remove(&table.id);
+    for name in std::iter::once(&table.name).chain(table.index_names()) {
+        if others.relation_exists(table.database, &table.namespace, name) {
+            return Err(Error::DuplicateRelation(name.clone()));
+        }
+    }
+    Ok(())
+}
+
 /// Refuses changes that do not fit what exists by now, or, of a table that comes back, is still stored.
 fn check(base: &CatalogSnapshot, stored: &CatalogSnapshot, changes: &[CatalogChange]) -> Result<()> {
     let mut view = base.clone();
     for change in changes {
         match change {
-            CatalogChange::PutTable(table) => {
-                match view.tables.get(&table.id) {
-                    None if !view.databases.contains_key(&table.database) => {
-                        return Err(Error::SchemaChanged);
-                    }
-                    None if table.schema_version > 1 => {
-                        let before = stored.tables.get(&table.id);
-                        if before.is_none_or(|before| before.schema_version + 1 != table.schema_version) {
-                            return Err(Error::UndefinedTable(table.id));
-                        }
-                    }
-                    Some(known)
-                        if known.schema_version + 1 != table.schema_version
-                            && !same_but_indexes(known, table) =>
-                    {
-                        return Err(Error::SchemaChanged);
-                    }
-                    _ => {}
-                }
-                let mut others = view.clone();
-                others.tables.remove(&table.id);
-                for name in std::iter::once(&table.name).chain(table.index_names()) {
-                    if others.relation_exists(table.database, &table.namespace, name) {
-                        return Err(Error::DuplicateRelation(name.clone()));
-                    }
-                }
-            }
+            CatalogChange::PutTable(table) => check_table(&view, stored, table)?,
             CatalogChange::PutSequence(sequence) => {
                 let mut others = view.clone();
                 others.sequences.remove(&sequence.id);

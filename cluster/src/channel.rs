@@ -25,8 +25,8 @@ use crate::collector::{Garbage, Writers};
 use crate::error::{Error, Result};
 use crate::flusher;
 use crate::follower::ChannelState;
-use crate::horizon::Horizons;
 use crate::follower::replay::{EpochFilter, replay};
+use crate::horizon::Horizons;
 use crate::lease::Lease;
 use crate::log::{Durability, LogBounds, LogBroker};
 use crate::meta::{Guard, MetaStore, Outcome, Write};
@@ -147,8 +147,12 @@ pub(crate) async fn take_over(parts: &Parts, channel: ChannelId) -> Result<Taken
     state = replay(parts.log.as_ref(), state, filter, end, &catalog, &parts.settings).await?;
     state.retain(&catalog);
     let mut decided = decisions(parts, channel).await?;
-    let orphans: Vec<TxnId> =
-        state.open.keys().filter(|txn| !decided.iter().any(|decision| decision.txn == **txn)).copied().collect();
+    let orphans: Vec<TxnId> = state
+        .open
+        .keys()
+        .filter(|txn| !decided.iter().any(|decision| decision.txn == **txn))
+        .copied()
+        .collect();
     let first = RecordBody::EpochStart { incarnation: checkpoint.incarnation };
     let aborts = orphans.into_iter().map(|txn| RecordBody::Abort { txn });
     append(parts, channel, epoch, std::iter::once(first).chain(aborts).collect(), &mut state).await?;

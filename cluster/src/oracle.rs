@@ -83,7 +83,14 @@ impl WindowOracle {
             }
         };
         let wall_micros = clock.now_millis().max(mark.millis()) * 1000;
-        let state = State { last: mark, mark, stored, in_doubt: None, wall_micros, seen_micros: clock.monotonic_micros() };
+        let state = State {
+            last: mark,
+            mark,
+            stored,
+            in_doubt: None,
+            wall_micros,
+            seen_micros: clock.monotonic_micros(),
+        };
         Ok(Self { meta, clock, state: Mutex::new(state), extending: tokio::sync::Mutex::new(()) })
     }
 

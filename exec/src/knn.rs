@@ -24,8 +24,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
-use proto::{DistanceMetric, TableId, Timestamp};
 use proto::catalog::TableMeta;
+use proto::{DistanceMetric, TableId, Timestamp};
 use segments::ScanColumn;
 
 use crate::engine::as_functions;
@@ -62,15 +62,8 @@ pub struct KnnScanSpec {
 }
 
 /// The parts by which two leaves are the same: the table with its version and instant first.
-type Identity<'a> = (
-    (TableId, u64, Option<Timestamp>),
-    usize,
-    DistanceMetric,
-    usize,
-    &'a Expr,
-    &'a [Expr],
-    &'a [ScanColumn],
-);
+type Identity<'a> =
+    ((TableId, u64, Option<Timestamp>), usize, DistanceMetric, usize, &'a Expr, &'a [Expr], &'a [ScanColumn]);
 
 /// The logical leaf.
 #[derive(Clone, Debug)]

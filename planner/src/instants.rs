@@ -71,7 +71,13 @@ pub fn plan_instant(written: &WrittenInstant, context: &PlanContext) -> Result<I
         .map_err(from_datafusion)?;
     let columns = vec![OutputColumn { name: "instant".to_owned(), ty: bound.ty, table: None }];
     let parameters = binder.parameter_types()?;
-    Ok(InstantSource::Value(Box::new(QueryPlan { logical, columns, parameters, tables: Vec::new(), steps: Vec::new() })))
+    Ok(InstantSource::Value(Box::new(QueryPlan {
+        logical,
+        columns,
+        parameters,
+        tables: Vec::new(),
+        steps: Vec::new(),
+    })))
 }
 
 /// Whether the value of a written instant depends on parameters.
@@ -108,11 +114,8 @@ pub(crate) fn with_written(
     plan: impl FnOnce(&PlanContext) -> Result<Plan>,
 ) -> Result<Plan> {
     let Some(written) = written else { return plan(context) };
-    let instants = Instants {
-        written: Some(Arc::clone(written)),
-        claimed: Arc::default(),
-        ..context.instants.clone()
-    };
+    let instants =
+        Instants { written: Some(Arc::clone(written)), claimed: Arc::default(), ..context.instants.clone() };
     let context = PlanContext { instants, ..context.clone() };
     let plan = plan(&context)?;
     if written.statement.is_some()
@@ -180,8 +183,11 @@ impl Binder<'_> {
             self.note_instant(statement)?;
         }
         let last = name.0.last().and_then(|part| part.as_ident());
-        let places: Vec<u64> =
-            last.into_iter().chain(alias.map(|alias| &alias.name)).map(|name| name.span.start.column).collect();
+        let places: Vec<u64> = last
+            .into_iter()
+            .chain(alias.map(|alias| &alias.name))
+            .map(|name| name.span.start.column)
+            .collect();
         let Some((position, clause)) = written.tables.iter().find(|(place, _)| places.contains(place)) else {
             return Ok(Clause::Absent);
         };

@@ -21,8 +21,8 @@ mod dml;
 mod environment;
 mod error;
 mod expression;
-mod maintenance;
 mod instants;
+mod maintenance;
 mod names;
 pub mod plan;
 mod query;
@@ -39,9 +39,10 @@ pub use instants::{InstantSource, Instants, ReadInstant, has_parameters, plan_in
 pub use plan::{
     AlterTable, ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions,
     CopyPlan, CreateTable, CreateTableAs, CursorCommand, DdlCommand, DdlNotice, DeletePlan, DiscardTarget,
-    ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount, InsertPlan, Isolation, LockPlan, NewColumn,
-    NewKey, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan, Returning, RowChecks, RowProof,
-    SessionCommand, SnapshotCommand, SetValue, TableLockMode, TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
+    ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount, InsertPlan, Isolation, LockPlan,
+    NewColumn, NewKey, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan, Returning, RowChecks,
+    RowProof, SessionCommand, SetValue, SnapshotCommand, TableLockMode, TransactionCommand, TransactionModes,
+    TruncatePlan, UpdatePlan,
 };
 pub use rules::rules;
 pub use syntax::{Parsed, Statement, parse};
@@ -69,9 +70,12 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
         Statement::Explain(options, inner) => {
             let plan = plan(inner, context)?;
             match plan {
-                Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) if plan.steps().is_empty() => {}
+                Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_)
+                    if plan.steps().is_empty() => {}
                 Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {
-                    return Err(unsupported("EXPLAIN of a statement with locked rows or a data-modifying WITH query"));
+                    return Err(unsupported(
+                        "EXPLAIN of a statement with locked rows or a data-modifying WITH query",
+                    ));
                 }
                 Plan::Execute(_) => return Err(unsupported("EXPLAIN EXECUTE")),
                 _ => return Err(error::syntax("EXPLAIN works for queries, INSERT, UPDATE and DELETE only")),

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use proto::catalog::{CatalogChange, CheckConstraint, Identity, IndexMethod, SequenceMeta, TableMeta, TableOptions};
+use proto::catalog::{
+    CatalogChange, CheckConstraint, Identity, IndexMethod, SequenceMeta, TableMeta, TableOptions,
+};
 use proto::{ColumnType, DistanceMetric, Oid, SequenceId, SqlError, TableId};
 
 use crate::syntax::{Parsed, WrittenInstant};

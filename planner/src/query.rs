@@ -36,8 +36,8 @@ mod setop;
 mod values;
 
 pub(crate) use from::{FromItem, required};
-pub(crate) use locking::{LockedColumns, Locking};
 pub(crate) use limit::{negative_limit, negative_offset};
+pub(crate) use locking::{LockedColumns, Locking};
 pub(crate) use select::filter;
 pub(crate) use values::ValueRows;
 

@@ -39,11 +39,11 @@ mod tokens;
 mod transaction;
 
 pub(crate) use depth::too_deep;
-pub use maintenance::{CallStatement, MaintenanceStatement};
 pub use instants::{WrittenInstant, WrittenInstants};
+pub(crate) use locking::read as read_locking;
+pub use maintenance::{CallStatement, MaintenanceStatement};
 pub use snapshots::SnapshotStatement;
 pub use statements::{Commented, SequenceClauses};
-pub(crate) use locking::read as read_locking;
 pub use tokens::{MAX_STATEMENT_BYTES, tokens};
 
 /// How deep sqlparser may recurse; the depth check refuses earlier.

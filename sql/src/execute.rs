@@ -27,8 +27,8 @@ use crate::settings::SessionSettings;
 mod advisory;
 mod commands;
 mod conflict;
-mod consistency;
 mod connections;
+mod consistency;
 mod context;
 mod copy;
 mod create_as;
@@ -61,13 +61,13 @@ mod update;
 mod write;
 
 use connections::Connection;
-use consistency::Insisted;
 pub use connections::Connections;
+use consistency::Insisted;
 use context::SettingsCache;
 use copy::CopyRun;
 use cursors::Cursors;
-use instants::Moments;
 pub(crate) use errors::{node_error, rows_error, storage_error};
+use instants::Moments;
 use prepare::{PlanCache, PreparedStatement};
 use setting_changes::SettingChanges;
 use transaction::Transaction;
@@ -228,6 +228,10 @@ impl Executor for SessionExecutor {
 
     async fn copy_finish(&mut self) -> Result<u64, SqlError> {
         self.copy_end().await
+    }
+
+    fn failed_copy_row(&self) -> Option<u64> {
+        self.refused_copy_row()
     }
 
     async fn copy_abort(&mut self) {

@@ -40,8 +40,7 @@ pub enum Phase {
 }
 
 /// The kinds of kill, in turn.
-const PHASES: [Phase; 5] =
-    [Phase::Any, Phase::Checkpoint, Phase::Vacuum, Phase::Copy, Phase::Transaction];
+const PHASES: [Phase; 5] = [Phase::Any, Phase::Checkpoint, Phase::Vacuum, Phase::Copy, Phase::Transaction];
 /// Clients at work.
 const CLIENTS: usize = 3;
 /// Acknowledged operations before a kill, at most.

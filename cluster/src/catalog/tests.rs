@@ -72,7 +72,8 @@ async fn changes_are_shown_when_published_and_survive() {
     let meta = store();
     let catalog = open(Arc::clone(&meta)).await.expect("an empty store");
     let before = catalog.snapshot();
-    let changed = catalog.change(&[table(16_500, "t", 1)], Timestamp(1), vec![], vec![]).await.expect("a change");
+    let changed =
+        catalog.change(&[table(16_500, "t", 1)], Timestamp(1), vec![], vec![]).await.expect("a change");
     assert_eq!(*catalog.snapshot(), *before);
     catalog.publish(changed);
     assert_eq!(catalog.snapshot().revision, before.revision + 1);

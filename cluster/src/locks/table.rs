@@ -365,7 +365,8 @@ impl LockTable {
                 let mut in_the_way = if granted { Vec::new() } else { self.edges(process) }.into_iter();
                 let blocked_by = in_the_way.find(|edge| edge.target == *target);
                 let blocked_by = blocked_by.and_then(|edge| edge.blocking_transaction);
-                let info = |mode| LockInfo { target: *target, mode, process, transaction, granted, blocked_by };
+                let info =
+                    |mode| LockInfo { target: *target, mode, process, transaction, granted, blocked_by };
                 all.extend(modes.iter().map(info));
             }
         }

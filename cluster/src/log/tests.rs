@@ -318,7 +318,9 @@ async fn a_fence_finds_a_newer_one_that_came_in_between() {
 #[tokio::test]
 async fn a_topic_that_would_lose_records_is_refused() {
     use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
-    for (setting, value) in [("retention.ms", "604800000"), ("cleanup.policy", "compact"), ("retention.bytes", "9")] {
+    for (setting, value) in
+        [("retention.ms", "604800000"), ("cleanup.policy", "compact"), ("retention.bytes", "9")]
+    {
         let bench = Kafka::fresh();
         let topic = bench.topic();
         let mut wanted = NewTopic::new(&topic, 1, TopicReplication::Fixed(1)).set(setting, value);
@@ -330,7 +332,10 @@ async fn a_topic_that_would_lose_records_is_refused() {
         bench.admin().create_topics([&wanted], &AdminOptions::new()).await.expect("a topic");
         let error = bench.connect().open(CHANNEL, 1).await.expect_err("it loses records");
         let message = error.to_string();
-        assert!(message.contains(&topic) && message.contains(setting) && message.contains(value), "{message}");
+        assert!(
+            message.contains(&topic) && message.contains(setting) && message.contains(value),
+            "{message}"
+        );
     }
 }
 

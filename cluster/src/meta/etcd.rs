@@ -72,7 +72,10 @@ impl EtcdMeta {
     }
 
     /// Waits for an answer to a question that changes nothing.
-    async fn ask<T>(&self, question: impl Future<Output = Result<T, etcd_client::Error>> + Send) -> Result<T> {
+    async fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, etcd_client::Error>> + Send,
+    ) -> Result<T> {
         match tokio::time::timeout(PATIENCE, question).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(unavailable(&self.address, &error.to_string())),

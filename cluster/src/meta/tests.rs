@@ -118,7 +118,10 @@ async fn etcd_that_does_not_answer_leaves_commits_unknown() {
     let store = EtcdMeta::connect(&[endpoint], "test").await.expect("a client");
     let (read, commit) = futures::join!(store.get("k"), store.commit(vec![], vec![Write::put("k", "v")]));
     let read = read.expect_err("nobody listens");
-    assert!(matches!(read, Error::Unavailable { .. }) && read.to_string().starts_with("etcd at 127"), "{read}");
+    assert!(
+        matches!(read, Error::Unavailable { .. }) && read.to_string().starts_with("etcd at 127"),
+        "{read}"
+    );
     assert!(matches!(commit, Err(Error::Unknown { .. })), "{commit:?}");
 }
 

@@ -102,11 +102,7 @@ impl Owner {
     }
 
     /// Appends a Commit without checks: it is decided.
-    async fn append_commit(
-        &mut self,
-        decision: Decision,
-        catalogs: Catalogs,
-    ) -> Result<Timestamp> {
+    async fn append_commit(&mut self, decision: Decision, catalogs: Catalogs) -> Result<Timestamp> {
         let Decision { txn, parts, ts } = decision;
         let mut batch = Batch::new(&self.handle.published.state(), catalogs);
         batch.work.adopt(&batch.catalogs.shown)?;

@@ -18,5 +18,8 @@ pub fn service(name: &str) -> HashMap<String, String> {
         "{script} start {name} failed: {said}{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    said.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.into(), value.into())).collect()
+    said.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use datafusion::common::Result as DfResult;
 use datafusion::logical_expr::async_udf::{AsyncScalarUDF, AsyncScalarUDFImpl};
 use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature as DfSignature, TypeSignature, Volatility,
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature as DfSignature, TypeSignature,
+    Volatility,
 };
 use proto::{ColumnType, ErrorKind, SequenceId, SqlError, TypeKind};
 
@@ -27,8 +28,10 @@ struct NextVal {
 
 impl NextVal {
     fn function(call: usize) -> Arc<ScalarUDF> {
-        let signature =
-            DfSignature::exact(vec![ColumnType::scalar(TypeKind::Regclass).data_type()], Volatility::Volatile);
+        let signature = DfSignature::exact(
+            vec![ColumnType::scalar(TypeKind::Regclass).data_type()],
+            Volatility::Volatile,
+        );
         Arc::new(AsyncScalarUDF::new(Arc::new(Self { signature, call })).into_scalar_udf())
     }
 }

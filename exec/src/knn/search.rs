@@ -25,9 +25,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, SendableRecordBatchStream,
 };
-use proto::{DistanceMetric, Timestamp};
 use proto::catalog::TableMeta;
 use proto::time::Clock;
+use proto::{DistanceMetric, Timestamp};
 use rayon::prelude::*;
 use segments::{Hit, IndexUse, ScanColumn, SearchMethod, SegmentHits, SegmentView, TableSnapshot};
 

@@ -83,7 +83,8 @@ fn retention(written: &str) -> Result<u64> {
     }
     let value = interval::parse(written).map_err(|_| wrong())?;
     let days = i64::from(value.months) * 30 + i64::from(value.days);
-    let millis = days.checked_mul(86_400_000).and_then(|days| days.checked_add(value.nanoseconds / 1_000_000));
+    let millis =
+        days.checked_mul(86_400_000).and_then(|days| days.checked_add(value.nanoseconds / 1_000_000));
     millis.and_then(|millis| u64::try_from(millis).ok()).ok_or_else(wrong)
 }
 

@@ -36,8 +36,9 @@ impl Binder<'_> {
             let before = self.relation_count();
             let outside = Outside { ctes: &ctes, ..outside };
             let mut returns = true;
-            let planned = if let SetExpr::Insert(statement) | SetExpr::Update(statement) | SetExpr::Delete(statement) =
-                cte.query.body.as_ref()
+            let planned = if let SetExpr::Insert(statement)
+            | SetExpr::Update(statement)
+            | SetExpr::Delete(statement) = cte.query.body.as_ref()
             {
                 if !is_outermost {
                     return Err(SqlError::new(

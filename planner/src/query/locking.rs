@@ -96,9 +96,8 @@ impl Binder<'_> {
         check_names(clauses, relations)?;
         let nullable = nullable_relations(select);
         for relation in &relations.relations {
-            let covers = |clause: &&Locking| {
-                clause.of.as_ref().is_none_or(|name| fold(name) == relation.alias)
-            };
+            let covers =
+                |clause: &&Locking| clause.of.as_ref().is_none_or(|name| fold(name) == relation.alias);
             let mut covering = clauses.iter().filter(covers);
             let Some(first) = covering.next() else { continue };
             let Some(table) = &relation.table else { continue };

@@ -86,7 +86,8 @@ fn write_intervals(array: &PrimitiveArray<IntervalMonthDayNanoType>) -> ArrayRef
 
 /// Bytes that no interval was written as stay as they are; who reads the column finds another type.
 fn read_intervals(array: &ArrayRef) -> ArrayRef {
-    let Some(stored) = array.as_fixed_size_binary_opt().filter(|stored| stored.value_length() == INTERVAL_WIDTH)
+    let Some(stored) =
+        array.as_fixed_size_binary_opt().filter(|stored| stored.value_length() == INTERVAL_WIDTH)
     else {
         return Arc::clone(array);
     };

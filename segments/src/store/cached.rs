@@ -135,7 +135,11 @@ impl ObjectStore for CachedStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
         let maps = options.extensions.get::<MapSlot>().is_some() && options.range.is_none() && !options.head;
-        if maps { self.mapped(location, options).await } else { self.remote.get_opts(location, options).await }
+        if maps {
+            self.mapped(location, options).await
+        } else {
+            self.remote.get_opts(location, options).await
+        }
     }
 
     fn delete_stream(

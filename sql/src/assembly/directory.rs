@@ -51,8 +51,7 @@ pub(super) fn identity(directory: &Path, dice: &dyn Dice) -> Result<String, Star
         return Ok(known);
     }
     let fresh = format!("{:016x}", dice.next_u64());
-    let mut file =
-        OpenOptions::new().create(true).truncate(true).write(true).open(&path).map_err(failed)?;
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path).map_err(failed)?;
     file.write_all(fresh.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
     Ok(fresh)
 }

@@ -3,8 +3,8 @@
 //! Invariant: all snapshots of a statement are taken at one read point before its first row is read.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use exec::statement::SearchSettings;

@@ -34,6 +34,8 @@ pub(super) struct CopyRun {
     drawn: HashMap<usize, SequenceId>,
     sink: RowSink,
     rows: u64,
+    /// The row of the data that failed a check, counted from 0.
+    refused: Option<u64>,
 }
 
 impl std::fmt::Debug for CopyRun {
@@ -95,8 +97,16 @@ impl SessionExecutor {
             options: wire_options(&from.options),
         };
         let sink = RowSink::new(Arc::clone(table), &transaction);
-        self.copy =
-            Some(CopyRun { transaction, plan: from.clone(), context, snapshot, drawn, sink, rows: 0 });
+        self.copy = Some(CopyRun {
+            transaction,
+            plan: from.clone(),
+            context,
+            snapshot,
+            drawn,
+            sink,
+            rows: 0,
+            refused: None,
+        });
         Ok(Outcome::CopyIn(copy_in))
     }
 
@@ -123,7 +133,12 @@ impl SessionExecutor {
     async fn copy_into(&self, run: &mut CopyRun, batch: &RecordBatch) -> Result<(), SqlError> {
         let whole = self.with_defaults(run, batch).await?;
         let whole = rows::conform(&whole, &run.plan.table)?;
-        rows::check(&whole, &run.plan.table, run.plan.checks.as_deref(), &run.context)?;
+        if let Some(checks) = run.plan.checks.as_deref()
+            && let Some((row, name)) = rows::first_failing(&whole, checks, &run.context)?
+        {
+            run.refused = Some(run.rows + row as u64);
+            return Err(rows::check_violation(&whole, &run.plan.table, row, name));
+        }
         run.rows += whole.num_rows() as u64;
         run.sink
             .push(self, &mut run.transaction, &run.snapshot, whole)
@@ -159,6 +174,10 @@ impl SessionExecutor {
         let nullable: Vec<_> =
             schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
         RecordBatch::try_new(Arc::new(Schema::new(nullable)), columns).map_err(rows_error("COPY"))
+    }
+
+    pub(super) fn refused_copy_row(&self) -> Option<u64> {
+        self.copy.as_ref().and_then(|run| run.refused)
     }
 
     pub(super) async fn copy_end(&mut self) -> Result<u64, SqlError> {

@@ -25,8 +25,7 @@ pub(crate) fn identity(row: &RowRef) -> RowIdentity {
 /// PostgreSQL's duplicate-key error for row `row` of `batch` (the table's columns in order).
 pub(crate) fn duplicate_key(table: &TableMeta, batch: &RecordBatch, row: usize) -> SqlError {
     let positions = table.key_positions();
-    let names: Vec<String> =
-        positions.iter().map(|&at| quote_identifier(&table.columns[at].name)).collect();
+    let names: Vec<String> = positions.iter().map(|&at| quote_identifier(&table.columns[at].name)).collect();
     let values: Vec<String> =
         positions.iter().map(|&at| value_text(batch.column(at), table.columns[at].ty, row)).collect();
     let constraint = table.primary_key.as_ref().map_or("", |key| key.name.as_str());

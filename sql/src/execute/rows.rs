@@ -64,22 +64,41 @@ pub(crate) fn check(
     checks: Option<&RowChecks>,
     context: &Arc<StatementContext>,
 ) -> Result<(), SqlError> {
-    let Some(checks) = checks else { return Ok(()) };
+    match checks.map(|checks| first_failing(batch, checks, context)).transpose()?.flatten() {
+        Some((row, name)) => Err(check_violation(batch, table, row, name)),
+        None => Ok(()),
+    }
+}
+
+/// The first row that fails a check, and the name of the constraint.
+///
+/// # Errors
+/// What evaluating a check raises.
+pub(crate) fn first_failing<'a>(
+    batch: &RecordBatch,
+    checks: &'a RowChecks,
+    context: &Arc<StatementContext>,
+) -> Result<Option<(usize, &'a str)>, SqlError> {
     let met = exec::rows::evaluate(&checks.expressions, &checks.schema, batch, context)?;
     let failed = |array: &ArrayRef| {
         let values = array.as_boolean_opt()?;
         (0..values.len()).find(|&row| values.is_valid(row) && !values.value(row))
     };
-    let first = met.iter().zip(&checks.names).filter_map(|(array, name)| Some((failed(array)?, name)));
+    let first =
+        met.iter().zip(&checks.names).filter_map(|(array, name)| Some((failed(array)?, name.as_str())));
     // The first of equals is kept: constraints come in their order.
-    let Some((row, name)) = first.min_by_key(|(row, _)| *row) else { return Ok(()) };
-    Err(SqlError::new(
+    Ok(first.min_by_key(|(row, _)| *row))
+}
+
+/// 23514 for a row of a batch.
+pub(crate) fn check_violation(batch: &RecordBatch, table: &TableMeta, row: usize, name: &str) -> SqlError {
+    SqlError::new(
         ErrorKind::CheckViolation,
         format!("new row for relation \"{}\" violates check constraint \"{name}\"", table.name),
     )
     .with_detail(failing_row(batch.columns(), table, row))
     .with_table(&table.namespace, &table.name)
-    .with_constraint(name))
+    .with_constraint(name)
 }
 
 /// Reads the three identity columns that a DML source plan puts first.

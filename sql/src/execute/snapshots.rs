@@ -98,7 +98,8 @@ impl SessionExecutor {
         let path = schema.map_or_else(|| self.search_path(), |schema| vec![schema.to_owned()]);
         let dropped = self.shared.node.dropped_tables(self.database);
         let is_meant = |table: &TableMeta, schema: &str| table.namespace == schema && table.name == name;
-        let found = path.iter().find_map(|schema| dropped.iter().find(|known| is_meant(&known.table, schema)));
+        let found =
+            path.iter().find_map(|schema| dropped.iter().find(|known| is_meant(&known.table, schema)));
         let found = found.ok_or_else(|| {
             SqlError::new(ErrorKind::UndefinedTable, format!("dropped table \"{name}\" does not exist"))
                 .with_hint("A dropped table is kept for as long as its retention says.")

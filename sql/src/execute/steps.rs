@@ -65,7 +65,8 @@ impl SessionExecutor {
         if let Some(table) = plan.target() {
             modes.entry(table).or_default().push(LockMode::RowExclusive);
         }
-        let wanted = modes.into_iter().flat_map(|(table, modes)| modes.into_iter().map(move |mode| (table, mode)));
+        let wanted =
+            modes.into_iter().flat_map(|(table, modes)| modes.into_iter().map(move |mode| (table, mode)));
         self.lock_tables(transaction, wanted).await
     }
 
@@ -177,7 +178,8 @@ impl SessionExecutor {
     ) -> Result<bool, SqlError> {
         for (rows, locks) in query.rows.iter().zip(&found.locks) {
             let Some(candidate) = &locks[position] else { continue };
-            if matches!(candidate.target, LockTarget::Row { .. }) && candidate.row.segment == PRIVATE_SEGMENT {
+            if matches!(candidate.target, LockTarget::Row { .. }) && candidate.row.segment == PRIVATE_SEGMENT
+            {
                 continue;
             }
             let mode = lock_mode(rows.strength);
@@ -237,8 +239,8 @@ fn row_count(count: Option<&Expr>, context: &Arc<StatementContext>) -> Result<Op
     let value = values[0].as_primitive_opt::<Int64Type>().filter(|values| values.is_valid(0));
     match value.map(|values| values.value(0)) {
         None => Ok(None),
-        Some(rows) => usize::try_from(rows).map(Some).map_err(|_| {
-            SqlError::new(ErrorKind::InvalidRowCountInLimit, "LIMIT must not be negative")
-        }),
+        Some(rows) => usize::try_from(rows)
+            .map(Some)
+            .map_err(|_| SqlError::new(ErrorKind::InvalidRowCountInLimit, "LIMIT must not be negative")),
     }
 }

@@ -10,8 +10,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cluster::{Instant, Pin};
 use cluster::locks::LockOwner;
+use cluster::{Instant, Pin};
 use parking_lot::Mutex;
 use proto::catalog::{CatalogChange, CatalogSnapshot, SequenceMeta};
 use proto::record::TableChange;

@@ -184,8 +184,9 @@ impl SessionExecutor {
 /// All rows in one batch, by their keys; rows of a table without a primary key stay as they are.
 fn in_key_order(affected: Vec<Affected>, keys: &[usize]) -> Result<Vec<Affected>, WriteFailure> {
     let Some(first) = affected.first().filter(|_| !keys.is_empty()) else { return Ok(affected) };
-    let batch = arrow::compute::concat_batches(&first.batch.schema(), affected.iter().map(|rows| &rows.batch))
-        .map_err(|error| SqlError::new(ErrorKind::Internal, format!("rows of RETURNING: {error}")))?;
+    let batch =
+        arrow::compute::concat_batches(&first.batch.schema(), affected.iter().map(|rows| &rows.batch))
+            .map_err(|error| SqlError::new(ErrorKind::Internal, format!("rows of RETURNING: {error}")))?;
     let targets: Vec<RowRef> = affected.into_iter().flat_map(|rows| rows.targets).collect();
     let keys = rows::keys(&batch, keys)?;
     let mut order: Vec<u32> = (0_u32..).take(targets.len()).collect();

@@ -74,8 +74,7 @@ fn rows(facts: &Facts) -> Vec<Row> {
 }
 
 fn shown(lock: &LockInfo) -> Shown {
-    let none =
-        Shown { kind: "", relation: None, transaction: None, advisory: None, mode: lock.mode.name() };
+    let none = Shown { kind: "", relation: None, transaction: None, advisory: None, mode: lock.mode.name() };
     match lock.target {
         LockTarget::Table(table) => {
             Shown { kind: "relation", relation: Some(i64::from(table.oid().0)), ..none }

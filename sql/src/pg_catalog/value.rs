@@ -10,7 +10,9 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, ListBuilder,
     PrimitiveBuilder, StringArray, StringBuilder, TimestampMicrosecondArray, UInt32Array, new_null_array,
 };
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, FieldRef, Int16Type, Int64Type, TimeUnit, UInt32Type};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, FieldRef, Int16Type, Int64Type, TimeUnit, UInt32Type,
+};
 use proto::{ErrorKind, SqlError};
 
 /// A row in the order of the relation's columns.

@@ -44,12 +44,9 @@ impl Kind {
             Self::Integer { .. } => "integer",
             Self::Real { .. } => "real",
             Self::Enum(_) => "enum",
-            Self::Text
-            | Self::Instant
-            | Self::List
-            | Self::DateStyle
-            | Self::TimeZone
-            | Self::Encoding => "string",
+            Self::Text | Self::Instant | Self::List | Self::DateStyle | Self::TimeZone | Self::Encoding => {
+                "string"
+            }
         }
     }
 }

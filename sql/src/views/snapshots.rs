@@ -21,7 +21,8 @@ fn rows(facts: &Facts) -> Vec<Row> {
             Some(format!("{}.{}", table.namespace, table.name))
         };
         // Dropped tables have no names any more.
-        let tables = snapshot.only().map(|only| only.into_iter().filter_map(name).collect::<Vec<_>>().join(", "));
+        let tables =
+            snapshot.only().map(|only| only.into_iter().filter_map(name).collect::<Vec<_>>().join(", "));
         row![
             database.map(|database| &database.name),
             &snapshot.name,

@@ -228,7 +228,9 @@ fn a_lost_session_gives_its_locks_back() {
         drop(lost);
         admin.batch_execute("SELECT pg_advisory_lock(1); UPDATE t SET id = 2").await.expect("all is free");
         let idle = connect_idle(&url).await;
-        idle.batch_execute("SET idle_in_transaction_session_timeout = '50ms'; BEGIN; DELETE FROM t").await.expect("hold");
+        idle.batch_execute("SET idle_in_transaction_session_timeout = '50ms'; BEGIN; DELETE FROM t")
+            .await
+            .expect("hold");
         assert_eq!(admin.execute("UPDATE t SET id = 3", &[]).await.expect("the session was ended"), 1);
         idle.batch_execute("SELECT 1").await.expect_err("the session is gone");
     });

@@ -170,7 +170,8 @@ fn copy_is_part_of_its_transaction() {
 fn check_constraints_hold() {
     let server = Server::start();
     let mut connection = server.connect();
-    let create = "CREATE TABLE t (id int4 PRIMARY KEY, n int4 CHECK (n > 0), CONSTRAINT small CHECK (id < 100))";
+    let create =
+        "CREATE TABLE t (id int4 PRIMARY KEY, n int4 CHECK (n > 0), CONSTRAINT small CHECK (id < 100))";
     connection.run(create).expect("create");
     let binary = [
         &b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0"[..],

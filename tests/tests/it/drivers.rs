@@ -190,7 +190,8 @@ fn every_type_is_copied_out_and_in() {
         let columns: Vec<String> = (0..).zip(VALUES).map(|(at, (ty, ..))| format!("c{at} {ty}")).collect();
         let literals: Vec<&str> = VALUES.iter().map(|(_, literal, _)| *literal).collect();
         let nulls = vec!["NULL"; VALUES.len()].join(", ");
-        let create = |table: &str| format!("CREATE TABLE {table} (id int PRIMARY KEY, {})", columns.join(", "));
+        let create =
+            |table: &str| format!("CREATE TABLE {table} (id int PRIMARY KEY, {})", columns.join(", "));
         let fill = format!("INSERT INTO origin VALUES (1, {}), (2, {nulls})", literals.join(", "));
         let start = format!("CREATE EXTENSION IF NOT EXISTS vector; {}; {fill}", create("origin"));
         client.batch_execute(&start).await.expect("create");

@@ -72,9 +72,9 @@ impl Play {
             let running = player.running.as_ref()?;
             let before = running.is_finished();
             let row = self.control.simple_query(&waits).await.expect("pg_locks");
-            let waiting = row.iter().any(
-                |message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) != Some("0")),
-            );
+            let waiting = row
+                .iter()
+                .any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) != Some("0")));
             if before {
                 return Some(told(player.running.take()?.await.expect("a statement's task")));
             }
@@ -149,7 +149,8 @@ fn files() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("isolation");
     let entries = std::fs::read_dir(&directory).expect("the folder of steps");
     let paths = entries.map(|entry| entry.expect("an entry").path());
-    let mut files: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|e| e == "steps")).collect();
+    let mut files: Vec<PathBuf> =
+        paths.filter(|path| path.extension().is_some_and(|e| e == "steps")).collect();
     files.sort();
     files
 }

@@ -84,9 +84,7 @@ impl Ledger {
                         format!("({id}, {tag}, 0, '{}')", literal(vector(id, 0)))
                     })
                     .collect();
-                connection
-                    .run(&format!("INSERT INTO items VALUES {}", values.join(", ")))
-                    .expect("inserted");
+                connection.run(&format!("INSERT INTO items VALUES {}", values.join(", "))).expect("inserted");
             }
         }
     }
@@ -112,9 +110,8 @@ impl Ledger {
                 }
                 2 => {
                     let tag = draws.below(4);
-                    let sql = format!(
-                        "SELECT id FROM items AS OF SYSTEM TIME {ts} WHERE tag = {tag} ORDER BY id"
-                    );
+                    let sql =
+                        format!("SELECT id FROM items AS OF SYSTEM TIME {ts} WHERE tag = {tag} ORDER BY id");
                     let found = connection.run(&sql).expect("a filtered read").first_column();
                     let known = rows.iter().filter(|(_, row)| row.0 == tag).map(|(id, _)| id.to_string());
                     assert_eq!(found, known.collect::<Vec<_>>(), "{sql}");
@@ -207,7 +204,8 @@ fn instants_are_resolved_and_what_cannot_be_is_refused() {
     assert_eq!(value(&mut connection, &joined), "one");
     let star = connection.run(&format!("SELECT * FROM t AS OF SYSTEM TIME {then}")).expect("a read");
     assert_eq!(star.columns.len(), 2, "the columns of then");
-    let copied = format!("INSERT INTO u (id, a) SELECT id, a FROM t FOR SYSTEM_TIME AS OF {then} WHERE id = 1");
+    let copied =
+        format!("INSERT INTO u (id, a) SELECT id, a FROM t FOR SYSTEM_TIME AS OF {then} WHERE id = 1");
     connection.run(&copied).expect("rows come back");
     assert_eq!(value(&mut connection, "SELECT count(*) FROM u"), "2");
     // Transactions and sessions.
@@ -256,7 +254,8 @@ fn a_guarantee_is_waited_for_and_no_longer_than_the_statement_may() {
     let mut writer = server.connect();
     writer.run("CREATE TABLE t (id int4)").expect("create");
     writer.run("INSERT INTO t VALUES (1)").expect("insert");
-    let ts: i64 = writer.value("SELECT elanus.last_commit_ts()").expect("a timestamp").parse().expect("digits");
+    let ts: i64 =
+        writer.value("SELECT elanus.last_commit_ts()").expect("a timestamp").parse().expect("digits");
     let mut reader = server.connect();
     assert_eq!(reader.value("SELECT elanus.last_commit_ts()").expect("none"), "NULL");
     reader.run("SET elanus.consistency_level = eventual").expect("set");
@@ -266,7 +265,8 @@ fn a_guarantee_is_waited_for_and_no_longer_than_the_statement_may() {
     assert!(plan.contains("Consistency: eventual") && plan.contains("Guarantee Wait: "), "{plan}");
     // A little ahead of the clock: waited for. Far ahead: refused.
     let millis = |reader: &mut Connection| -> i64 {
-        let now = reader.value("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8").expect("a time");
+        let now =
+            reader.value("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::int8").expect("a time");
         now.parse().expect("milliseconds")
     };
     let soon = (millis(&mut reader) + 700) << 18;

@@ -37,7 +37,8 @@ impl Reader {
     /// A reader that starts at `from`.
     pub(super) fn open(brokers: &str, topic: &str, from: Offset) -> Result<Self> {
         let consumer = consumer(brokers).create().map_err(|error| failed(brokers, &error))?;
-        let mut reader = Self { consumer, brokers: brokers.to_owned(), topic: topic.to_owned(), position: from };
+        let mut reader =
+            Self { consumer, brokers: brokers.to_owned(), topic: topic.to_owned(), position: from };
         reader.seek(from)?;
         Ok(reader)
     }

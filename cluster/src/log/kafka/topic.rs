@@ -77,7 +77,8 @@ impl Topics {
 
     async fn create(&self, topic: &str) -> Result<()> {
         let largest = MAX_RECORD.to_string();
-        let mut wanted = NewTopic::new(topic, 1, TopicReplication::Fixed(-1)).set("max.message.bytes", &largest);
+        let mut wanted =
+            NewTopic::new(topic, 1, TopicReplication::Fixed(-1)).set("max.message.bytes", &largest);
         for (name, value) in SETTINGS {
             wanted = wanted.set(name, value);
         }

@@ -80,7 +80,8 @@ impl Writer {
     pub(super) async fn send(&mut self, epoch: Epoch, records: Vec<Bytes>) -> Result<Offset> {
         self.check()?;
         if let Some(large) = records.iter().find(|record| record.len() > MAX_RECORD) {
-            let reason = format!("a record of {} bytes is larger than the log takes ({MAX_RECORD})", large.len());
+            let reason =
+                format!("a record of {} bytes is larger than the log takes ({MAX_RECORD})", large.len());
             let action = format!("could not append to Kafka topic {}", self.topic);
             return Err(Error::NotWritten { action, source: std::io::Error::other(reason) });
         }
@@ -108,7 +109,9 @@ impl Writer {
                     self.next = self.next.next();
                     return Ok(());
                 }
-                Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) if !self.under_way.is_empty() => {
+                Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull))
+                    if !self.under_way.is_empty() =>
+                {
                     self.settle_oldest().await?;
                 }
                 Err(error) => return Err(self.unknown(error.to_string())),

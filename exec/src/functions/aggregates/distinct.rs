@@ -39,7 +39,10 @@ impl Distinct {
         };
         let keys = columns.iter().zip(&self.keyed).map(key).collect::<DfResult<Vec<_>>>()?;
         let values_of = |columns: &[ArrayRef], row: usize| {
-            columns.iter().map(|column| ScalarValue::try_from_array(column, row)).collect::<DfResult<Vec<_>>>()
+            columns
+                .iter()
+                .map(|column| ScalarValue::try_from_array(column, row))
+                .collect::<DfResult<Vec<_>>>()
         };
         for row in 0..columns[0].len() {
             if columns[0].is_valid(row) && self.seen.insert(values_of(&keys, row)?) {
