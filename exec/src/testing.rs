@@ -198,6 +198,7 @@ pub(crate) fn code(kind: ErrorKind) -> &'static str {
         ErrorKind::InvalidArgumentForLogarithm => "2201E",
         ErrorKind::InvalidArgumentForPowerFunction => "2201F",
         ErrorKind::InvalidParameterValue => "22023",
+        ErrorKind::InvalidEscapeSequence => "22025",
         ErrorKind::InvalidTextRepresentation => "22P02",
         ErrorKind::UndefinedObject => "42704",
         ErrorKind::AmbiguousFunction => "42725",
