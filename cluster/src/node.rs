@@ -244,8 +244,10 @@ impl Node {
     /// When the database does not exist, or another server may have taken over.
     #[allow(clippy::unused_async, reason = "a question to the home owner in a cluster")]
     pub async fn barrier(&self, database: DatabaseId) -> Result<ReadPoint> {
+        let point = ReadPoint::at(self.runtime(database)?.owner.published.state().last_ts);
+        // As in `pinned_barrier`.
         self.parts.lease.check()?;
-        Ok(ReadPoint::at(self.runtime(database)?.owner.published.state().last_ts))
+        Ok(point)
     }
 
     /// Decides a transaction. Returns when its record is durable and visible to every later barrier.

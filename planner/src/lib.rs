@@ -67,21 +67,7 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
         Statement::Copy(copy) => instants::with_written(statement.instants(), context, |context| {
             Ok(Plan::Copy(Box::new(dml::plan_copy(copy, context)?)))
         }),
-        Statement::Explain(options, inner) => {
-            let plan = plan(inner, context)?;
-            match plan {
-                Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_)
-                    if plan.steps().is_empty() => {}
-                Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {
-                    return Err(unsupported(
-                        "EXPLAIN of a statement with locked rows or a data-modifying WITH query",
-                    ));
-                }
-                Plan::Execute(_) => return Err(unsupported("EXPLAIN EXECUTE")),
-                _ => return Err(error::syntax("EXPLAIN works for queries, INSERT, UPDATE and DELETE only")),
-            }
-            Ok(Plan::Explain(ExplainPlan { options: options.clone(), plan: Box::new(plan) }))
-        }
+        Statement::Explain(options, inner) => plan_explain(options, inner, context),
         Statement::Session(command) => Ok(Plan::Session(command.clone())),
         Statement::Transaction(command) => Ok(Plan::Transaction(command.clone())),
         Statement::Checkpoint => Ok(Plan::Checkpoint),
@@ -128,6 +114,21 @@ pub fn plan(statement: &Statement, context: &PlanContext) -> std::result::Result
         Statement::Snapshot(command) => instants::plan_snapshot(command, context).map(Plan::Snapshot),
         other => plan_definition(other, context).map(Plan::Ddl),
     }
+}
+
+fn plan_explain(options: &ExplainOptions, inner: &Statement, context: &PlanContext) -> Result<Plan> {
+    let plan = plan(inner, context)?;
+    match plan {
+        Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) if plan.steps().is_empty() => {}
+        Plan::Query(_) | Plan::Insert(_) | Plan::Update(_) | Plan::Delete(_) => {
+            return Err(unsupported(
+                "EXPLAIN of a statement with locked rows or a data-modifying WITH query",
+            ));
+        }
+        Plan::Execute(_) => return Err(unsupported("EXPLAIN EXECUTE")),
+        _ => return Err(error::syntax("EXPLAIN works for queries, INSERT, UPDATE and DELETE only")),
+    }
+    Ok(Plan::Explain(ExplainPlan { options: options.clone(), plan: Box::new(plan) }))
 }
 
 /// The definitions that our own parser reads.

@@ -31,10 +31,12 @@ impl Node {
     /// A read point that shows every acknowledged commit, and a pin that keeps it readable.
     ///
     /// # Errors
-    /// When the database does not exist.
+    /// When the database does not exist, or another server may have taken over.
     #[allow(clippy::unused_async, reason = "a question to the home owner in a cluster")]
     pub async fn pinned_barrier(&self, database: DatabaseId) -> Result<(ReadPoint, Pin)> {
         let pin = self.parts.horizons.pin_newest(&self.runtime(database)?.owner.published);
+        // Asked afterwards: a process that was stopped in between has read a state that may be old by now.
+        self.parts.lease.check()?;
         Ok((ReadPoint::at(pin.ts()), pin))
     }
 
@@ -48,7 +50,7 @@ impl Node {
     /// or where the clock has run ahead of the oracle the newest that can be had.
     ///
     /// # Errors
-    /// `InFuture` when the clock has not reached it.
+    /// `InFuture` when the clock has not reached it; when another server may have taken over.
     pub async fn settle(&self, database: DatabaseId, ts: Timestamp) -> Result<Timestamp> {
         let runtime = self.runtime(database)?;
         let oracle = &self.parts.oracle;
@@ -64,6 +66,7 @@ impl Node {
         if settled > runtime.owner.published.state().last_ts {
             runtime.owner.ask(|reply| OwnerMessage::Fence { reply }).await?;
         }
+        self.parts.lease.check()?;
         Ok(settled)
     }
 

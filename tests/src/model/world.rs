@@ -416,7 +416,7 @@ impl World {
         } else {
             self.note("crash and start");
             // A checkpoint or a merge may be under way when the lights go out.
-            let (table, merges) = (self.tables[0].id, self.dice.random());
+            let (table, merges) = (self.tables[0].id, self.dice.random::<bool>());
             let turns = self.dice.random_range(0..40);
             let lights = async {
                 for _ in 0..turns {
