@@ -131,7 +131,9 @@ fn services_that_cannot_be_reached_are_waited_for() {
     let address = free.local_addr().expect("its address");
     drop(free);
     let mut options = place.options(&["--log", "--store"]);
-    options.arguments.extend(["--meta".into(), format!("etcd://{address}/late").into()]);
+    let etcd = place.address("ETCD");
+    let prefix = etcd.rsplit('/').next().expect("a prefix");
+    options.arguments.extend(["--meta".into(), format!("etcd://{address}/{prefix}").into()]);
     let folder = folder();
     let directory = folder.path().to_owned();
     let waiting = std::thread::spawn(move || Server::start_on(&directory.join("late"), options));
