@@ -21,7 +21,7 @@ fmt:
 lint:
 	@scripts/setup lint
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets --features tests/planted-bugs -- -D warnings
 	cargo deny check
 	cargo test -p tests --test it tidy
 

@@ -62,8 +62,8 @@ pub struct Report {
 }
 
 impl Report {
-    fn damaged(&mut self, object: impl ToString, reason: impl ToString) {
-        self.damage.push(Damage { object: object.to_string(), reason: reason.to_string() });
+    fn damaged(&mut self, object: impl Into<String>, reason: impl Into<String>) {
+        self.damage.push(Damage { object: object.into(), reason: reason.into() });
     }
 
     /// Damage goes into the report, a store that cannot be asked ends the walk.
@@ -86,7 +86,7 @@ impl Report {
                     segments::Error::FormatVersion { .. } | segments::Error::SegmentFull(_),
                 ),
             ) => {
-                self.damaged(about, error);
+                self.damaged(about, error.to_string());
                 Ok(None)
             }
             Err(error) => Err(error),

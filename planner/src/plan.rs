@@ -312,8 +312,8 @@ pub enum ExplainFormat {
 /// `COPY`.
 #[derive(Clone, Debug)]
 pub enum CopyPlan {
-    From(CopyFrom),
-    To { query: QueryPlan, options: CopyOptions },
+    From(Box<CopyFrom>),
+    To { query: Box<QueryPlan>, options: CopyOptions },
 }
 
 /// `COPY … FROM STDIN`.

@@ -83,12 +83,12 @@ pub(crate) fn vector(table: usize, number: u32, version: u32) -> Option<Vec<f32>
 }
 
 fn note(number: u32, version: u32) -> Option<String> {
-    ((number + version) % 5 != 0)
+    (!(number + version).is_multiple_of(5))
         .then(|| format!("{number} at {version} {}", "é".repeat((number % 9) as usize)))
 }
 
 fn weight(number: u32, version: u32) -> Option<f64> {
-    ((number + version) % 4 != 0).then(|| f64::from(number) + f64::from(version) / 16.0)
+    (!(number + version).is_multiple_of(4)).then(|| f64::from(number) + f64::from(version) / 16.0)
 }
 
 fn name(number: u32) -> String {

@@ -1,6 +1,7 @@
 //! The model test over many seeds, and the proof that it finds the bugs it is there for.
 //!
 //! `MODEL_SEEDS` says how many seeds, `SEED` from which; both are printed.
+#![expect(clippy::print_stdout, reason = "what a planted bug did is printed")]
 
 use cluster::PlantedBug;
 use tests::model::{self, Counts};

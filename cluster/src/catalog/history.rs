@@ -190,7 +190,7 @@ fn restoring(table: &Arc<TableMeta>, before: &CatalogSnapshot) -> Vec<CatalogCha
         object == table.id.oid().0 || sequences.iter().any(|sequence| sequence.id.oid().0 == object)
     };
     let comments = before.comments.iter().filter(|(about, _)| is_of(about.object));
-    let comments = comments.map(|(about, text)| CatalogChange::PutComment(*about, Some(text.clone())));
+    let comments = comments.map(|(about, text)| CatalogChange::PutComment(*about, Some(Arc::clone(text))));
     let mut changes = vec![CatalogChange::PutTable(Arc::clone(table))];
     changes.extend(comments);
     changes.extend(sequences.iter().cloned().map(CatalogChange::PutSequence));

@@ -139,8 +139,8 @@ impl EtcdMeta {
 }
 
 /// What an error of a write means: a lost lease, a refusal, or nobody knows.
-fn write_error(address: &str, writes: &[Write], error: etcd_client::Error) -> Error {
-    let etcd_client::Error::GRpcStatus(status) = &error else {
+fn write_error(address: &str, writes: &[Write], error: &etcd_client::Error) -> Error {
+    let etcd_client::Error::GRpcStatus(status) = error else {
         return Error::Unknown { reason: format!("etcd at {address}: {error}") };
     };
     let code = i32::from(status.code());
@@ -201,7 +201,7 @@ impl MetaStore for EtcdMeta {
             .or_else(keys.collect::<Vec<_>>());
         let answer = match tokio::time::timeout(PATIENCE, self.kv().txn(txn)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(write_error(&self.address, &writes, error)),
+            Ok(Err(error)) => return Err(write_error(&self.address, &writes, &error)),
             Err(_) => return Err(Error::Unknown { reason: format!("etcd at {}: no answer", self.address) }),
         };
         if answer.succeeded() {

@@ -35,7 +35,7 @@ impl Node {
                 let (segment, ordinal) = table.locate(*row)?;
                 Some((table.segment(segment)?, ordinal))
             });
-            !found.is_some_and(|(segment, ordinal)| segment.state.deletes.delete_ts(ordinal).is_none())
+            found.is_none_or(|(segment, ordinal)| segment.state.deletes.delete_ts(ordinal).is_some())
         }))
     }
 

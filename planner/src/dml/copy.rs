@@ -20,13 +20,14 @@ pub(crate) fn plan_copy(copy: &CopyStatement, context: &PlanContext) -> Result<C
     let options = copy.options.clone();
     match (&copy.source, copy.to) {
         (CopySource::Query(statement), _) => match &**statement {
-            ast::Statement::Query(query) => {
-                Ok(CopyPlan::To { query: without_parameters(plan_query(query, context)?)?, options })
-            }
+            ast::Statement::Query(query) => Ok(CopyPlan::To {
+                query: Box::new(without_parameters(plan_query(query, context)?)?),
+                options,
+            }),
             _ => Err(unsupported("COPY with a statement that is no query")),
         },
         (CopySource::Table { name, columns }, true) => {
-            let query = table_query(name, columns, context)?;
+            let query = Box::new(table_query(name, columns, context)?);
             Ok(CopyPlan::To { query, options })
         }
         (CopySource::Table { name, columns }, false) => copy_from(name, columns, options, context),
@@ -60,7 +61,7 @@ fn copy_from(
         }
     }
     let checks = row_checks(&table, &binder)?;
-    Ok(CopyPlan::From(CopyFrom { table, columns, defaults, checks, options }))
+    Ok(CopyPlan::From(Box::new(CopyFrom { table, columns, defaults, checks, options })))
 }
 
 fn positions(table: &TableMeta, columns: &[ast::Ident]) -> Result<Vec<usize>> {

@@ -1,6 +1,8 @@
 //! SELECT … FOR UPDATE and its kin: the rows in their order with their identities and keys, to be locked one by one
 //! before LIMIT counts them. It is a step of its own: the query around it reads the rows that were locked.
 
+use std::sync::Arc;
+
 use datafusion::common::tree_node::TreeNode as _;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use proto::catalog::TableMeta;
@@ -112,7 +114,7 @@ impl Binder<'_> {
                 .fold((first.strength, first.wait), |(s, w), next| (s.max(next.strength), w.max(next.wait)));
             let first = items.len();
             items.extend(identity_items(relation, table));
-            locked.rows.push(LockedRows { table: table.clone(), first, strength, wait });
+            locked.rows.push(LockedRows { table: Arc::clone(table), first, strength, wait });
         }
         Ok(locked)
     }

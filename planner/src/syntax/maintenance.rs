@@ -75,7 +75,7 @@ pub(super) fn analyze(source: &Source<'_>, mut cursor: Cursor<'_>) -> Result<Sta
             match name.as_str() {
                 "verbose" => statement.verbose = is_on(&name, value)?,
                 "skip_locked" => drop(is_on(&name, value)?),
-                "buffer_usage_limit" => check_size(value)?,
+                "buffer_usage_limit" => check_size(&value)?,
                 _ => return Err(unrecognized(source, "ANALYZE", &name, at)),
             }
             if !cursor.token(&Token::Comma) {
@@ -182,7 +182,7 @@ fn vacuum_option(
             }
         }
         "parallel" => restrictions.parallel = workers(value, at)? > 0,
-        "buffer_usage_limit" => check_size(value)?,
+        "buffer_usage_limit" => check_size(&value)?,
         _ => return Err(unrecognized(source, "VACUUM", &name, at)),
     }
     Ok(())
@@ -200,8 +200,8 @@ fn workers(value: OptionValue, at: Option<&TokenWithSpan>) -> Result<u32, SqlErr
 }
 
 /// `BUFFER_USAGE_LIMIT`: a number of kB, or one with a unit.
-fn check_size(value: OptionValue) -> Result<(), SqlError> {
-    let text = match &value {
+fn check_size(value: &OptionValue) -> Result<(), SqlError> {
+    let text = match value {
         OptionValue::Text(text) => text.trim(),
         OptionValue::None => "",
     };

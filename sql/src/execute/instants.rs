@@ -172,7 +172,7 @@ impl SessionExecutor {
                 let row = self.evaluated(&query).await;
                 self.moments = outer;
                 let value = row?.into_iter().next();
-                self.said(value.ok_or_else(|| invalid(""))?)?
+                self.said(&value.ok_or_else(|| invalid(""))?)?
             }
         };
         self.instant_of(said).await.map(Some)
@@ -200,7 +200,7 @@ impl SessionExecutor {
     }
 
     /// What a value says.
-    fn said(&self, value: Parameter) -> Result<Said, SqlError> {
+    fn said(&self, value: &Parameter) -> Result<Said, SqlError> {
         let shown = || invalid(&value.value.to_string());
         if value.value.is_null() {
             return Err(invalid("NULL"));

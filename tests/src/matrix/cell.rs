@@ -86,8 +86,10 @@ impl World {
     pub(super) async fn start(seed: u64) -> Result<Self, String> {
         let clock = Arc::new(SimClock::new(1_700_000_000_000));
         let (log, gate) = (MemoryLog::new(), Gate::new());
-        let meta = Arc::new(MemoryMeta::new(clock.clone()));
-        let oracle = WindowOracle::open(meta.clone(), clock.clone()).await.map_err(words)?;
+        let meta = Arc::new(MemoryMeta::new(Arc::<SimClock>::clone(&clock)));
+        let oracle = WindowOracle::open(Arc::<MemoryMeta>::clone(&meta), Arc::<SimClock>::clone(&clock))
+            .await
+            .map_err(words)?;
         let settings = Settings {
             retention_millis: RETENTION_MILLIS,
             collection_grace_millis: 0,
@@ -98,10 +100,10 @@ impl World {
         };
         let parts = NodeParts {
             meta,
-            log: log.clone(),
-            store: gate.clone(),
+            log: Arc::<MemoryLog>::clone(&log),
+            store: Arc::<Gate>::clone(&gate),
             oracle: Arc::new(oracle),
-            clock: clock.clone(),
+            clock: Arc::<SimClock>::clone(&clock),
             dice: Arc::new(SeededDice::new(seed)),
             lease: cluster::lease::Lease::of_directory(),
             settings,
@@ -506,7 +508,9 @@ impl World {
         tokio::task::yield_now().await;
         self.gate.set(Way::Open);
         self.log.crash();
-        let oracle = WindowOracle::open(self.parts.meta.clone(), self.clock.clone()).await.map_err(words)?;
+        let oracle = WindowOracle::open(Arc::clone(&self.parts.meta), Arc::<SimClock>::clone(&self.clock))
+            .await
+            .map_err(words)?;
         self.parts.oracle = Arc::new(oracle);
         self.node = Some(Node::start(self.parts.clone()).await.map_err(|error| format!("start: {error}"))?);
         Ok(())

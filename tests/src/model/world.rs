@@ -64,8 +64,10 @@ impl World {
         let mut dice = StdRng::seed_from_u64(seed);
         let clock = Arc::new(SimClock::new(1_700_000_000_000));
         let log = MemoryLog::new();
-        let meta = Arc::new(MemoryMeta::new(clock.clone()));
-        let oracle = WindowOracle::open(meta.clone(), clock.clone()).await.map_err(words)?;
+        let meta = Arc::new(MemoryMeta::new(Arc::<SimClock>::clone(&clock)));
+        let oracle = WindowOracle::open(Arc::<MemoryMeta>::clone(&meta), Arc::<SimClock>::clone(&clock))
+            .await
+            .map_err(words)?;
         let settings = Settings {
             // Absurdly small now and then, so that sealing, payloads and forced flushes happen all the time.
             segment_bytes: 1 << dice.random_range(10..24),
@@ -81,10 +83,10 @@ impl World {
         };
         let parts = NodeParts {
             meta,
-            log: log.clone(),
+            log: Arc::<MemoryLog>::clone(&log),
             store: Arc::new(InMemory::new()),
             oracle: Arc::new(oracle),
-            clock: clock.clone(),
+            clock: Arc::<SimClock>::clone(&clock),
             dice: Arc::new(SeededDice::new(seed)),
             lease: cluster::lease::Lease::of_directory(),
             settings,
@@ -434,7 +436,9 @@ impl World {
         drop(node);
         tokio::task::yield_now().await;
         self.log.crash();
-        let oracle = WindowOracle::open(self.parts.meta.clone(), self.clock.clone()).await.map_err(words)?;
+        let oracle = WindowOracle::open(Arc::clone(&self.parts.meta), Arc::<SimClock>::clone(&self.clock))
+            .await
+            .map_err(words)?;
         self.parts.oracle = Arc::new(oracle);
         self.node = Some(Node::start(self.parts.clone()).await.map_err(|error| format!("start: {error}"))?);
         Ok(())

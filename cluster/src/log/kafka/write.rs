@@ -114,7 +114,7 @@ impl Writer {
                 {
                     self.settle_oldest().await?;
                 }
-                Err(error) => return Err(self.unknown(error.to_string())),
+                Err(error) => return Err(self.unknown(&error.to_string())),
             }
         }
     }
@@ -141,10 +141,10 @@ impl Writer {
                     "a record meant for offset {expected} was appended at {}: somebody else appends too",
                     delivery.offset
                 );
-                Err(self.unknown(reason))
+                Err(self.unknown(&reason))
             }
-            Ok(Err((error, _))) => Err(self.unknown(error.to_string())),
-            Err(_) => Err(self.unknown("the producer is gone".into())),
+            Ok(Err((error, _))) => Err(self.unknown(&error.to_string())),
+            Err(_) => Err(self.unknown("the producer is gone")),
         }
     }
 
@@ -161,8 +161,8 @@ impl Writer {
                 self.next = placed.next();
                 Ok(placed)
             }
-            Ok(Err((error, _))) => Err(self.unknown(error.to_string())),
-            Err(_) => Err(self.unknown("the producer is gone".into())),
+            Ok(Err((error, _))) => Err(self.unknown(&error.to_string())),
+            Err(_) => Err(self.unknown("the producer is gone")),
         }
     }
 
@@ -173,8 +173,8 @@ impl Writer {
     }
 
     /// Nobody knows what became of what was sent; nothing more is appended.
-    fn unknown(&mut self, reason: String) -> Error {
-        self.give_up(&reason);
+    fn unknown(&mut self, reason: &str) -> Error {
+        self.give_up(reason);
         Error::Unknown { reason: format!("Kafka topic {}: {reason}", self.topic) }
     }
 }

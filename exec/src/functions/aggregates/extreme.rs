@@ -2,6 +2,8 @@
 //!
 //! Of equal values the last one is shown, as in PostgreSQL, of character(n) the first.
 
+use std::sync::Arc;
+
 use std::cmp::Ordering;
 
 use arrow::array::{ArrayRef, AsArray};
@@ -24,7 +26,7 @@ struct Extreme {
 
 pub(super) fn accumulator(name: &str, args: &AccumulatorArgs<'_>) -> Box<dyn Accumulator> {
     let ty = args.expr_fields.first().map_or(ColumnType::TEXT, |field| ColumnType::of_field(field));
-    Box::new(Extreme { greatest: name == "max", ty, field: args.return_field.clone(), best: None })
+    Box::new(Extreme { greatest: name == "max", ty, field: Arc::clone(&args.return_field), best: None })
 }
 
 impl Accumulator for Extreme {
