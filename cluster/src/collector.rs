@@ -27,7 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::catalog::manifest_key;
 use crate::channel::Parts;
 use crate::error::{Error, Result};
-use crate::flusher::table_files;
+use crate::flusher::{table_files, tables_with_files};
 use crate::meta::Write;
 use crate::tasks::{Stop, blocking_async, sleep};
 
@@ -129,7 +129,9 @@ impl Collector {
     /// The keys of a table that its newest manifest needs.
     async fn named(&self, table: &Arc<proto::catalog::TableMeta>) -> Result<BTreeSet<Path>> {
         let (meta, store) = (self.parts.meta.as_ref(), self.parts.store.as_ref());
-        let Some(files) = table_files(meta, store, table).await? else { return Ok(BTreeSet::new()) };
+        let Some(files) = table_files(meta, store, table.database, table.id).await? else {
+            return Ok(BTreeSet::new());
+        };
         let manifests = files.ancestors.iter().chain([&files.id]);
         let mut named: BTreeSet<Path> =
             manifests.map(|id| Manifest::key(table.database, table.id, *id)).collect();
@@ -177,14 +179,16 @@ impl Collector {
 
     /// Forgets the manifests of dropped tables whose objects are gone.
     async fn forget_pointers(&self) -> Result<()> {
-        let listing = self.parts.meta.list("storage/").await?;
+        let with_files = tables_with_files(self.parts.meta.as_ref()).await?;
         let catalog = self.parts.catalog.stored();
-        for entry in listing.entries {
-            let table = entry.key.split('/').nth(1).and_then(|id| id.parse().ok()).map(TableId);
-            let Some(table) = table.filter(|table| entry.key == manifest_key(*table)) else { continue };
+        for table in with_files {
             if !catalog.tables.contains_key(&table) && !self.parts.garbage.has_waiting(table) {
                 // No guard, so it is never refused.
-                let _ = self.parts.meta.commit(Vec::new(), vec![Write::Delete { key: entry.key }]).await?;
+                let _ = self
+                    .parts
+                    .meta
+                    .commit(Vec::new(), vec![Write::Delete { key: manifest_key(table) }])
+                    .await?;
             }
         }
         Ok(())

@@ -41,7 +41,7 @@ use crate::tasks::{Stop, sleep};
 
 mod files;
 
-pub(crate) use files::{load_tables, table_files};
+pub(crate) use files::{load_tables, table_files, tables_with_files};
 
 /// A flush that failed (a full disk) is not tried again before this many bytes were appended.
 const RETRY_BYTES: u64 = 16 << 20;

@@ -11,8 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
-use object_store::ObjectStore;
-use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
 use prost::Message as _;
 use proto::ChannelId;
 use proto::catalog::TableMeta;
@@ -24,7 +23,7 @@ use segments::{SealedSegment, verify_object};
 use crate::catalog::{checkpoint_key, epoch_key, load};
 use crate::channel::{Checkpoint, compare};
 use crate::error::{Error, Result};
-use crate::flusher::table_files;
+use crate::flusher::{table_files, tables_with_files};
 use crate::log::LogBroker;
 use crate::meta::MetaStore;
 
@@ -50,6 +49,8 @@ pub struct Damage {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     pub tables: u64,
+    /// Dropped tables whose files are kept for the retention.
+    pub dropped_tables: u64,
     pub segments: u64,
     /// Objects that manifests name, and their bytes.
     pub objects: u64,
@@ -103,12 +104,17 @@ pub async fn verify(stores: &Stores, progress: &(dyn Fn(u64, u64) + Sync)) -> Re
     let Some(catalog) = report.settle("catalog", load(stores.meta.as_ref()).await)? else {
         return Ok(report);
     };
+    report.tables = catalog.tables.len() as u64;
+    let objects = list(stores.store.as_ref()).await?;
     let mut tables = Vec::new();
-    for table in catalog.tables.values() {
-        report.tables += 1;
-        let files = table_files(stores.meta.as_ref(), stores.store.as_ref(), table).await;
-        if let Some(Some(files)) = report.settle(&table.name, files)? {
-            tables.push((table, files));
+    for id in tables_with_files(stores.meta.as_ref()).await? {
+        let table = catalog.tables.get(&id);
+        let of_object = || objects.iter().find(|(name, _)| name.table == id).map(|(name, _)| name.database);
+        let Some(database) = table.map(|table| table.database).or_else(of_object) else { continue };
+        report.dropped_tables += u64::from(table.is_none());
+        let files = table_files(stores.meta.as_ref(), stores.store.as_ref(), database, id).await;
+        if let Some(Some(files)) = report.settle(&format!("table {id}"), files)? {
+            tables.push((Arc::clone(table.unwrap_or(&files.table)), files));
         }
     }
     let total = tables.iter().flat_map(|(_, files)| files.segments.values()).map(bytes_of).sum();
@@ -119,7 +125,7 @@ pub async fn verify(stores: &Stores, progress: &(dyn Fn(u64, u64) + Sync)) -> Re
             progress(report.object_bytes, total);
         }
     }
-    count_unnamed(stores, &mut report, &tables).await?;
+    count_unnamed(&mut report, &objects, &tables);
     let channels: BTreeSet<ChannelId> =
         catalog.databases.values().map(|database| database.home_channel).collect();
     for channel in channels {
@@ -164,11 +170,19 @@ async fn verify_segment(
     Ok(())
 }
 
-async fn count_unnamed(
-    stores: &Stores,
+/// Every object that has a key of ours.
+async fn list(store: &dyn ObjectStore) -> Result<Vec<(ObjectName, ObjectMeta)>> {
+    let failed = |error| Error::from(segments::Error::store("list", "", error));
+    let listed: Vec<ObjectMeta> = store.list(None).try_collect().await.map_err(failed)?;
+    let ours = |object: ObjectMeta| Some((ObjectName::parse(&object.location)?, object));
+    Ok(listed.into_iter().filter_map(ours).collect())
+}
+
+fn count_unnamed(
     report: &mut Report,
-    tables: &[(&Arc<TableMeta>, TableFiles)],
-) -> Result<()> {
+    objects: &[(ObjectName, ObjectMeta)],
+    tables: &[(Arc<TableMeta>, TableFiles)],
+) {
     let mut named = BTreeSet::new();
     for (table, files) in tables {
         let manifests = files.ancestors.iter().chain([&files.id]);
@@ -176,16 +190,10 @@ async fn count_unnamed(
         let objects = files.segments.values().flat_map(|segment| &segment.objects);
         named.extend(objects.map(|entry| entry.key.clone()));
     }
-    let mut listed = stores.store.list(None);
-    let failed = |error| Error::from(segments::Error::store("list", "", error));
-    while let Some(object) = listed.try_next().await.map_err(failed)? {
-        let is_ours = |key: &Path| ObjectName::parse(key).is_some();
-        if is_ours(&object.location) && !named.contains(&object.location) {
-            report.unnamed_objects += 1;
-            report.unnamed_bytes += object.size;
-        }
+    for (_, object) in objects.iter().filter(|(_, object)| !named.contains(&object.location)) {
+        report.unnamed_objects += 1;
+        report.unnamed_bytes += object.size;
     }
-    Ok(())
 }
 
 /// Reads a channel whole; the number of its records.

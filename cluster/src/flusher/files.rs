@@ -10,7 +10,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use parking_lot::Mutex;
 use proto::catalog::{CatalogSnapshot, TableMeta};
-use proto::{ChannelId, Epoch, Offset, RowId, SegmentId, TableId};
+use proto::{ChannelId, DatabaseId, Epoch, Offset, RowId, SegmentId, TableId};
 use segments::flush::{NewObject, store_objects, write_deletes, write_segment};
 use segments::format::manifest::{Manifest, ManifestId, ObjectKind, SegmentFiles, TableFiles};
 use segments::store::put_new;
@@ -147,7 +147,10 @@ impl Job<'_> {
             self.written.tables.lock().get(&self.table.id).filter(|files| files.id == pointer).cloned();
         match known {
             Some(files) => Ok(files),
-            None => read_files(self.parts.store.as_ref(), self.table, pointer).await,
+            None => {
+                let (store, table) = (self.parts.store.as_ref(), self.table);
+                Ok(TableFiles::read(store, table.database, table.id, pointer).await?)
+            }
         }
     }
 
@@ -260,20 +263,24 @@ async fn read_pointer(meta: &dyn MetaStore, table: TableId) -> Result<(Option<Ma
 pub(crate) async fn table_files(
     meta: &dyn MetaStore,
     store: &dyn ObjectStore,
-    table: &Arc<TableMeta>,
+    database: DatabaseId,
+    table: TableId,
 ) -> Result<Option<TableFiles>> {
-    match read_pointer(meta, table.id).await? {
-        (Some(pointer), _) => read_files(store, table, pointer).await.map(Some),
+    match read_pointer(meta, table).await? {
+        (Some(pointer), _) => Ok(Some(TableFiles::read(store, database, table, pointer).await?)),
         (None, _) => Ok(None),
     }
 }
 
-async fn read_files(
-    store: &dyn ObjectStore,
-    table: &Arc<TableMeta>,
-    pointer: ManifestId,
-) -> Result<TableFiles> {
-    Ok(TableFiles::read(store, table.database, table.id, pointer).await?)
+/// The tables that have a manifest, dropped ones that are kept among them.
+pub(crate) async fn tables_with_files(meta: &dyn MetaStore) -> Result<Vec<TableId>> {
+    let id = |key: &str| key.split('/').nth(1)?.parse().ok().map(TableId);
+    let listing = meta.list("storage/").await?;
+    let tables = listing.entries.iter().filter_map(|entry| {
+        let table = id(&entry.key)?;
+        (entry.key == manifest_key(table)).then_some(table)
+    });
+    Ok(tables.collect())
 }
 
 /// Loads the stored segments of every table of a channel into a state.
@@ -300,7 +307,7 @@ pub(crate) async fn load_tables(
 
 async fn load_table(parts: &Parts, table: &Arc<TableMeta>) -> Result<Option<(TableFiles, Vec<Segment>)>> {
     let (meta, store) = (parts.meta.as_ref(), parts.store.as_ref());
-    let Some(files) = table_files(meta, store, table).await? else { return Ok(None) };
+    let Some(files) = table_files(meta, store, table.database, table.id).await? else { return Ok(None) };
     let mut segments = Vec::with_capacity(files.segments.len());
     for files in files.segments.values() {
         let state = SealedSegment::open_state(store, Arc::clone(table), files.clone()).await?;

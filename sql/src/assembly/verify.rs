@@ -71,6 +71,9 @@ fn print(report: &Report) -> std::io::Result<()> {
         "verified {} tables, {} segments, {} objects of {} bytes, {} log records",
         report.tables, report.segments, report.objects, report.object_bytes, report.log_records
     )?;
+    if report.dropped_tables > 0 {
+        writeln!(out, "with {} dropped tables that are kept for a while", report.dropped_tables)?;
+    }
     if report.unnamed_objects > 0 {
         let (objects, bytes) = (report.unnamed_objects, report.unnamed_bytes);
         writeln!(out, "{objects} objects of {bytes} bytes belong to nothing; a running server deletes them")?;

@@ -20,7 +20,7 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// A server killed with rows in files, deletes in objects, an index, and rows that only the log has.
+/// A server killed with rows in files, deletes in objects, an index, a dropped table, and rows that only the log has.
 fn killed_server() -> Server {
     let mut server = Server::start();
     let mut connection = server.connect();
@@ -31,8 +31,11 @@ fn killed_server() -> Server {
          FROM generate_series(1, 3000) g",
         "CREATE INDEX items_v ON items USING hnsw (v vector_l2_ops)",
         "DELETE FROM items WHERE id % 10 = 0",
+        "CREATE TABLE dropped (id int4)",
+        "INSERT INTO dropped VALUES (1)",
         "CHECKPOINT",
         "UPDATE items SET price = 1 WHERE id < 20",
+        "DROP TABLE dropped",
         "CREATE TABLE last (id int4)",
         // The last append cannot be told from one that a power failure tore: nothing is asked of it.
         "INSERT INTO last VALUES (1)",
@@ -71,7 +74,10 @@ fn verify_tells_what_it_looked_at_and_what_is_damaged() {
     let output = verify(&server.data_dir());
     let printed = text(&output);
     assert!(output.status.success(), "{printed}");
-    assert!(printed.contains("verified 2 tables, 1 segments, 5 objects"), "{printed}");
+    assert!(printed.contains("verified 2 tables, 2 segments, 6 objects"), "{printed}");
+    // Files that UNDROP needs are looked at and belong to something.
+    assert!(printed.contains("with 1 dropped tables"), "{printed}");
+    assert!(!printed.contains("belong to nothing"), "{printed}");
     let missing = verify(Path::new("/nonexistent"));
     assert!(
         !missing.status.success() && text(&missing).contains("there is no data in"),
