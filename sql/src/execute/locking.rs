@@ -99,6 +99,8 @@ impl Patience {
 
     async fn sit_out(&self, mut wait: Waiting<'_>) -> Result<(), SqlError> {
         let mut timeout = std::pin::pin!(after(self.lock_timeout));
+        let mut look = std::pin::pin!(after(Some(self.deadlock_timeout)));
+        let mut has_looked = false;
         loop {
             tokio::select! {
                 biased;
@@ -110,7 +112,9 @@ impl Patience {
                         "canceling statement due to lock timeout",
                     ));
                 }
-                () = tokio::time::sleep(self.deadlock_timeout) => {
+                // Once is enough: a circle is closed by whoever begins to wait last, and that one looks later.
+                () = &mut look, if !has_looked => {
+                    has_looked = true;
                     wait.check_deadlock(self.process).map_err(|error| node_error(&error))?;
                 }
             }
