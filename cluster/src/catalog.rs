@@ -350,9 +350,9 @@ fn check_table(view: &CatalogSnapshot, stored: &CatalogSnapshot, table: &TableMe
     }
     let mut others = view.clone();
     others.tables.remove(&table.id);
-    for name in std::iter::once(&table.name).chain(table.index_names()) {
+    for name in std::iter::once(table.name.as_str()).chain(table.index_names()) {
         if others.relation_exists(table.database, &table.namespace, name) {
-            return Err(Error::DuplicateRelation(name.clone()));
+            return Err(Error::DuplicateRelation(name.to_owned()));
         }
     }
     Ok(())

@@ -198,6 +198,8 @@ pub fn table_meta(database: DatabaseId, id: u32, name: &str) -> Arc<TableMeta> {
             name: format!("{name}_pkey"),
             columns: vec![1],
         }),
+        uniques: Vec::new(),
+        foreign_keys: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
         former: Vec::new(),

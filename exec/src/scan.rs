@@ -173,8 +173,9 @@ impl SegmentScanExec {
     /// The name of the key's index and the condition on it, for EXPLAIN.
     #[must_use]
     pub fn key_text(&self) -> Option<(String, String)> {
-        let (key, meta) = (self.key.as_ref()?, self.table.primary_key.as_ref()?);
-        Some((meta.name.clone(), crate::engine::expression_text(&key.condition())))
+        let key = self.key.as_ref()?;
+        let meta = self.table.key(key.index())?;
+        Some((meta.name.to_owned(), crate::engine::expression_text(&key.condition())))
     }
 }
 

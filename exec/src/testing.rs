@@ -248,6 +248,8 @@ pub(crate) fn table_meta() -> Arc<TableMeta> {
             column(3, "v", ColumnType::vector(2), true),
         ],
         primary_key: None,
+        uniques: Vec::new(),
+        foreign_keys: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
         former: Vec::new(),

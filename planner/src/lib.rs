@@ -37,12 +37,12 @@ pub use error::Error;
 pub use exec::ParameterValue;
 pub use instants::{InstantSource, Instants, ReadInstant, has_parameters, plan_instant};
 pub use plan::{
-    AlterTable, ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom, CopyHeader, CopyOptions,
-    CopyPlan, CreateTable, CreateTableAs, CursorCommand, DdlCommand, DdlNotice, DeletePlan, DiscardTarget,
-    ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount, InsertPlan, Isolation, LockPlan,
-    NewColumn, NewKey, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan, Returning, RowChecks,
-    RowProof, SessionCommand, SetValue, SnapshotCommand, TableLockMode, TransactionCommand, TransactionModes,
-    TruncatePlan, UpdatePlan,
+    AlterStatement, AlterTable, ConflictAction, ConflictPlan, ConflictTarget, CopyFormat, CopyFrom,
+    CopyHeader, CopyOptions, CopyPlan, CreateTable, CreateTableAs, CursorCommand, DdlCommand, DdlNotice,
+    DeletePlan, DiscardTarget, ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount,
+    InsertPlan, Isolation, LockPlan, NewColumn, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan,
+    Returning, RowChecks, RowProof, SessionCommand, SetValue, SnapshotCommand, TableLockMode,
+    TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
 };
 pub use rules::rules;
 pub use syntax::{Parsed, Statement, parse};

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use proto::catalog::{
-    CatalogChange, CheckConstraint, Identity, IndexMethod, SequenceMeta, TableMeta, TableOptions,
+    CatalogChange, CheckConstraint, Identity, IndexMethod, PrimaryKey, SequenceMeta, TableMeta, TableOptions,
+    UniqueKey,
 };
 use proto::{ColumnType, DistanceMetric, Oid, SequenceId, SqlError, TableId};
 
@@ -201,11 +202,12 @@ pub struct ConflictPlan {
 }
 
 /// Which conflicts the clause covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConflictTarget {
-    /// No target was named.
+    /// No target was named: every unique key.
     Any,
-    PrimaryKey,
+    /// Keys over the same columns, by the OIDs of their indexes.
+    Keys(Vec<Oid>),
 }
 
 /// What happens to a row whose key exists.
@@ -424,7 +426,10 @@ impl DdlCommand {
     pub const fn tag(&self) -> &'static str {
         match self {
             Self::CreateTable(_) => "CREATE TABLE",
-            Self::AlterTable(_) => "ALTER TABLE",
+            Self::AlterTable(alter) => match alter.statement {
+                AlterStatement::AlterTable => "ALTER TABLE",
+                AlterStatement::CreateUniqueIndex { .. } => "CREATE INDEX",
+            },
             Self::Nothing { tag, .. } => tag,
             Self::DropTable { .. } => "DROP TABLE",
             Self::CreateIndex(_) => "CREATE INDEX",
@@ -458,6 +463,7 @@ impl DdlNotice {
 /// `ALTER TABLE`. Objects that are new have OID 0 until they get theirs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlterTable {
+    pub statement: AlterStatement,
     pub before: Arc<TableMeta>,
     pub after: TableMeta,
     /// Sequences that come with columns, by column id; the rewrite leaves those columns NULL.
@@ -467,9 +473,18 @@ pub struct AlterTable {
     pub missing: Vec<(u32, Expr)>,
     /// What existing rows must meet, looked at once the table is `after`.
     pub proofs: Vec<RowProof>,
+    /// Names of unique keys, not primary ones, whose values must be shown to differ, as `proofs`.
+    pub proven_keys: Vec<String>,
     /// The rows of `before` in the form of `after`, when all of them are written anew.
     pub rewrite: Option<LogicalPlan>,
     pub notices: Vec<DdlNotice>,
+}
+
+/// What was written to change a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlterStatement {
+    AlterTable,
+    CreateUniqueIndex { concurrently: bool },
 }
 
 /// A query that must give no row, and the error when it does.
@@ -496,8 +511,9 @@ pub struct CreateTable {
     /// Whether a relation of the name exists; only with IF NOT EXISTS, else it is an error.
     pub exists: bool,
     pub columns: Vec<NewColumn>,
-    pub primary_key: Option<NewKey>,
-    /// Column ids are positions from 1; OIDs come later.
+    /// Column ids are positions from 1, here and below; OIDs come later.
+    pub primary_key: Option<PrimaryKey>,
+    pub uniques: Vec<UniqueKey>,
     pub checks: Vec<CheckConstraint>,
     pub options: TableOptions,
 }
@@ -540,14 +556,6 @@ pub struct NewSequence {
     pub increment: i64,
     pub minimum: i64,
     pub maximum: i64,
-}
-
-/// The primary key of a new table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewKey {
-    pub name: String,
-    /// Positions of the columns, in key order.
-    pub columns: Vec<usize>,
 }
 
 /// Commands about the session.

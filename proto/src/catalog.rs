@@ -19,8 +19,10 @@ use crate::id::{ChannelId, DatabaseId, Oid, SequenceId, TableId};
 use crate::types::{ColumnType, TypeKind};
 
 mod index;
+mod key;
 mod options;
 pub use index::{IndexMeta, IndexMethod, IndexOptionError};
+pub use key::{ForeignKey, KeyMeta, MatchType, PrimaryKey, ReferentialAction, UniqueKey};
 pub use options::{Consistency, TableOptions};
 
 /// First OID of user objects.
@@ -85,19 +87,6 @@ pub struct CheckConstraint {
     pub columns: Vec<u32>,
 }
 
-/// The primary key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrimaryKey {
-    /// OID of the constraint.
-    pub oid: Oid,
-    /// OID of the index relation behind it.
-    pub index_oid: Oid,
-    /// Constraint and index name, `<table>_pkey` unless given.
-    pub name: String,
-    /// Column ids in key order.
-    pub columns: Vec<u32>,
-}
-
 /// A table at one schema version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableMeta {
@@ -114,6 +103,10 @@ pub struct TableMeta {
     pub next_column_id: u32,
     pub columns: Vec<Column>,
     pub primary_key: Option<PrimaryKey>,
+    /// Other unique keys, in the order they were made.
+    pub uniques: Vec<UniqueKey>,
+    /// Foreign keys, in the order they were made.
+    pub foreign_keys: Vec<ForeignKey>,
     /// Vector indexes, in the order of their creation.
     pub indexes: Vec<IndexMeta>,
     /// CHECK constraints in the order they were made.
@@ -180,21 +173,10 @@ impl TableMeta {
         self.indexes.iter().find(|index| index.oid == oid)
     }
 
-    /// Names of the relations that come and go with the table: its key's index and its vector indexes.
-    pub fn index_names(&self) -> impl Iterator<Item = &String> {
-        let key = self.primary_key.iter().map(|key| &key.name);
-        key.chain(self.indexes.iter().map(|index| &index.name))
-    }
-
-    /// Positions of the primary key's columns in key order; empty without a key.
-    #[must_use]
-    pub fn key_positions(&self) -> Vec<usize> {
-        self.primary_key.as_ref().map_or_else(Vec::new, |key| {
-            key.columns
-                .iter()
-                .filter_map(|id| self.columns.iter().position(|column| column.id == *id))
-                .collect()
-        })
+    /// Names of the relations that come and go with the table: the indexes behind its keys, and its vector indexes.
+    pub fn index_names(&self) -> impl Iterator<Item = &str> {
+        let indexes = self.indexes.iter().map(|index| index.name.as_str());
+        self.keys().map(|key| key.name).chain(indexes)
     }
 }
 
@@ -404,6 +386,8 @@ pub enum FormError {
     Decode(#[from] prost::DecodeError),
     #[error("index \"{0}\" is of a kind that this version does not know")]
     UnknownIndex(String),
+    #[error("foreign key \"{0}\" has an action that this version does not know")]
+    UnknownAction(String),
 }
 
 mod wire;

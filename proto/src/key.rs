@@ -1,4 +1,4 @@
-//! The byte form of a primary key: one comparable byte string per row, whatever the columns.
+//! The byte form of a key: one comparable byte string per row, whatever the columns.
 //!
 //! Layout per column, in key order: int2/int4/int8 as 2/4/8 bytes big-endian with the sign bit flipped; bool as
 //! one byte; float4/float8 as the order-preserving transform of their bits (zero is positive, NaN sorts
@@ -8,13 +8,18 @@
 //! blanks at its end; jsonb as `json::append_key`; arrays and vectors as 0x01 before every element (0x02 for NULL) and
 //! 0x00 at the end. Byte order equals column order, so a key file can be sorted and range-scanned.
 //!
+//! A key whose NULLs are like one another (NULLS NOT DISTINCT) has 0x01 before every column's bytes, and 0x02 alone for
+//! NULL.
+//!
 //! Invariant: equal keys have equal bytes, and a byte string is the key of equal values only.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
 };
+use arrow::error::ArrowError;
 
 use crate::error::{ErrorKind, SqlError};
 use crate::types::{ColumnType, TypeKind};
@@ -31,6 +36,51 @@ pub fn encode_keys(batch: &RecordBatch, columns: &[usize]) -> Result<Vec<Box<[u8
         append_column(batch.column(column).as_ref(), ty, &mut keys)?;
     }
     Ok(keys.into_iter().map(Vec::into_boxed_slice).collect())
+}
+
+/// Encodes the key of every row of `batch` from the columns at `columns`, any of which may be NULL; `None` for a row that
+/// is in no key because of a NULL.
+///
+/// # Errors
+/// 0A000 for a type that cannot be a key.
+pub fn encode_unique_keys(
+    batch: &RecordBatch,
+    columns: &[usize],
+    nulls_distinct: bool,
+) -> Result<Vec<Option<Box<[u8]>>>, SqlError> {
+    let rows = batch.num_rows();
+    if !nulls_distinct {
+        let mut keys = vec![Vec::new(); rows];
+        for &column in columns {
+            let mut parts = encode_present(batch, &[column])?.into_iter();
+            for (row, key) in keys.iter_mut().enumerate() {
+                match batch.column(column).is_valid(row).then(|| parts.next()).flatten() {
+                    Some(part) => {
+                        key.push(1);
+                        key.extend_from_slice(&part);
+                    }
+                    None => key.push(2),
+                }
+            }
+        }
+        return Ok(keys.into_iter().map(|key| Some(key.into_boxed_slice())).collect());
+    }
+    let mut present = encode_present(batch, columns)?.into_iter();
+    let is_present = |row: usize| columns.iter().all(|&column| batch.column(column).is_valid(row));
+    Ok((0..rows).map(|row| is_present(row).then(|| present.next()).flatten()).collect())
+}
+
+/// The keys of the rows without a NULL in `columns`.
+fn encode_present(batch: &RecordBatch, columns: &[usize]) -> Result<Vec<Box<[u8]>>, SqlError> {
+    if columns.iter().all(|&column| batch.column(column).null_count() == 0) {
+        return encode_keys(batch, columns);
+    }
+    let is_present = |row: &u32| columns.iter().all(|&column| batch.column(column).is_valid(*row as usize));
+    let rows: UInt32Array = (0..batch.num_rows() as u32).filter(is_present).collect::<Vec<_>>().into();
+    let internal = |error: ArrowError| SqlError::new(ErrorKind::Internal, format!("key columns: {error}"));
+    let parts =
+        batch.project(columns).and_then(|keyed| take_record_batch(&keyed, &rows)).map_err(internal)?;
+    encode_keys(&parts, &(0..columns.len()).collect::<Vec<_>>())
 }
 
 fn append_column(array: &dyn Array, ty: ColumnType, keys: &mut [Vec<u8>]) -> Result<(), SqlError> {
@@ -168,5 +218,21 @@ mod tests {
         assert!(keys.is_sorted());
         let floats = encode_keys(&batch, &[2]).expect("key types");
         assert!(floats.is_sorted());
+    }
+
+    #[test]
+    fn nulls_differ_or_not() {
+        let batch = RecordBatch::try_from_iter([
+            ("a", Arc::new(Int32Array::from(vec![Some(1), None, Some(1), None])) as _),
+            ("b", Arc::new(StringArray::from(vec![Some("x"), Some("x"), None, Some("x")])) as _),
+        ])
+        .expect("columns of equal length");
+        let distinct = encode_unique_keys(&batch, &[0, 1], true).expect("key types");
+        let plain = encode_keys(&batch.slice(0, 1), &[0, 1]).expect("key types");
+        assert_eq!(distinct, [Some(plain[0].clone()), None, None, None]);
+        let alike = encode_unique_keys(&batch, &[0, 1], false).expect("key types");
+        assert_eq!(alike[1], alike[3]);
+        let different: std::collections::BTreeSet<_> = alike.iter().collect();
+        assert_eq!((different.len(), different.contains(&None)), (3, false));
     }
 }

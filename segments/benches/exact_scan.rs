@@ -54,6 +54,8 @@ fn table(dimensions: usize) -> Arc<TableMeta> {
             column(2, "v", ColumnType::vector(dimensions as i32)),
         ],
         primary_key: None,
+        uniques: Vec::new(),
+        foreign_keys: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
         former: Vec::new(),

@@ -51,6 +51,8 @@ pub(crate) fn table() -> Arc<TableMeta> {
             name: "t_pkey".to_owned(),
             columns: vec![1],
         }),
+        uniques: Vec::new(),
+        foreign_keys: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
         former: Vec::new(),

@@ -14,7 +14,7 @@ use arrow::datatypes::{
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use proto::catalog::{IndexMeta, TableMeta};
+use proto::catalog::{IndexMeta, KeyMeta, TableMeta};
 use proto::{Epoch, RowId, SegmentId, Timestamp};
 
 use crate::deletes::DeleteSet;
@@ -23,6 +23,7 @@ use crate::format::manifest::{ObjectEntry, ObjectKind, SegmentFiles};
 use crate::format::{deletes_object, key_file, scalars, vector_file};
 use crate::growing::{GrowingRows, Source};
 use crate::index::build::{self, Report};
+use crate::keys::KeyRuns;
 use crate::sealed::SealedSegment;
 use crate::store::put_new;
 use crate::view::ScalarBound;
@@ -67,8 +68,8 @@ pub(crate) trait StoredRows {
     fn rows(&self) -> usize;
     /// One source, piece by piece; every source has the same pieces.
     fn pieces(&self, source: Source) -> Result<Vec<ArrayRef>>;
-    /// (hash of the key, ordinal), ascending.
-    fn key_pairs(&self) -> Result<Vec<(u64, u32)>>;
+    /// (hash of a key, ordinal) of the rows that are in it, ascending.
+    fn key_pairs(&self, key: KeyMeta<'_>) -> Result<Vec<(u64, u32)>>;
     fn identity(&self, ordinal: u32) -> (Timestamp, RowId);
 }
 
@@ -93,8 +94,8 @@ impl StoredRows for GrowingRows {
         Ok(Self::pieces(self, source))
     }
 
-    fn key_pairs(&self) -> Result<Vec<(u64, u32)>> {
-        Ok(self.keys().sorted())
+    fn key_pairs(&self, key: KeyMeta<'_>) -> Result<Vec<(u64, u32)>> {
+        Ok(self.keys(key.index_oid).map_or_else(Vec::new, KeyRuns::sorted))
     }
 
     fn identity(&self, ordinal: u32) -> (Timestamp, RowId) {
@@ -144,8 +145,9 @@ pub(crate) fn write_rows(
         }
     }
     objects.push(object(ObjectKind::Scalars, write_scalars(rows, &scalar_positions)?));
-    if table.primary_key.is_some() {
-        objects.push(object(ObjectKind::Keys, key_file::encode(segment, &rows.key_pairs()?)));
+    for key in table.keys() {
+        let bytes = key_file::encode(segment, rows.rows(), &rows.key_pairs(key)?);
+        objects.push(object(ObjectKind::of_key(key), bytes));
     }
     let [first, last] = match rows.rows() as u32 {
         0 => [(Timestamp::MAX, RowId(0)), (Timestamp::ZERO, RowId(0))],

@@ -6,18 +6,19 @@
 //! append order and never move; timestamps and row ids ascend with the ordinal; chunks merge while
 //! neighbours are of similar size and the result has at most `CHUNK_ROWS` rows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::compute::{concat_batches, interleave, take};
 use arrow::datatypes::SchemaRef;
 use parking_lot::{RwLock, RwLockUpgradableReadGuard};
-use proto::catalog::TableMeta;
-use proto::{RowId, SegmentId, Timestamp};
+use proto::catalog::{KeyMeta, TableMeta};
+use proto::{Oid, RowId, SegmentId, Timestamp};
 
 use crate::error::{Error, Result};
 use crate::index::{VectorColumn, VectorPart};
-use crate::keys::{KeyRuns, hash_key};
+use crate::keys::{KeyRuns, key_hashes, placed};
 use crate::layout;
 
 /// Merging stops at this many rows.
@@ -43,7 +44,6 @@ pub struct GrowingRows {
     id: SegmentId,
     table: Arc<TableMeta>,
     schema: SchemaRef,
-    key_columns: Arc<[usize]>,
     chunks: Arc<Vec<Arc<Chunk>>>,
     /// First ordinal of each chunk.
     starts: Arc<Vec<u32>>,
@@ -51,7 +51,8 @@ pub struct GrowingRows {
     min_ts: Timestamp,
     max_ts: Timestamp,
     bytes: usize,
-    keys: KeyRuns,
+    /// The runs of every key of the table, by the OID of its index.
+    keys: Arc<BTreeMap<Oid, KeyRuns>>,
 }
 
 impl GrowingRows {
@@ -61,7 +62,7 @@ impl GrowingRows {
         Self {
             id,
             schema: table.stored_schema(),
-            key_columns: table.key_positions().into(),
+            keys: Arc::new(table.keys().map(|key| (key.index_oid, KeyRuns::default())).collect()),
             table,
             chunks: Arc::default(),
             starts: Arc::default(),
@@ -69,7 +70,6 @@ impl GrowingRows {
             min_ts: Timestamp::MAX,
             max_ts: Timestamp::ZERO,
             bytes: 0,
-            keys: KeyRuns::default(),
         }
     }
 
@@ -119,20 +119,23 @@ impl GrowingRows {
             let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)?;
             chunks.push(Arc::new(Chunk { batch, ts: chunk.ts.clone(), rows: chunk.rows.clone() }));
         }
-        let keys = if table.primary_key.is_none() {
-            KeyRuns::default()
-        } else if self.table.schema_version < table.rewritten {
-            without_keys(self.rows)
-        } else {
-            self.keys.clone()
-        };
+        // No key finds rows that have ended when the table was written anew.
+        let ended = self.table.schema_version < table.rewritten;
+        let mut keys = BTreeMap::new();
+        for key in table.keys() {
+            let runs = match self.keys.get(&key.index_oid) {
+                _ if ended => KeyRuns::default(),
+                Some(known) => known.clone(),
+                None => runs_of(key, &table.positions(key.columns), &chunks, &self.starts)?,
+            };
+            keys.insert(key.index_oid, runs);
+        }
         Ok(Self {
             schema,
-            key_columns: table.key_positions().into(),
             table,
             bytes: chunks.iter().map(|chunk| chunk_bytes(chunk)).sum(),
             chunks: Arc::new(chunks),
-            keys,
+            keys: Arc::new(keys),
             ..self.clone()
         })
     }
@@ -153,14 +156,14 @@ impl GrowingRows {
             &options,
         )
         .map_err(|error| Error::RowShape { table: self.table.name.clone(), reason: error.to_string() })?;
-        let hashes: Vec<u64> = if keyed && !self.key_columns.is_empty() {
-            let keys = proto::key::encode_keys(&batch, &self.key_columns)?;
-            keys.iter().map(|key| hash_key(key)).collect()
-        } else {
-            vec![0; count]
-        };
-        if !self.key_columns.is_empty() {
-            self.keys.append(&hashes, first);
+        let mut hashes = Vec::new();
+        for key in self.table.keys().filter(|_| keyed) {
+            let positions = self.table.positions(key.columns);
+            hashes.push((key.index_oid, key_hashes(key, &batch, &positions)?));
+        }
+        for (key, hashes) in hashes {
+            let runs = Arc::make_mut(&mut self.keys).entry(key).or_default();
+            runs.append(hashes.into_iter().zip(first..).filter_map(placed));
         }
         let chunk = Chunk {
             batch,
@@ -246,13 +249,13 @@ impl GrowingRows {
     /// Bytes held by columns and key runs.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.bytes + self.keys.memory_bytes()
+        self.bytes + self.keys.values().map(KeyRuns::memory_bytes).sum::<usize>()
     }
 
-    /// The key hashes.
+    /// The hashes of a key, by the OID of its index; `None` when the table does not have the key.
     #[must_use]
-    pub const fn keys(&self) -> &KeyRuns {
-        &self.keys
+    pub fn keys(&self, index: Oid) -> Option<&KeyRuns> {
+        self.keys.get(&index)
     }
 
     /// Number of rows with `ts` or less; they are the first ones.
@@ -371,11 +374,14 @@ impl GrowingRows {
     }
 }
 
-/// Key runs of rows that no key finds, because they have ended; a key file names every row.
-fn without_keys(rows: usize) -> KeyRuns {
-    let mut keys = KeyRuns::default();
-    keys.append(&vec![0; rows], 0);
-    keys
+/// The runs of a key that the table got after the rows.
+fn runs_of(key: KeyMeta<'_>, positions: &[usize], chunks: &[Arc<Chunk>], starts: &[u32]) -> Result<KeyRuns> {
+    let mut runs = KeyRuns::default();
+    for (chunk, &start) in chunks.iter().zip(starts) {
+        let hashes = key_hashes(key, &chunk.batch, positions)?;
+        runs.append(hashes.into_iter().zip(start..).filter_map(placed));
+    }
+    Ok(runs)
 }
 
 /// What a segment stores per row: a table column or one of the two hidden ones.

@@ -7,7 +7,13 @@
 
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_64;
+use arrow::array::RecordBatch;
+use proto::Oid;
+use proto::catalog::KeyMeta;
+use proto::key::encode_unique_keys;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use crate::error::Result;
 
 /// Runs longer than this are not merged any more: a merge must not stop the writer for long.
 const LONGEST_RUN: usize = 1 << 20;
@@ -16,6 +22,30 @@ const LONGEST_RUN: usize = 1 << 20;
 #[must_use]
 pub fn hash_key(key: &[u8]) -> u64 {
     xxh3_64(key)
+}
+
+/// A hash of a value of a key of an index; equal values of two keys differ in it.
+#[must_use]
+pub fn hash_key_of(index: Oid, key: &[u8]) -> u64 {
+    xxh3_64_with_seed(key, u64::from(index.0))
+}
+
+/// The hash of a key in every row, `None` where the row is in no key because of a NULL.
+///
+/// # Errors
+/// 0A000 for a type that cannot be a key.
+pub(crate) fn key_hashes(
+    key: KeyMeta<'_>,
+    batch: &RecordBatch,
+    positions: &[usize],
+) -> Result<Vec<Option<u64>>> {
+    let keys = encode_unique_keys(batch, positions, key.nulls_distinct)?;
+    Ok(keys.iter().map(|key| key.as_deref().map(hash_key)).collect())
+}
+
+/// A row of a key with its place, when it is in the key.
+pub(crate) fn placed((hash, ordinal): (Option<u64>, u32)) -> Option<(u64, u32)> {
+    hash.map(|hash| (hash, ordinal))
 }
 
 /// One sorted run.
@@ -32,12 +62,12 @@ pub struct KeyRuns {
 }
 
 impl KeyRuns {
-    /// Adds the hashes of rows `first_ordinal..`.
-    pub fn append(&mut self, hashes: &[u64], first_ordinal: u32) {
-        if hashes.is_empty() {
+    /// Adds rows by the hashes of their keys.
+    pub fn append(&mut self, rows: impl IntoIterator<Item = (u64, u32)>) {
+        let mut pairs: Vec<(u64, u32)> = rows.into_iter().collect();
+        if pairs.is_empty() {
             return;
         }
-        let mut pairs: Vec<(u64, u32)> = hashes.iter().copied().zip(first_ordinal..).collect();
         pairs.sort_unstable();
         let runs = Arc::make_mut(&mut self.runs);
         runs.push(Arc::new(Run {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use proto::catalog::TableMeta;
+use proto::catalog::{KeyMeta, TableMeta};
 use proto::{Epoch, ErrorKind, RowId, SegmentId, SqlError, Timestamp};
 
 use crate::bitmap;
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::flush::{NewObject, StoredRows, write_rows};
 use crate::format::manifest::SegmentFiles;
 use crate::growing::Source;
-use crate::keys::hash_key;
+use crate::keys::{key_hashes, placed};
 use crate::sealed::SealedSegment;
 
 /// Rows copied at once.
@@ -180,23 +180,21 @@ impl StoredRows for MergedRows<'_> {
         Ok(pieces)
     }
 
-    fn key_pairs(&self) -> Result<Vec<(u64, u32)>> {
-        let positions = self.table.key_positions();
+    fn key_pairs(&self, key: KeyMeta<'_>) -> Result<Vec<(u64, u32)>> {
+        let positions = self.table.positions(key.columns);
         let fields: Vec<Field> =
             positions.iter().map(|position| self.schema.field(*position).clone()).collect();
         let schema = Arc::new(Schema::new(fields));
         let within: Vec<usize> = (0..positions.len()).collect();
         let mut pairs = Vec::with_capacity(self.places.len());
+        let mut ordinals = 0_u32..;
         for run in &self.runs {
             let columns: Vec<ArrayRef> = positions
                 .iter()
                 .map(|position| self.piece(run, Source::Column(*position)))
                 .collect::<Result<_>>()?;
-            let keys =
-                proto::key::encode_keys(&RecordBatch::try_new(Arc::clone(&schema), columns)?, &within)?;
-            for key in keys {
-                pairs.push((hash_key(&key), pairs.len() as u32));
-            }
+            let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+            pairs.extend(key_hashes(key, &batch, &within)?.into_iter().zip(&mut ordinals).filter_map(placed));
         }
         pairs.sort_unstable();
         Ok(pairs)

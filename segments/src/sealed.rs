@@ -10,9 +10,9 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array, UInt64Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, UInt64Array, new_null_array};
 use arrow::compute::take;
-use arrow::datatypes::{Float32Type, SchemaRef};
+use arrow::datatypes::{Float32Type, Schema, SchemaRef};
 use object_store::ObjectStore;
 use parking_lot::Mutex;
 use proto::catalog::{IndexMeta, TableMeta};
@@ -28,6 +28,7 @@ use crate::format::scalars::Scalars;
 use crate::format::vector_file::VectorFile;
 use crate::growing::Source;
 use crate::index::{SegmentIndex, VectorColumn, VectorPart, build};
+use crate::keys::{KeyRuns, key_hashes, placed};
 use crate::store::{ObjectBytes, read_object};
 use crate::view::{ScalarBound, SegmentForm, SegmentState};
 
@@ -45,6 +46,16 @@ enum SealedColumn {
     Ended,
 }
 
+/// How the rows of a key are found.
+#[derive(Clone, Debug)]
+enum SealedKey {
+    File(Arc<KeyFile>),
+    /// The key came after the segment was written: its hashes are made from the columns at first use.
+    Made(Arc<OnceLock<KeyRuns>>),
+    /// All rows ended when the table was written anew, and nobody looks for them.
+    Ended,
+}
+
 /// An open sealed segment. A clone shares everything but the list of indexes.
 #[derive(Clone, Debug)]
 pub struct SealedSegment {
@@ -56,7 +67,7 @@ pub struct SealedSegment {
     row_ids: UInt64Array,
     scalars: Arc<Scalars>,
     columns: Vec<Arc<SealedColumn>>,
-    keys: Option<Arc<KeyFile>>,
+    keys: Vec<(Oid, SealedKey)>,
     indexes: Vec<Arc<SegmentIndex>>,
     /// Held while a column decodes, so that two readers do not decode it twice.
     decoding: Arc<Mutex<()>>,
@@ -109,14 +120,19 @@ impl SealedSegment {
                 },
             ));
         }
-        let keys = match &table.primary_key {
-            // Nobody looks for rows that have ended.
-            Some(_) if !ended => {
-                let bytes = fetch(store, required(&files, ObjectKind::Keys)?).await?;
-                Some(Arc::new(KeyFile::open(bytes, segment, rows)?))
-            }
-            _ => None,
-        };
+        let mut keys = Vec::new();
+        for key in table.keys() {
+            let kind = ObjectKind::of_key(key);
+            let found = match files.object(kind) {
+                _ if ended => SealedKey::Ended,
+                None if !key.is_primary => SealedKey::Made(Arc::default()),
+                _ => {
+                    let bytes = fetch(store, required(&files, kind)?).await?;
+                    SealedKey::File(Arc::new(KeyFile::open(bytes, segment, rows)?))
+                }
+            };
+            keys.push((key.index_oid, found));
+        }
         let (ts, row_ids) = (UInt64Array::from(ts), UInt64Array::from(row_ids));
         let (schema, scalars, decoding) = (table.stored_schema(), Arc::new(scalars), Arc::default());
         let indexes = Vec::new();
@@ -212,7 +228,15 @@ impl SealedSegment {
         let mut segment = self.clone();
         segment.schema = table.stored_schema();
         segment.columns = columns.collect();
-        segment.keys = segment.keys.filter(|_| !ended && table.primary_key.is_some());
+        let known_key = |oid: Oid| self.keys.iter().find(|(known, _)| *known == oid);
+        segment.keys = table
+            .keys()
+            .map(|key| match known_key(key.index_oid) {
+                _ if ended => (key.index_oid, SealedKey::Ended),
+                Some(known) => known.clone(),
+                None => (key.index_oid, SealedKey::Made(Arc::default())),
+            })
+            .collect();
         segment.indexes.retain(|index| table.index(index.oid()).is_some());
         segment.table = table;
         Arc::new(segment)
@@ -312,7 +336,11 @@ impl SealedSegment {
             }
             SealedColumn::Vectors(_) | SealedColumn::Ended => None,
         });
-        self.rows * 16 + decoded.sum::<usize>()
+        let keys = self.keys.iter().filter_map(|(_, key)| match key {
+            SealedKey::Made(runs) => runs.get().map(KeyRuns::memory_bytes),
+            SealedKey::File(_) | SealedKey::Ended => None,
+        });
+        self.rows * 16 + decoded.sum::<usize>() + keys.sum::<usize>()
     }
 
     /// Bounds of a column over all row versions.
@@ -337,8 +365,33 @@ impl SealedSegment {
         Ok(())
     }
 
-    pub(crate) fn key_candidates(&self, hash: u64, ordinals: &mut Vec<u32>) -> Result<()> {
-        self.keys.as_ref().map_or(Ok(()), |keys| keys.candidates(hash, ordinals))
+    pub(crate) fn key_candidates(&self, key: Oid, hash: u64, ordinals: &mut Vec<u32>) -> Result<()> {
+        match self.keys.iter().find(|(known, _)| *known == key) {
+            Some((_, SealedKey::File(file))) => file.candidates(hash, ordinals),
+            Some((_, SealedKey::Made(runs))) => {
+                self.made_key(key, runs)?.candidates(hash, ordinals);
+                Ok(())
+            }
+            Some((_, SealedKey::Ended)) | None => Ok(()),
+        }
+    }
+
+    /// The hashes of a key that has no file.
+    fn made_key<'a>(&self, key: Oid, runs: &'a OnceLock<KeyRuns>) -> Result<&'a KeyRuns> {
+        if let Some(runs) = runs.get() {
+            return Ok(runs);
+        }
+        let mut made = KeyRuns::default();
+        if let Some(key) = self.table.key(key) {
+            let positions = self.table.positions(key.columns);
+            let fields: Vec<_> = positions.iter().map(|at| self.schema.field(*at).clone()).collect();
+            let columns = positions.iter().map(|at| self.range(Source::Column(*at), 0, self.rows));
+            let columns = columns.collect::<Result<Vec<_>>>()?;
+            let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+            let hashes = key_hashes(key, &batch, &(0..positions.len()).collect::<Vec<_>>())?;
+            made.append(hashes.into_iter().zip(0..).filter_map(placed));
+        }
+        Ok(runs.get_or_init(|| made))
     }
 
     pub(crate) fn vectors(&self, column: usize) -> Result<Option<VectorColumn>> {

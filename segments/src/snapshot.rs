@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use proto::catalog::TableMeta;
+use proto::catalog::{KeyMeta, TableMeta};
 use proto::record::RowRef;
 use proto::time::ReadPoint;
 use proto::{RowId, TableId, Timestamp};
@@ -87,11 +87,22 @@ impl TableSnapshot {
     /// # Errors
     /// `Corrupted` for damaged bytes.
     pub fn find_keys(&self, keys: &[Box<[u8]>]) -> Result<Vec<Option<RowRef>>> {
-        let hashes: Vec<u64> = keys.iter().map(|key| hash_key(key)).collect();
-        let mut found = vec![None; keys.len()];
+        let Some(key) = &self.table.primary_key else { return Ok(vec![None; keys.len()]) };
+        let values: Vec<Option<&[u8]>> = keys.iter().map(|key| Some(key.as_ref())).collect();
+        self.find(key.as_key(), &values)
+    }
+
+    /// The visible row of each value of a unique key (`proto::key` bytes); `None` where there is none, and for the
+    /// value of a row that is in no key.
+    ///
+    /// # Errors
+    /// `Corrupted` for damaged bytes.
+    pub fn find(&self, key: KeyMeta<'_>, values: &[Option<&[u8]>]) -> Result<Vec<Option<RowRef>>> {
+        let hashes: Vec<Option<u64>> = values.iter().map(|value| value.map(hash_key)).collect();
+        let mut found = vec![None; values.len()];
         // The newest segment first: recent keys are asked for most.
         for view in self.segments.iter().rev() {
-            view.find_keys(keys, &hashes, &mut found)?;
+            view.find_keys(key, values, &hashes, &mut found)?;
         }
         Ok(found)
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use proto::catalog::TableMeta;
+use proto::catalog::{KeyMeta, TableMeta};
 use proto::record::RowRef;
 use proto::{Oid, RowId, SegmentId, Timestamp};
 
@@ -197,17 +197,19 @@ impl SegmentForm {
         }
     }
 
-    /// Appends ordinals of rows whose key may have this hash.
+    /// Appends ordinals of rows whose key, one of the table's by the OID of its index, may have this hash.
     ///
     /// # Errors
-    /// `Corrupted` when the key file is damaged.
-    pub fn key_candidates(&self, hash: u64, ordinals: &mut Vec<u32>) -> Result<()> {
+    /// `Corrupted` when the key file, or the column that stands in for it, is damaged.
+    pub fn key_candidates(&self, key: Oid, hash: u64, ordinals: &mut Vec<u32>) -> Result<()> {
         match self {
             Self::Growing(rows) => {
-                rows.keys().candidates(hash, ordinals);
+                if let Some(runs) = rows.keys(key) {
+                    runs.candidates(hash, ordinals);
+                }
                 Ok(())
             }
-            Self::Sealed(segment) => segment.key_candidates(hash, ordinals),
+            Self::Sealed(segment) => segment.key_candidates(key, hash, ordinals),
         }
     }
 
@@ -446,19 +448,23 @@ impl SegmentView {
         }
     }
 
-    /// Finds the visible row of each key that `found` does not have yet. `hashes` are the keys' hashes.
+    /// Finds the visible row of each value of a key that `found` does not have yet. `hashes` are the values' hashes.
     ///
     /// # Errors
     /// `Corrupted` for damaged bytes.
-    pub fn find_keys(&self, keys: &[Box<[u8]>], hashes: &[u64], found: &mut [Option<RowRef>]) -> Result<()> {
+    pub(crate) fn find_keys(
+        &self,
+        key: KeyMeta<'_>,
+        values: &[Option<&[u8]>],
+        hashes: &[Option<u64>],
+        found: &mut [Option<RowRef>],
+    ) -> Result<()> {
         let mut ordinals = Vec::new();
         let mut wanted = Vec::new();
         for (position, hash) in hashes.iter().enumerate() {
-            if found[position].is_some() {
-                continue;
-            }
+            let Some(hash) = hash.filter(|_| found[position].is_none()) else { continue };
             let before = ordinals.len();
-            self.form.key_candidates(*hash, &mut ordinals)?;
+            self.form.key_candidates(key.index_oid, hash, &mut ordinals)?;
             let mut at = before;
             while at < ordinals.len() {
                 if self.is_visible(ordinals[at]) {
@@ -473,11 +479,12 @@ impl SegmentView {
             return Ok(());
         }
         let columns: Vec<ScanColumn> =
-            self.form.table().key_positions().into_iter().map(ScanColumn::Column).collect();
+            self.form.table().positions(key.columns).into_iter().map(ScanColumn::Column).collect();
         let positions: Vec<usize> = (0..columns.len()).collect();
-        let stored = proto::key::encode_keys(&self.read_rows(&columns, &ordinals)?, &positions)?;
+        let rows = self.read_rows(&columns, &ordinals)?;
+        let stored = proto::key::encode_unique_keys(&rows, &positions, key.nulls_distinct)?;
         for ((stored, position), ordinal) in stored.iter().zip(wanted).zip(ordinals) {
-            if *stored == keys[position] {
+            if stored.as_deref() == values[position] {
                 let row = self.form.identity(ordinal).1;
                 found[position] = Some(RowRef { segment: self.id(), ordinal, row });
             }

@@ -40,6 +40,7 @@ mod errors;
 mod index;
 mod insert;
 mod instants;
+mod keys;
 mod lock_table;
 mod locking;
 mod maintenance;

@@ -61,6 +61,8 @@ pub(crate) fn table_meta(
             name: format!("{name}_pkey"),
             columns: key,
         }),
+        uniques: Vec::new(),
+        foreign_keys: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
         former: Vec::new(),

@@ -232,6 +232,7 @@ pub(super) fn readable(then: &Arc<TableMeta>, now: &TableMeta) -> Option<Arc<Tab
     if columns(&table) != columns(now) {
         table.primary_key = None;
     }
+    table.uniques.retain(|key| now.key(key.index_oid).is_some());
     Some(Arc::new(table))
 }
 

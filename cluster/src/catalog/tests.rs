@@ -34,6 +34,8 @@ fn table(id: u64, name: &str, version: u64) -> CatalogChange {
             name: format!("{name}_pkey"),
             columns: vec![1],
         }),
+        uniques: Vec::new(),
+        foreign_keys: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
         former: Vec::new(),

@@ -6,10 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use proto::catalog::{CatalogSnapshot, TableMeta};
-use proto::key::encode_keys;
+use proto::catalog::{CatalogSnapshot, KeyMeta, TableMeta};
+use proto::key::encode_unique_keys;
 use proto::record::{RowRef, TableChange};
 use proto::{RowId, TableId, Timestamp};
+use segments::TableSnapshot;
 
 use crate::error::{Error, Result};
 use crate::follower::{ChannelState, TableState};
@@ -74,37 +75,57 @@ fn check_targets(rows: Option<&TableState>, net: &Net<'_>) -> Result<()> {
     if live { Ok(()) } else { Err(Error::Conflict) }
 }
 
-/// No inserted key may have a live row, other than those this transaction ends itself, or come twice.
+/// No inserted value of a unique key may have a live row, other than those this transaction ends itself, or come twice.
+/// The first row that does is named, by the first key in which it does.
 fn check_keys(meta: &Arc<TableMeta>, rows: Option<&TableState>, net: &Net<'_>) -> Result<()> {
-    let Some(key) = &meta.primary_key else { return Ok(()) };
-    if net.inserts.is_empty() {
+    if net.inserts.is_empty() || meta.keys().next().is_none() {
         return Ok(());
     }
-    let positions = meta.key_positions();
-    let duplicate = |batch: usize, row: usize| -> Result<()> {
-        Err(Error::DuplicateKey {
-            table: Arc::clone(meta),
-            constraint: key.name.clone(),
-            row: net.inserts[batch].slice(row, 1),
-        })
-    };
-    let mut batches = Vec::with_capacity(net.inserts.len());
-    for batch in &net.inserts {
-        batches.push(encode_keys(batch, &positions)?);
-    }
-    let mut seen: HashSet<&[u8]> = HashSet::with_capacity(batches.iter().map(Vec::len).sum());
     let live =
         rows.filter(|_| !net.truncate).map(|rows| rows.at(Arc::clone(meta), Timestamp::MAX)).transpose()?;
+    let mut keys: Vec<KeyMeta<'_>> = meta.keys().collect();
+    keys.sort_by_key(|key| key.index_oid);
+    let mut first: Option<((usize, usize), KeyMeta<'_>)> = None;
+    for key in keys {
+        let found = first_duplicate(key, &meta.positions(key.columns), live.as_ref(), net)?;
+        // Of equals the earlier key stays.
+        first = match (first, found) {
+            (Some(known), Some(place)) if place < known.0 => Some((place, key)),
+            (None, Some(place)) => Some((place, key)),
+            (known, _) => known,
+        };
+    }
+    let Some(((batch, row), key)) = first else { return Ok(()) };
+    Err(Error::DuplicateKey {
+        table: Arc::clone(meta),
+        constraint: key.name.to_owned(),
+        row: net.inserts[batch].slice(row, 1),
+    })
+}
+
+/// Batch and row of the first inserted row whose value of a key is taken.
+fn first_duplicate(
+    key: KeyMeta<'_>,
+    positions: &[usize],
+    live: Option<&TableSnapshot>,
+    net: &Net<'_>,
+) -> Result<Option<(usize, usize)>> {
+    let mut batches = Vec::with_capacity(net.inserts.len());
+    for batch in &net.inserts {
+        batches.push(encode_unique_keys(batch, positions, key.nulls_distinct)?);
+    }
+    let mut seen: HashSet<&[u8]> = HashSet::with_capacity(batches.iter().map(Vec::len).sum());
     for (batch, keys) in batches.iter().enumerate() {
-        let found = live.as_ref().map(|live| live.find_keys(keys)).transpose()?;
-        for (row, key) in keys.iter().enumerate() {
+        let values: Vec<Option<&[u8]>> = keys.iter().map(Option::as_deref).collect();
+        let found = live.map(|live| live.find(key, &values)).transpose()?;
+        for (row, value) in values.iter().enumerate() {
             let taken = found.as_ref().and_then(|found| found[row]).is_some_and(|found| !net.ends(found));
-            if taken || !seen.insert(key) {
-                return duplicate(batch, row);
+            if taken || value.is_some_and(|value| !seen.insert(value)) {
+                return Ok(Some((batch, row)));
             }
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 impl Net<'_> {

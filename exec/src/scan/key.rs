@@ -1,22 +1,22 @@
-//! Lookups by primary key: the conjuncts of a predicate that fix every key column lead to the one row that can
+//! Lookups by a unique key: the conjuncts of a predicate that fix every column of one lead to the one row that can
 //! pass.
 //!
 //! What it is not: the predicate. The row found is judged by all of it.
 //!
-//! Invariant: a table has at most one visible row of a key.
+//! Invariant: a table has at most one visible row of a key without NULLs.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema};
-use datafusion::common::Result as DfResult;
+use datafusion::common::{Result as DfResult, internal_err};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, conjunction, conjunction_opt, split_conjunction};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
-use proto::TypeKind;
-use proto::catalog::TableMeta;
+use proto::catalog::{KeyMeta, TableMeta};
+use proto::{Oid, TypeKind};
 use segments::TableSnapshot;
 
 use super::Piece;
@@ -26,6 +26,9 @@ use crate::error::{raise, raise_classified};
 /// The key that a predicate asks for.
 #[derive(Clone, Debug)]
 pub(super) struct KeyProbe {
+    /// OID of the key's index.
+    index: Oid,
+    nulls_distinct: bool,
     /// One value per key column, in key order.
     values: Vec<Arc<dyn PhysicalExpr>>,
     /// The conjuncts that fix the key, and the others.
@@ -36,11 +39,20 @@ pub(super) struct KeyProbe {
 impl KeyProbe {
     /// The probe of a predicate over a table's columns; none when it leaves the key open.
     pub(super) fn of(predicate: &Arc<dyn PhysicalExpr>, table: &TableMeta) -> Option<Self> {
-        let positions = table.key_positions();
+        table.keys().find_map(|key| Self::of_key(key, predicate, table))
+    }
+
+    fn of_key(key: KeyMeta<'_>, predicate: &Arc<dyn PhysicalExpr>, table: &TableMeta) -> Option<Self> {
         let schema = table.arrow_schema();
         let mut open = split_conjunction(predicate);
-        let mut probe = Self { values: Vec::new(), conditions: Vec::new(), rest: None };
-        for position in positions {
+        let mut probe = Self {
+            index: key.index_oid,
+            nulls_distinct: key.nulls_distinct,
+            values: Vec::new(),
+            conditions: Vec::new(),
+            rest: None,
+        };
+        for position in table.positions(key.columns) {
             let bytes_decide = matches!(
                 table.columns[position].ty.kind,
                 TypeKind::Int2 | TypeKind::Int4 | TypeKind::Int8 | TypeKind::Text | TypeKind::Varchar
@@ -63,6 +75,8 @@ impl KeyProbe {
     /// The same probe with a run's values in it.
     pub(super) fn with_values(&self, values: &Values<'_>) -> DfResult<Self> {
         Ok(Self {
+            index: self.index,
+            nulls_distinct: self.nulls_distinct,
             values: self.values.iter().map(|value| values.values_in(value)).collect::<DfResult<_>>()?,
             conditions: self.conditions.clone(),
             rest: self.rest.clone(),
@@ -74,6 +88,11 @@ impl KeyProbe {
         conjunction(self.conditions.iter().cloned())
     }
 
+    /// OID of the key's index.
+    pub(super) const fn index(&self) -> Oid {
+        self.index
+    }
+
     /// The other conjuncts.
     pub(super) const fn rest(&self) -> Option<&Arc<dyn PhysicalExpr>> {
         self.rest.as_ref()
@@ -82,7 +101,11 @@ impl KeyProbe {
     /// Where the row of the key is; none when there is none.
     pub(super) fn piece(&self, snapshot: &TableSnapshot) -> DfResult<Option<Piece>> {
         let Some(key) = self.key()? else { return Ok(None) };
-        let found = snapshot.find_keys(&[key]).map_err(|error| raise_classified(&error))?;
+        // The plan is made for this version of the table.
+        let Some(meta) = snapshot.table.key(self.index) else {
+            return internal_err!("a lookup by a key that is gone");
+        };
+        let found = snapshot.find(meta, &[Some(&key)]).map_err(|error| raise_classified(&error))?;
         Ok(found.into_iter().flatten().next().and_then(|row| {
             let segment = snapshot.segments.iter().position(|view| view.id() == row.segment)?;
             let ordinal = row.ordinal as usize;
@@ -106,7 +129,8 @@ impl KeyProbe {
             columns.iter().map(|c| Field::new("", c.data_type().clone(), false)).collect();
         let positions: Vec<usize> = (0..columns.len()).collect();
         let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
-        Ok(proto::key::encode_keys(&batch, &positions).map_err(raise)?.pop())
+        let keys = proto::key::encode_unique_keys(&batch, &positions, self.nulls_distinct);
+        Ok(keys.map_err(raise)?.pop().flatten())
     }
 }
 

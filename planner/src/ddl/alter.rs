@@ -14,13 +14,14 @@ use proto::catalog::{Column, FormerColumns, Identity, TableMeta};
 use proto::{ErrorKind, SqlError};
 use sqlparser::ast::{self, AlterColumnOperation, AlterTableOperation, RenameTableNameKind, TableConstraint};
 
-use super::checks::{self, WrittenCheck, add_check, has_constraint};
+use super::checks::{self, WrittenCheck, add_check};
 use super::columns::{Columns, default_text};
+use super::keys::{NamedKey, WrittenKey, add_key, add_unique, key_constraint, merged};
 use super::rows::{self, Conversion};
 use crate::context::PlanContext;
 use crate::error::{At, Result, undefined_column, undefined_table_column, unsupported};
 use crate::names::{NamedRelation, fold, qualified, relation};
-use crate::plan::{AlterTable, DdlCommand, DdlNotice, NewSequence};
+use crate::plan::{AlterStatement, AlterTable, DdlCommand, DdlNotice, NewSequence};
 
 /// The state of one ALTER TABLE.
 pub(super) struct Alteration<'a> {
@@ -36,6 +37,8 @@ pub(super) struct Alteration<'a> {
     /// Names of new CHECK constraints.
     pub(super) new_checks: Vec<String>,
     pub(super) new_key: bool,
+    /// Names of unique keys whose values are to be shown to differ.
+    proven_keys: Vec<String>,
     /// Columns whose values change their type.
     pub(super) converted: BTreeMap<u32, Conversion>,
     notices: Vec<DdlNotice>,
@@ -69,6 +72,21 @@ pub(crate) fn alter_table(alter: &ast::AlterTable, context: &PlanContext) -> Res
     alteration.finish().map(|altered| DdlCommand::AlterTable(Box::new(altered)))
 }
 
+/// A table with a unique index more.
+pub(super) fn with_unique_index(
+    table: Arc<TableMeta>,
+    key: WrittenKey,
+    concurrently: bool,
+    context: &PlanContext,
+) -> Result<DdlCommand> {
+    let mut alteration = Alteration::new(table, context);
+    add_unique(&mut alteration.after, key, None, "idx", context)?;
+    alteration.proven_keys.extend(alteration.after.uniques.last().map(|key| key.name.clone()));
+    let altered = alteration.finish()?;
+    let statement = AlterStatement::CreateUniqueIndex { concurrently };
+    Ok(DdlCommand::AlterTable(Box::new(AlterTable { statement, ..altered })))
+}
+
 /// PostgreSQL's order of the actions of one statement: what goes, what changes, what comes, what must hold.
 const fn pass(operation: &AlterTableOperation) -> u8 {
     match operation {
@@ -92,6 +110,7 @@ impl<'a> Alteration<'a> {
             not_null: Vec::new(),
             new_checks: Vec::new(),
             new_key: false,
+            proven_keys: Vec::new(),
             converted: BTreeMap::new(),
             notices: Vec::new(),
         }
@@ -189,10 +208,11 @@ impl<'a> Alteration<'a> {
         for check in finished.checks {
             self.add_check(check)?;
         }
-        match finished.key {
-            Some(key) => self.add_key(key.name, vec![self.after.columns.len() - 1]),
-            None => Ok(()),
+        let position = self.after.columns.len() - 1;
+        for key in merged(finished.keys) {
+            self.add_key(WrittenKey { columns: vec![position], ..key })?;
         }
+        Ok(())
     }
 
     fn add_check(&mut self, check: WrittenCheck) -> Result<()> {
@@ -201,20 +221,25 @@ impl<'a> Alteration<'a> {
         Ok(())
     }
 
-    fn add_key(&mut self, name: Option<String>, positions: Vec<usize>) -> Result<()> {
+    fn add_key(&mut self, key: WrittenKey) -> Result<()> {
+        if !key.is_primary {
+            add_key(&mut self.after, key, self.context)?;
+            self.proven_keys.extend(self.after.uniques.last().map(|key| key.name.clone()));
+            return Ok(());
+        }
         if self.after.primary_key.is_some() {
             return Err(SqlError::new(
                 ErrorKind::InvalidTableDefinition,
                 format!("multiple primary keys for table \"{}\" are not allowed", self.after.name),
             ));
         }
-        let key = super::table::new_key(self.context, &self.after, name, &positions)?;
+        let positions = key.columns.clone();
+        add_key(&mut self.after, key, self.context)?;
         for position in positions {
             let column = &mut self.after.columns[position];
             column.nullable = false;
             self.not_null.push(column.id);
         }
-        self.after.primary_key = Some(key);
         self.new_key = true;
         Ok(())
     }
@@ -237,6 +262,7 @@ impl<'a> Alteration<'a> {
         if self.after.primary_key.as_ref().is_some_and(|key| key.columns.contains(&id)) {
             self.after.primary_key = None;
         }
+        self.after.uniques.retain(|key| !key.columns.contains(&id));
         Ok(())
     }
 
@@ -374,6 +400,8 @@ impl<'a> Alteration<'a> {
         if self.after.primary_key.as_ref().is_some_and(|key| key.columns.contains(&column.id)) {
             self.new_key = true;
         }
+        let over_it = self.after.uniques.iter().filter(|key| key.columns.contains(&column.id));
+        self.proven_keys.extend(over_it.map(|key| key.name.clone()));
         column.ty = new;
         let text = column.default.clone().filter(|_| column.identity.is_none());
         if let Some(text) = text {
@@ -400,18 +428,22 @@ impl<'a> Alteration<'a> {
             let name = check.name.as_ref().map(fold);
             return self.add_check(WrittenCheck { name, condition: (*check.expr).clone() });
         }
-        let (name, columns) = super::table::key_columns(constraint)?;
-        let positions = columns
-            .iter()
-            .map(|column| {
-                let wanted = fold(column);
-                self.after.column_position(&wanted).ok_or_else(|| {
-                    let message = format!("column \"{wanted}\" named in key does not exist");
-                    SqlError::new(ErrorKind::UndefinedColumn, message)
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        self.add_key(name, positions)
+        let key = key_constraint(constraint)?;
+        let mut columns = Vec::with_capacity(key.columns.len());
+        for column in &key.columns {
+            let wanted = fold(column);
+            let position = self.after.column_position(&wanted).ok_or_else(|| {
+                let message = format!("column \"{wanted}\" named in key does not exist");
+                SqlError::new(ErrorKind::UndefinedColumn, message).at(column.span)
+            })?;
+            if columns.contains(&position) {
+                let message = format!("column \"{wanted}\" appears twice in {} constraint", key.kind());
+                return Err(SqlError::new(ErrorKind::DuplicateColumn, message).at(column.span));
+            }
+            columns.push(position);
+        }
+        let NamedKey { name, is_primary, nulls_distinct, .. } = key;
+        self.add_key(WrittenKey { name, columns, is_primary, nulls_distinct })
     }
 
     fn drop_constraint(&mut self, name: &ast::Ident, if_exists: bool) -> Result<()> {
@@ -420,9 +452,11 @@ impl<'a> Alteration<'a> {
             self.after.primary_key = None;
             return Ok(());
         }
-        let before = self.after.checks.len();
+        let constraints = |table: &TableMeta| table.checks.len() + table.uniques.len();
+        let before = constraints(&self.after);
         self.after.checks.retain(|check| check.name != name);
-        if self.after.checks.len() < before {
+        self.after.uniques.retain(|key| key.constraint.is_none() || key.name != name);
+        if constraints(&self.after) < before {
             return Ok(());
         }
         let message = format!("constraint \"{name}\" of relation \"{}\" does not exist", self.after.name);
@@ -436,13 +470,13 @@ impl<'a> Alteration<'a> {
     fn rename_constraint(&mut self, old: &ast::Ident, new: &ast::Ident) -> Result<()> {
         let (from, to) = (fold(old), fold(new));
         let table = &mut self.after;
-        if !has_constraint(table, &from) {
+        if !table.has_constraint(&from) {
             return Err(SqlError::new(
                 ErrorKind::UndefinedObject,
                 format!("constraint \"{from}\" for table \"{}\" does not exist", table.name),
             ));
         }
-        if has_constraint(table, &to) {
+        if table.has_constraint(&to) {
             return Err(SqlError::new(
                 ErrorKind::DuplicateObject,
                 format!("constraint \"{to}\" for relation \"{}\" already exists", table.name),
@@ -450,14 +484,16 @@ impl<'a> Alteration<'a> {
         }
         if let Some(check) = table.checks.iter_mut().find(|check| check.name == from) {
             check.name = to;
-        } else if let Some(key) = &mut table.primary_key {
+        } else {
             if self.context.catalog.relation_exists(self.context.database, &table.namespace, &to) {
                 return Err(SqlError::new(
                     ErrorKind::DuplicateTable,
                     format!("relation \"{to}\" already exists"),
                 ));
             }
-            key.name = to;
+            let unique = table.uniques.iter_mut().find(|key| key.name == from).map(|key| &mut key.name);
+            let name = unique.or_else(|| table.primary_key.as_mut().map(|key| &mut key.name));
+            name.into_iter().for_each(|name| name.clone_from(&to));
         }
         Ok(())
     }
@@ -488,12 +524,14 @@ impl<'a> Alteration<'a> {
             self.after.rewritten = self.after.schema_version;
         }
         Ok(AlterTable {
+            statement: AlterStatement::AlterTable,
             before: self.before,
             after: self.after,
             sequences: self.sequences,
             dropped_sequences,
             missing: rows.missing,
             proofs: rows.proofs,
+            proven_keys: self.proven_keys,
             rewrite: rows.rewrite,
             notices: self.notices,
         })

@@ -30,13 +30,13 @@ pub(super) fn add_check(table: &mut TableMeta, check: WrittenCheck, context: &Pl
     let is_new = table.id == TableId(0);
     let (expression, positions) = understood(table, &check.condition, context)?;
     let name = match check.name {
-        Some(name) if is_new && has_constraint(table, &name) => {
+        Some(name) if is_new && table.has_constraint(&name) => {
             return Err(SqlError::new(
                 ErrorKind::DuplicateObject,
                 format!("check constraint \"{name}\" already exists"),
             ));
         }
-        Some(name) if has_constraint(table, &name) => {
+        Some(name) if table.has_constraint(&name) => {
             return Err(SqlError::new(
                 ErrorKind::DuplicateObject,
                 format!("constraint \"{name}\" for relation \"{}\" already exists", table.name),
@@ -52,19 +52,13 @@ pub(super) fn add_check(table: &mut TableMeta, check: WrittenCheck, context: &Pl
             let numbered = (1_u32..).map(|number| format!("{wanted}{number}"));
             std::iter::once(wanted.clone())
                 .chain(numbered)
-                .find(|name| !has_constraint(table, name))
+                .find(|name| !table.has_constraint(name))
                 .unwrap_or_default()
         }
     };
     let columns = positions.into_iter().map(|position| table.columns[position].id).collect();
     table.checks.push(CheckConstraint { oid: Oid(0), name, expression, columns });
     Ok(())
-}
-
-/// Whether a constraint of a table has a name.
-pub(super) fn has_constraint(table: &TableMeta, name: &str) -> bool {
-    table.checks.iter().any(|check| check.name == name)
-        || table.primary_key.as_ref().is_some_and(|key| key.name == name)
 }
 
 /// The text of a condition and the positions of the columns it reads.

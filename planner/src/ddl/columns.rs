@@ -1,4 +1,4 @@
-//! The columns of CREATE TABLE: types, NOT NULL, defaults, serial and identity, primary key.
+//! The columns of CREATE TABLE: types, NOT NULL, defaults, serial and identity, keys.
 
 use exec::functions::catalog::names::quote_identifier;
 use proto::catalog::Identity;
@@ -6,7 +6,8 @@ use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 use sqlparser::ast::{self, ColumnOption, DataType, GeneratedAs, SequenceOptions, TableConstraint, Value};
 
 use super::checks::WrittenCheck;
-use super::table::{free_name, key_columns};
+use super::keys::{WrittenKey, key_constraint, refuse_deferrable};
+use super::table::free_name;
 use crate::binder::Binder;
 use crate::context::PlanContext;
 use crate::environment::{Ctes, Env, Place};
@@ -25,16 +26,10 @@ const RESERVED: [&str; 10] =
 /// The longest identifier.
 const MAX_NAME_BYTES: usize = 63;
 
-/// A primary key by name and column positions.
-pub(super) struct KeyOf {
-    pub name: Option<String>,
-    pub columns: Vec<usize>,
-}
-
 /// Columns, and what was said about them and the table.
 pub(super) struct Finished {
     pub columns: Vec<NewColumn>,
-    pub key: Option<KeyOf>,
+    pub keys: Vec<WrittenKey>,
     /// In the order they were written.
     pub checks: Vec<WrittenCheck>,
 }
@@ -47,7 +42,7 @@ pub(super) struct Columns<'a> {
     columns: Vec<NewColumn>,
     /// Columns that were said to be NULL outright.
     said_null: Vec<usize>,
-    key: Option<KeyOf>,
+    keys: Vec<WrittenKey>,
     checks: Vec<WrittenCheck>,
 }
 
@@ -59,16 +54,16 @@ impl<'a> Columns<'a> {
             table,
             columns: Vec::new(),
             said_null: Vec::new(),
-            key: None,
+            keys: Vec::new(),
             checks: Vec::new(),
         }
     }
 
     pub(super) fn finish(mut self) -> Finished {
-        for &position in self.key.iter().flat_map(|key| &key.columns) {
+        for &position in self.keys.iter().filter(|key| key.is_primary).flat_map(|key| &key.columns) {
             self.columns[position].nullable = false;
         }
-        Finished { columns: self.columns, key: self.key, checks: self.checks }
+        Finished { columns: self.columns, keys: self.keys, checks: self.checks }
     }
 
     pub(super) fn add(&mut self, definition: &ast::ColumnDef) -> Result<()> {
@@ -131,12 +126,18 @@ impl<'a> Columns<'a> {
                 self.last()?.default = text;
                 Ok(())
             }
-            ColumnOption::PrimaryKey(_) => self.set_key(constraint.map(fold), vec![position]),
+            ColumnOption::PrimaryKey(key) => {
+                refuse_deferrable(key.characteristics.as_ref())?;
+                self.add_key(constraint.map(fold), vec![position], true, true)
+            }
             ColumnOption::Generated { generated_as, sequence_options, generation_expr: None, .. } => {
                 self.identity(*generated_as, sequence_options.as_deref().unwrap_or_default(), position)
             }
             ColumnOption::Generated { .. } => Err(unsupported("a generated column")),
-            ColumnOption::Unique(_) => Err(unsupported("a UNIQUE constraint")),
+            ColumnOption::Unique(key) => {
+                refuse_deferrable(key.characteristics.as_ref())?;
+                self.add_key(constraint.map(fold), vec![position], false, true)
+            }
             ColumnOption::ForeignKey(_) => Err(unsupported("a FOREIGN KEY constraint")),
             ColumnOption::Check(check) => {
                 let name = check.name.as_ref().or(constraint).map(fold);
@@ -153,18 +154,20 @@ impl<'a> Columns<'a> {
         syntax(format!("{what} for column \"{column}\" of table \"{}\"", self.table))
     }
 
-    fn set_key(&mut self, name: Option<String>, columns: Vec<usize>) -> Result<()> {
-        if self.key.is_some() {
+    fn add_key(
+        &mut self,
+        name: Option<String>,
+        columns: Vec<usize>,
+        is_primary: bool,
+        nulls_distinct: bool,
+    ) -> Result<()> {
+        if is_primary && self.keys.iter().any(|key| key.is_primary) {
             return Err(SqlError::new(
                 ErrorKind::InvalidTableDefinition,
                 format!("multiple primary keys for table \"{}\" are not allowed", self.table),
             ));
         }
-        if let Some(&vector) = columns.iter().find(|&&at| self.columns[at].ty.kind == TypeKind::Vector) {
-            let name = &self.columns[vector].name;
-            return Err(unsupported(format!("a primary key on vector column \"{name}\"")));
-        }
-        self.key = Some(KeyOf { name, columns });
+        self.keys.push(WrittenKey { name, columns, is_primary, nulls_distinct });
         Ok(())
     }
 
@@ -175,10 +178,10 @@ impl<'a> Columns<'a> {
             self.checks.push(WrittenCheck { name, condition: (*check.expr).clone() });
             return Ok(());
         }
-        let (name, columns) = key_columns(constraint)?;
-        let mut positions = Vec::with_capacity(columns.len());
-        for column in columns {
-            let wanted = fold(&column);
+        let key = key_constraint(constraint)?;
+        let mut positions = Vec::with_capacity(key.columns.len());
+        for column in &key.columns {
+            let wanted = fold(column);
             let position = self.columns.iter().position(|column| column.name == wanted).ok_or_else(|| {
                 SqlError::new(
                     ErrorKind::UndefinedColumn,
@@ -189,14 +192,14 @@ impl<'a> Columns<'a> {
             if positions.contains(&position) {
                 return Err(SqlError::new(
                     ErrorKind::DuplicateColumn,
-                    format!("column \"{wanted}\" appears twice in primary key constraint"),
+                    format!("column \"{wanted}\" appears twice in {} constraint", key.kind()),
                 )
                 .at(column.span));
             }
             positions.push(position);
         }
         debug_assert_eq!(table, self.table, "constraints belong to the table being made");
-        self.set_key(name, positions)
+        self.add_key(key.name, positions, key.is_primary, key.nulls_distinct)
     }
 
     fn identity(

@@ -60,10 +60,10 @@ fn address(about: &Commented, context: &PlanContext) -> Result<ObjectAddress> {
             let name = qualified(name, context)?;
             let tables = context.catalog.tables.values().filter(|table| table.database == context.database);
             let mut indexes = tables.flat_map(|table| {
-                let key = table.primary_key.as_ref().map(|key| (&key.name, key.index_oid));
-                key.into_iter().chain(table.indexes.iter().map(|index| (&index.name, index.oid)))
+                let keys = table.keys().map(|key| (key.name, key.index_oid));
+                keys.chain(table.indexes.iter().map(|index| (index.name.as_str(), index.oid)))
             });
-            let index = indexes.find(|(index, _)| **index == name.name);
+            let index = indexes.find(|(index, _)| *index == name.name);
             index
                 .map(|(_, oid)| whole(PG_CLASS, oid.0))
                 .ok_or_else(|| undefined_relation(&name.display()).at(name.span))
@@ -88,11 +88,9 @@ fn address(about: &Commented, context: &PlanContext) -> Result<ObjectAddress> {
         Commented::Constraint { name, table } => {
             let table = target_table(&qualified(table, context)?, context)?;
             let name = fold(name);
-            let check = table.checks.iter().find(|check| check.name == name).map(|check| check.oid);
-            let key = table.primary_key.as_ref().filter(|key| key.name == name).map(|key| key.oid);
-            let oid = check
-                .or(key)
-                .ok_or_else(|| undefined(format!("constraint \"{name}\" for table \"{}\"", table.name)))?;
+            let oid = table.constraint(&name);
+            let oid =
+                oid.ok_or_else(|| undefined(format!("constraint \"{name}\" for table \"{}\"", table.name)))?;
             Ok(whole(PG_CONSTRAINT, oid.0))
         }
     }

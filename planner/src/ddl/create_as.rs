@@ -82,6 +82,7 @@ fn made(
         exists,
         columns,
         primary_key: None,
+        uniques: Vec::new(),
         checks: Vec::new(),
         options: TableOptions::default(),
     };

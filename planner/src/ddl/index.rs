@@ -1,7 +1,7 @@
-//! CREATE INDEX and DROP INDEX of vector indexes, checked in PostgreSQL's order.
+//! CREATE INDEX and DROP INDEX of vector indexes and unique indexes, checked in PostgreSQL's order.
 //!
-//! What it is not: no index over anything but one vector column; other access methods, expressions, predicates and
-//! UNIQUE are refused.
+//! What it is not: no index over anything but one vector column or a unique key's columns; other access methods,
+//! expressions and predicates are refused.
 
 use std::sync::Arc;
 
@@ -10,11 +10,13 @@ use proto::{DistanceMetric, ErrorKind, Oid, SqlError, TypeKind};
 use sqlparser::ast::{self, BinaryOperator, Expr, IndexType, Value};
 
 use super::Dropped;
+use super::alter::with_unique_index;
+use super::keys::WrittenKey;
 use super::table::free_name;
 use crate::context::PlanContext;
 use crate::error::{At, Result, syntax, unsupported};
 use crate::names::{fold, qualified, target_table};
-use crate::plan::{CreateIndex, DdlCommand};
+use crate::plan::{CreateIndex, DdlCommand, DdlNotice};
 
 /// Access methods that PostgreSQL has and Elanus does not have yet.
 const OTHER_METHODS: [&str; 7] = ["btree", "hash", "gin", "gist", "spgist", "brin", "bloom"];
@@ -26,6 +28,12 @@ const MAX_INDEXED_DIMENSIONS: usize = 2000;
 pub(crate) fn create_index(create: &ast::CreateIndex, context: &PlanContext) -> Result<DdlCommand> {
     let table = target_table(&qualified(&create.table_name, context)?, context)?;
     let method = create.using.as_ref().map_or_else(|| "btree".to_owned(), method_name);
+    if create.unique && method == "btree" {
+        return unique_index(create, table, context);
+    }
+    if create.unique && OTHER_METHODS.contains(&method.as_str()) {
+        return Err(method_lacks(&method, "unique indexes"));
+    }
     if !IndexMethod::NAMES.contains(&method.as_str()) {
         return Err(no_such_method(&method));
     }
@@ -39,15 +47,12 @@ pub(crate) fn create_index(create: &ast::CreateIndex, context: &PlanContext) -> 
     let column = indexed_column(key, &table)?;
     refuse_order(key, method)?;
     let metric = operator_class(key.operator_class.as_ref(), column, method)?;
-    let given = create.name.as_ref().map(|name| qualified(name, context)).transpose()?;
-    if given.as_ref().is_some_and(|given| given.schema.is_some()) {
-        return Err(syntax("syntax error at or near \".\""));
-    }
-    let exists = given.as_ref().is_some_and(|given| {
-        context.catalog.relation_exists(context.database, &table.namespace, &given.name)
-    });
+    let given = given_name(create, context)?;
+    let exists = given
+        .as_ref()
+        .is_some_and(|given| context.catalog.relation_exists(context.database, &table.namespace, given));
     let name = match given {
-        Some(given) => given.name,
+        Some(given) => given,
         None => free_name(context, &table.namespace, &default_name(&table.name, &column.name)),
     };
     if exists && !create.if_not_exists {
@@ -68,7 +73,53 @@ pub(crate) fn create_index(create: &ast::CreateIndex, context: &PlanContext) -> 
     }))
 }
 
-/// The vector indexes that DROP INDEX names.
+fn given_name(create: &ast::CreateIndex, context: &PlanContext) -> Result<Option<String>> {
+    let given = create.name.as_ref().map(|name| qualified(name, context)).transpose()?;
+    if given.as_ref().is_some_and(|given| given.schema.is_some()) {
+        return Err(syntax("syntax error at or near \".\""));
+    }
+    Ok(given.map(|given| given.name))
+}
+
+/// CREATE UNIQUE INDEX over columns.
+fn unique_index(
+    create: &ast::CreateIndex,
+    table: Arc<TableMeta>,
+    context: &PlanContext,
+) -> Result<DdlCommand> {
+    let later = [
+        (create.predicate.is_some(), "a partial unique index"),
+        (!create.include.is_empty(), "INCLUDE"),
+        (!create.with.is_empty(), "WITH of a unique index"),
+        (!create.index_options.is_empty() || !create.alter_options.is_empty(), "this clause of CREATE INDEX"),
+    ];
+    if let Some((_, what)) = later.iter().find(|(given, _)| *given) {
+        return Err(unsupported(what));
+    }
+    let name = given_name(create, context)?;
+    if let Some(name) = &name
+        && create.if_not_exists
+        && context.catalog.relation_exists(context.database, &table.namespace, name)
+    {
+        let message = format!("relation \"{name}\" already exists, skipping");
+        let notices = vec![DdlNotice { code: "42P07", message }];
+        return Ok(DdlCommand::Nothing { tag: "CREATE INDEX", notices });
+    }
+    let mut columns = Vec::with_capacity(create.columns.len());
+    for key in &create.columns {
+        let column = indexed_column(key, &table)?;
+        let options = &key.column.options;
+        if key.operator_class.is_some() || options.asc == Some(false) || options.nulls_first == Some(true) {
+            return Err(unsupported("the order or operator class of a unique index"));
+        }
+        columns.extend(table.positions(&[column.id]));
+    }
+    let nulls_distinct = create.nulls_distinct != Some(false);
+    let key = WrittenKey { name, columns, is_primary: false, nulls_distinct };
+    with_unique_index(table, key, create.concurrently, context)
+}
+
+/// The indexes that DROP INDEX names.
 pub(super) fn drop_indexes(dropped: &Dropped<'_>, context: &PlanContext) -> Result<DdlCommand> {
     let mut indexes: Vec<(Arc<TableMeta>, Oid)> = Vec::new();
     let mut skipped = Vec::new();
@@ -78,12 +129,10 @@ pub(super) fn drop_indexes(dropped: &Dropped<'_>, context: &PlanContext) -> Resu
             Some(schema) => std::slice::from_ref(schema),
             None => context.search_path.as_slice(),
         };
-        let found = schemas
-            .iter()
-            .find_map(|schema| context.catalog.vector_index(context.database, schema, &name.name));
+        let found = schemas.iter().find_map(|schema| droppable(context, schema, &name.name));
         if let Some((table, index)) = found {
-            if !indexes.iter().any(|(_, known)| *known == index.oid) {
-                indexes.push((Arc::clone(table), index.oid));
+            if !indexes.iter().any(|(_, known)| *known == index) {
+                indexes.push((Arc::clone(table), index));
             }
             continue;
         }
@@ -100,12 +149,26 @@ pub(super) fn drop_indexes(dropped: &Dropped<'_>, context: &PlanContext) -> Resu
     Ok(DdlCommand::DropIndex { indexes, skipped })
 }
 
+/// An index that no constraint needs, and its table.
+fn droppable<'a>(context: &'a PlanContext, schema: &str, name: &str) -> Option<(&'a Arc<TableMeta>, Oid)> {
+    let catalog = &context.catalog;
+    if let Some((table, index)) = catalog.vector_index(context.database, schema, name) {
+        return Some((table, index.oid));
+    }
+    let tables = catalog.tables.values();
+    let mut tables = tables.filter(|table| table.database == context.database && table.namespace == schema);
+    tables.find_map(|table| {
+        let mut keys = table.uniques.iter().filter(|key| key.constraint.is_none());
+        Some((table, keys.find(|key| key.name == name)?.index_oid))
+    })
+}
+
 /// Why a relation that exists cannot be dropped as an index.
 fn other_relation(name: &str, schemas: &[String], context: &PlanContext) -> SqlError {
     let keyed = context.catalog.tables.values().find(|table| {
         table.database == context.database
             && schemas.contains(&table.namespace)
-            && table.primary_key.as_ref().is_some_and(|key| key.name == name)
+            && table.keys().any(|key| key.name == name)
     });
     match keyed {
         Some(table) => SqlError::new(

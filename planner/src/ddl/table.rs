@@ -1,16 +1,17 @@
 //! CREATE TABLE.
 
-use proto::catalog::{Column, PrimaryKey, TableMeta};
-use proto::{ChannelId, ErrorKind, Oid, SqlError, TableId, TypeKind};
-use sqlparser::ast::{self, CreateTableLikeKind, TableConstraint};
+use proto::catalog::{Column, TableMeta};
+use proto::{ChannelId, ErrorKind, Oid, SqlError, TableId};
+use sqlparser::ast::{self, CreateTableLikeKind};
 
 use super::checks::add_check;
-use super::columns::{Columns, Finished, KeyOf, bounded_name};
+use super::columns::{Columns, Finished};
+use super::keys::{add_key, merged};
 use super::options::table_options;
 use crate::context::PlanContext;
 use crate::error::{At, Result, unsupported};
-use crate::names::{creation_schema, fold, qualified, target_table};
-use crate::plan::{CreateTable, DdlCommand, NewColumn, NewKey};
+use crate::names::{creation_schema, qualified, target_table};
+use crate::plan::{CreateTable, DdlCommand, NewColumn};
 
 /// PostgreSQL's limit.
 const MAX_COLUMNS: usize = 1_600;
@@ -39,7 +40,7 @@ pub(crate) fn create_table(create: &ast::CreateTable, context: &PlanContext) -> 
     for constraint in &create.constraints {
         columns.constrain(&name.name, constraint)?;
     }
-    let Finished { mut columns, key, checks } = columns.finish();
+    let Finished { mut columns, keys, checks } = columns.finish();
     if let Some(CreateTableLikeKind::Parenthesized(like) | CreateTableLikeKind::Plain(like)) = &create.like {
         columns = like_columns(like, context)?;
     }
@@ -47,28 +48,18 @@ pub(crate) fn create_table(create: &ast::CreateTable, context: &PlanContext) -> 
     for check in checks {
         add_check(&mut made, check, context)?;
     }
-    let primary_key = key.map(|KeyOf { name: given, columns }| NewKey {
-        name: given
-            .unwrap_or_else(|| free_name(context, &namespace, &bounded_name(&name.name, None, "pkey"))),
-        columns,
-    });
-    if let Some(key) = &primary_key
-        && !exists
-        && context.catalog.relation_exists(context.database, &namespace, &key.name)
-    {
-        return Err(SqlError::new(
-            ErrorKind::DuplicateTable,
-            format!("relation \"{}\" already exists", key.name),
-        ));
+    // A table that is passed over has no use for names.
+    for key in merged(keys).into_iter().filter(|_| !exists) {
+        add_key(&mut made, key, context)?;
     }
-    let checks = made.checks;
     Ok(DdlCommand::CreateTable(CreateTable {
         namespace,
         name: name.name,
         exists,
         columns,
-        primary_key,
-        checks,
+        primary_key: made.primary_key,
+        uniques: made.uniques,
+        checks: made.checks,
         options: table_options(&create.table_options)?,
     }))
 }
@@ -94,6 +85,8 @@ fn provisional(context: &PlanContext, namespace: &str, name: &str, columns: &[Ne
         next_column_id: 1,
         columns: columns.collect(),
         primary_key: None,
+        uniques: Vec::new(),
+        foreign_keys: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
         former: Vec::new(),
@@ -118,31 +111,6 @@ fn like_columns(like: &ast::CreateTableLike, context: &PlanContext) -> Result<Ve
     Ok(columns.collect())
 }
 
-/// A primary key over columns of a table that exists; its OIDs come later.
-pub(super) fn new_key(
-    context: &PlanContext,
-    table: &TableMeta,
-    name: Option<String>,
-    positions: &[usize],
-) -> Result<PrimaryKey> {
-    let vector = positions.iter().map(|&at| &table.columns[at]).find(|c| c.ty.kind == TypeKind::Vector);
-    if let Some(vector) = vector {
-        return Err(unsupported(format!("a primary key on vector column \"{}\"", vector.name)));
-    }
-    let name = match name {
-        Some(name) if context.catalog.relation_exists(context.database, &table.namespace, &name) => {
-            return Err(SqlError::new(
-                ErrorKind::DuplicateTable,
-                format!("relation \"{name}\" already exists"),
-            ));
-        }
-        Some(name) => name,
-        None => free_name(context, &table.namespace, &bounded_name(&table.name, None, "pkey")),
-    };
-    let columns = positions.iter().map(|&position| table.columns[position].id).collect();
-    Ok(PrimaryKey { oid: Oid(0), index_oid: Oid(0), name, columns })
-}
-
 /// A relation name that is not taken: the wanted one, else with a number behind.
 pub(super) fn free_name(context: &PlanContext, namespace: &str, wanted: &str) -> String {
     let taken = |name: &str| context.catalog.relation_exists(context.database, namespace, name);
@@ -150,25 +118,6 @@ pub(super) fn free_name(context: &PlanContext, namespace: &str, wanted: &str) ->
         return wanted.to_owned();
     }
     (1_u32..).map(|number| format!("{wanted}{number}")).find(|name| !taken(name)).unwrap_or_default()
-}
-
-/// The columns of a primary key constraint.
-pub(super) fn key_columns(constraint: &TableConstraint) -> Result<(Option<String>, Vec<ast::Ident>)> {
-    match constraint {
-        TableConstraint::PrimaryKey(key) => {
-            let mut columns = Vec::with_capacity(key.columns.len());
-            for column in &key.columns {
-                let ast::Expr::Identifier(name) = &column.column.expr else {
-                    return Err(unsupported("an expression in a primary key"));
-                };
-                columns.push(name.clone());
-            }
-            Ok((key.name.as_ref().map(fold), columns))
-        }
-        TableConstraint::Unique(_) => Err(unsupported("a UNIQUE constraint")),
-        TableConstraint::ForeignKey(_) => Err(unsupported("a FOREIGN KEY constraint")),
-        _ => Err(unsupported("this table constraint")),
-    }
 }
 
 fn refuse_later_clauses(create: &ast::CreateTable) -> Result<()> {

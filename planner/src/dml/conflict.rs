@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use proto::catalog::TableMeta;
-use proto::{ErrorKind, SqlError};
+use proto::{ErrorKind, Oid, SqlError};
 use sqlparser::ast::{self, OnConflictAction, OnInsert};
 
 use super::assignment::Assigned;
 use super::{Dml, row_relation, row_schema};
+use crate::ddl::keys_over;
 use crate::environment::{Env, Place};
 use crate::error::{At, Result, syntax, undefined_column, unsupported};
 use crate::names::{fold, qualified};
@@ -30,15 +31,7 @@ impl Dml<'_> {
             Some(ast::ConflictTarget::Columns(columns)) => key_of_columns(table, columns)?,
             Some(ast::ConflictTarget::OnConstraint(name)) => {
                 let name = qualified(name, self.binder.context)?;
-                let key = table.primary_key.as_ref();
-                if key.is_none_or(|key| key.name != name.name) {
-                    return Err(SqlError::new(
-                        ErrorKind::UndefinedObject,
-                        format!("constraint \"{}\" for table \"{}\" does not exist", name.name, table.name),
-                    )
-                    .at(name.span));
-                }
-                ConflictTarget::PrimaryKey
+                key_of_constraint(table, &name.name).at(name.span)?
             }
         };
         let action = match &conflict.action {
@@ -83,7 +76,23 @@ impl Dml<'_> {
     }
 }
 
-/// The primary key, when the columns are exactly its columns in any order.
+/// The key of a constraint.
+fn key_of_constraint(table: &TableMeta, name: &str) -> Result<ConflictTarget> {
+    let mut keys = table.keys().filter(|key| key.constraint.is_some());
+    match keys.find(|key| key.name == name) {
+        Some(key) => Ok(ConflictTarget::Keys(vec![key.index_oid])),
+        None if table.has_constraint(name) => Err(SqlError::new(
+            ErrorKind::WrongObjectType,
+            "constraint in ON CONFLICT clause has no associated index",
+        )),
+        None => Err(SqlError::new(
+            ErrorKind::UndefinedObject,
+            format!("constraint \"{name}\" for table \"{}\" does not exist", table.name),
+        )),
+    }
+}
+
+/// The keys over exactly these columns, in any order.
 fn key_of_columns(table: &TableMeta, columns: &[ast::Ident]) -> Result<ConflictTarget> {
     let mut named = BTreeSet::new();
     for column in columns {
@@ -91,12 +100,12 @@ fn key_of_columns(table: &TableMeta, columns: &[ast::Ident]) -> Result<ConflictT
         let position = table.column_position(&name).ok_or_else(|| undefined_column(&name).at(column.span))?;
         named.insert(position);
     }
-    let key: BTreeSet<usize> = table.key_positions().into_iter().collect();
-    if key.is_empty() || key != named {
+    let keys: Vec<Oid> = keys_over(table, &named).map(|key| key.index_oid).collect();
+    if keys.is_empty() {
         return Err(SqlError::new(
             ErrorKind::InvalidColumnReference,
             "there is no unique or exclusion constraint matching the ON CONFLICT specification",
         ));
     }
-    Ok(ConflictTarget::PrimaryKey)
+    Ok(ConflictTarget::Keys(keys))
 }

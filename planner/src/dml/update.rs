@@ -58,7 +58,7 @@ impl Dml<'_> {
             .transpose()?;
         let mut outputs = identity(&item.relations, &table)?;
         outputs.extend(new_values(&table, assigned, &item.relations)?);
-        for (number, position) in table.key_positions().into_iter().enumerate() {
+        for (number, position) in table.tracked_positions().into_iter().enumerate() {
             outputs.push(column(&item.relations, position)?.alias(format!("__key_{number}")));
         }
         let extra = self.extra(update.returning.as_ref(), &item.relations, &table)?;

@@ -331,7 +331,7 @@ impl World {
             oid: Oid(1),
             index_oid: Oid(2),
             name: key.name.clone(),
-            columns: key.columns.iter().map(|&position| position as u32 + 1).collect(),
+            columns: key.columns.clone(),
         });
         let meta = Arc::new(TableMeta {
             id: table,
@@ -343,6 +343,8 @@ impl World {
             next_column_id: columns.len() as u32 + 1,
             columns,
             primary_key,
+            uniques: create.uniques.clone(),
+            foreign_keys: Vec::new(),
             indexes: Vec::new(),
             checks: Vec::new(),
             former: Vec::new(),

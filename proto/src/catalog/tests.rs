@@ -35,6 +35,8 @@ fn table() -> TableMeta {
             name: "items_pkey".into(),
             columns: vec![1],
         }),
+        uniques: Vec::new(),
+        foreign_keys: Vec::new(),
         indexes: vec![
             IndexMeta {
                 oid: Oid(16_405),

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    CheckConstraint, Column, Consistency, DatabaseMeta, FormError, FormerColumns, Identity, IndexMeta,
-    IndexMethod, NamespaceMeta, ObjectAddress, PrimaryKey, SequenceMeta, TableMeta, TableOptions, decode,
-    type_from_wire, type_to_wire,
+    CheckConstraint, Column, Consistency, DatabaseMeta, ForeignKey, FormError, FormerColumns, Identity,
+    IndexMeta, IndexMethod, MatchType, NamespaceMeta, ObjectAddress, PrimaryKey, ReferentialAction,
+    SequenceMeta, TableMeta, TableOptions, UniqueKey, decode, type_from_wire, type_to_wire,
 };
 use crate::id::{ChannelId, DatabaseId, Oid, SequenceId, TableId};
 use crate::metric::DistanceMetric;
@@ -69,6 +69,46 @@ struct PrimaryKeyForm {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct UniqueForm {
+    /// 0 for an index without a constraint.
+    #[prost(uint32, tag = "1")]
+    constraint: u32,
+    #[prost(bool, tag = "2")]
+    is_constraint: bool,
+    #[prost(uint32, tag = "3")]
+    index_oid: u32,
+    #[prost(string, tag = "4")]
+    name: String,
+    #[prost(uint32, repeated, tag = "5")]
+    columns: Vec<u32>,
+    #[prost(bool, tag = "6")]
+    nulls_not_distinct: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ForeignForm {
+    #[prost(uint32, tag = "1")]
+    oid: u32,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(uint32, repeated, tag = "3")]
+    columns: Vec<u32>,
+    #[prost(uint64, tag = "4")]
+    target: u64,
+    #[prost(uint32, repeated, tag = "5")]
+    target_columns: Vec<u32>,
+    #[prost(uint32, tag = "6")]
+    target_index: u32,
+    #[prost(bool, tag = "7")]
+    matches_full: bool,
+    /// 0 no action, 1 restrict, 2 cascade, 3 set null, 4 set default.
+    #[prost(uint32, tag = "8")]
+    on_delete: u32,
+    #[prost(uint32, tag = "9")]
+    on_update: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct IndexForm {
     #[prost(uint32, tag = "1")]
     oid: u32,
@@ -124,6 +164,10 @@ struct TableForm {
     /// 0 none.
     #[prost(uint32, tag = "16")]
     consistency: u32,
+    #[prost(message, repeated, tag = "17")]
+    uniques: Vec<UniqueForm>,
+    #[prost(message, repeated, tag = "18")]
+    foreign_keys: Vec<ForeignForm>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -215,6 +259,8 @@ pub fn encode_table(table: &TableMeta) -> Vec<u8> {
         rewritten: table.rewritten,
         retention_millis: table.options.retention_millis,
         consistency: table.options.consistency.map_or(0, Consistency::number),
+        uniques: table.uniques.iter().map(unique_form).collect(),
+        foreign_keys: table.foreign_keys.iter().map(foreign_form).collect(),
     }
     .encode_to_vec()
 }
@@ -256,6 +302,68 @@ fn index_of_form(form: IndexForm) -> Result<IndexMeta, FormError> {
         metric,
         method,
         written_options: form.written_options,
+    })
+}
+
+fn unique_form(key: &UniqueKey) -> UniqueForm {
+    UniqueForm {
+        constraint: key.constraint.map_or(0, |oid| oid.0),
+        is_constraint: key.constraint.is_some(),
+        index_oid: key.index_oid.0,
+        name: key.name.clone(),
+        columns: key.columns.clone(),
+        nulls_not_distinct: !key.nulls_distinct,
+    }
+}
+
+fn unique_of_form(form: UniqueForm) -> UniqueKey {
+    UniqueKey {
+        constraint: form.is_constraint.then_some(Oid(form.constraint)),
+        index_oid: Oid(form.index_oid),
+        name: form.name,
+        columns: form.columns,
+        nulls_distinct: !form.nulls_not_distinct,
+    }
+}
+
+const ACTIONS: [ReferentialAction; 5] = [
+    ReferentialAction::NoAction,
+    ReferentialAction::Restrict,
+    ReferentialAction::Cascade,
+    ReferentialAction::SetNull,
+    ReferentialAction::SetDefault,
+];
+
+fn foreign_form(key: &ForeignKey) -> ForeignForm {
+    let number = |action| ACTIONS.iter().position(|known| *known == action).unwrap_or(0) as u32;
+    ForeignForm {
+        oid: key.oid.0,
+        name: key.name.clone(),
+        columns: key.columns.clone(),
+        target: key.target.0,
+        target_columns: key.target_columns.clone(),
+        target_index: key.target_index.0,
+        matches_full: key.match_type == MatchType::Full,
+        on_delete: number(key.on_delete),
+        on_update: number(key.on_update),
+    }
+}
+
+fn foreign_of_form(form: ForeignForm) -> Result<ForeignKey, FormError> {
+    let action = |number: u32| {
+        let known = ACTIONS.get(number as usize).copied();
+        known.ok_or_else(|| FormError::UnknownAction(form.name.clone()))
+    };
+    Ok(ForeignKey {
+        oid: Oid(form.oid),
+        columns: form.columns,
+        target: TableId(form.target),
+        target_columns: form.target_columns,
+        target_index: Oid(form.target_index),
+        match_type: if form.matches_full { MatchType::Full } else { MatchType::Simple },
+        on_delete: action(form.on_delete)?,
+        on_update: action(form.on_update)?,
+        name: form.name,
     })
 }
 
@@ -310,6 +418,8 @@ pub fn decode_table(bytes: &[u8]) -> Result<Arc<TableMeta>, FormError> {
             columns: key.columns,
         }),
         indexes: form.indexes.into_iter().map(index_of_form).collect::<Result<_, _>>()?,
+        uniques: form.uniques.into_iter().map(unique_of_form).collect(),
+        foreign_keys: form.foreign_keys.into_iter().map(foreign_of_form).collect::<Result<_, _>>()?,
         checks: form.checks.into_iter().map(check_of_form).collect(),
         former: form.former.into_iter().map(former_of_form).collect(),
         rewritten: form.rewritten,

@@ -1,11 +1,12 @@
 //! The key file: which rows may have a key, found by the 64-bit xxh3 hash (seed 0) of the key bytes.
 //!
-//! Envelope of kind 2; its numbers are the directory's bits, 0, 0. Body:
+//! Envelope of kind 2; its numbers are the directory's bits, the rows that are in no key (because of a NULL), 0. Body,
+//! with `keyed` for the rows that are in one:
 //!
 //! ```text
 //! 0                (2^bits + 1) × 4  directory: position of the first hash whose upper `bits` bits are at least i
-//! rounded up to 8  rows × 8          hashes, ascending
-//! then             rows × 4          ordinals, ascending among equal hashes
+//! rounded up to 8  keyed × 8         hashes, ascending
+//! then             keyed × 4         ordinals, ascending among equal hashes
 //! ```
 
 use std::sync::Arc;
@@ -31,14 +32,14 @@ fn bucket(hash: u64, bits: u32) -> usize {
     hash.checked_shr(64 - bits).unwrap_or(0) as usize
 }
 
-/// The bytes of a key file; `pairs` are (hash, ordinal), ascending.
-pub(crate) fn encode(segment: SegmentId, pairs: &[(u64, u32)]) -> Bytes {
+/// The bytes of a key file of a segment with `rows` rows; `pairs` are (hash, ordinal), ascending.
+pub(crate) fn encode(segment: SegmentId, rows: usize, pairs: &[(u64, u32)]) -> Bytes {
     let bits = directory_bits(pairs.len());
     let header = Header {
         kind: Kind::Keys,
         owner: segment.0,
-        rows: pairs.len() as u64,
-        numbers: [u64::from(bits), 0, 0],
+        rows: rows as u64,
+        numbers: [u64::from(bits), (rows - pairs.len()) as u64, 0],
     };
     let directory = (1_usize << bits) + 1;
     let hashes_at = (directory * 4).next_multiple_of(8);
@@ -61,6 +62,7 @@ pub(crate) fn encode(segment: SegmentId, pairs: &[(u64, u32)]) -> Bytes {
 #[derive(Clone, Debug)]
 pub struct KeyFile {
     object: Arc<Opened>,
+    rows: usize,
     bits: u32,
     directory: ScalarBuffer<u32>,
     hashes_at: usize,
@@ -76,16 +78,18 @@ impl KeyFile {
     pub fn open(bytes: ObjectBytes, segment: SegmentId, rows: usize) -> Result<Self> {
         let object = Opened::open(bytes, Kind::Keys)?;
         let header = *object.header();
-        if header.owner != segment.0 || header.rows != rows as u64 || header.numbers[0] > u64::from(MOST_BITS)
-        {
+        let [bits, without_key, _] = header.numbers;
+        let is_of_segment = header.owner == segment.0 && header.rows == rows as u64;
+        if !is_of_segment || bits > u64::from(MOST_BITS) || without_key > rows as u64 {
             return Err(object.corrupted("it holds keys of another segment"));
         }
-        let bits = header.numbers[0] as u32;
+        let keyed = rows - without_key as usize;
+        let bits = bits as u32;
         let directory = object.elements::<u32>(0, (1 << bits) + 1)?;
         let hashes_at = (directory.len() * 4).next_multiple_of(8);
-        let hashes = object.elements::<u64>(hashes_at, rows)?;
-        let ordinals = object.elements::<u32>(hashes_at + rows * 8, rows)?;
-        Ok(Self { object, bits, directory, hashes_at, hashes, ordinals })
+        let hashes = object.elements::<u64>(hashes_at, keyed)?;
+        let ordinals = object.elements::<u32>(hashes_at + keyed * 8, keyed)?;
+        Ok(Self { object, rows, bits, directory, hashes_at, hashes, ordinals })
     }
 
     /// Appends the ordinals of rows whose key has this hash.
@@ -105,7 +109,7 @@ impl KeyFile {
         let ordinals_at = self.hashes_at + self.hashes.len() * 8;
         self.object.verify(ordinals_at + first * 4, ordinals_at + (first + equal) * 4)?;
         for ordinal in &self.ordinals[first..first + equal] {
-            if *ordinal as usize >= self.hashes.len() {
+            if *ordinal as usize >= self.rows {
                 return Err(self.object.corrupted("it names a row outside the segment"));
             }
             ordinals.push(*ordinal);

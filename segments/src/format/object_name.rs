@@ -76,6 +76,7 @@ mod tests {
                 ObjectKind::Deletes,
                 ObjectKind::Vectors(column),
                 ObjectKind::Index(column),
+                ObjectKind::UniqueKeys(column),
             ];
             for kind in kinds {
                 let key = object_key(&table, segment, epoch, n, kind);

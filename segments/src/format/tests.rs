@@ -240,7 +240,7 @@ fn key_files_of_every_size_find_every_hash() {
             pairs[2].0 = u64::MAX;
         }
         pairs.sort_unstable();
-        let bytes = super::key_file::encode(SegmentId(1), &pairs);
+        let bytes = super::key_file::encode(SegmentId(1), rows, &pairs);
         let bytes = crate::store::ObjectBytes::resident("keys", bytes);
         let file = super::key_file::KeyFile::open(bytes, SegmentId(1), rows).unwrap();
         let probes =

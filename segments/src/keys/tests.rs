@@ -29,7 +29,7 @@ fn every_key_is_found_whatever_the_batches() {
         let size = if random.random_bool(0.7) { 1 } else { random.random_range(0..300) };
         let hashes: Vec<u64> =
             (0..size).map(|_| hash_key(&random.random_range(0..3000_u32).to_le_bytes())).collect();
-        runs.append(&hashes, twin.len() as u32);
+        runs.append(hashes.iter().copied().zip(twin.len() as u32..));
         twin.extend(&hashes);
         clones.push((twin.len(), runs.clone()));
     }

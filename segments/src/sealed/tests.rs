@@ -32,7 +32,9 @@ fn a_segment_without_rows_is_a_segment() {
     assert_eq!(view.read_rows(&columns, &[]).unwrap().num_columns(), 6);
     assert!(top_k(&view, 3, DistanceMetric::L2, &[0.0; 5], 3, view.visible()).unwrap().is_empty());
     let mut found = [None];
-    view.find_keys(&[crate::fixture::key(1)], &[7], &mut found).unwrap();
+    let (table, value) = (table(), crate::fixture::key(1));
+    let key = table.primary_key.as_ref().unwrap().as_key();
+    view.find_keys(key, &[Some(value.as_ref())], &[Some(7)], &mut found).unwrap();
     assert_eq!(found, [None]);
 }
 
@@ -116,4 +118,85 @@ fn every_storable_type_survives_sealing() {
     assert_eq!(view.read_range(&all, 0, 3).unwrap(), batch);
     assert!(batch.columns().iter().all(|column| column.null_count() == 1), "a NULL of every type");
     assert!(top_k(&view, table.columns.len() - 2, DistanceMetric::L2, &[0.0; 2], 5, view.visible()).is_err());
+}
+
+/// `table()` with unique titles and prices: NULL titles differ from one another, NULL prices do not.
+fn with_unique_keys() -> Arc<proto::catalog::TableMeta> {
+    let unique = |index: u32, column: u32, nulls_distinct: bool| proto::catalog::UniqueKey {
+        constraint: None,
+        index_oid: Oid(index),
+        name: format!("t_{column}_idx"),
+        columns: vec![column],
+        nulls_distinct,
+    };
+    let mut table = (*table()).clone();
+    table.schema_version += 1;
+    table.uniques = vec![unique(16_405, 2, true), unique(16_406, 3, false)];
+    Arc::new(table)
+}
+
+/// A title of row 8 and a price of row 4, and what none has; NULL and NULL.
+fn found_by_key(view: crate::SegmentView, table: &Arc<proto::catalog::TableMeta>) -> Vec<Option<u64>> {
+    let snapshot = crate::TableSnapshot {
+        table: Arc::clone(table),
+        read_ts: Timestamp(9),
+        segments: vec![Arc::new(view)],
+    };
+    let wanted = crate::fixture::batch(&[
+        row(1, Some("title 8"), Some(4.5)),
+        row(2, Some("none"), Some(9.9)),
+        row(3, None, None),
+    ]);
+    let mut found = Vec::new();
+    for key in table.keys().filter(|key| !key.is_primary) {
+        let positions = table.positions(key.columns);
+        let values = proto::key::encode_unique_keys(&wanted, &positions, key.nulls_distinct).unwrap();
+        let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
+        found
+            .extend(snapshot.find(key, &values).unwrap().into_iter().map(|found| found.map(|row| row.row.0)));
+    }
+    found
+}
+
+fn row(id: i64, title: Option<&str>, price: Option<f64>) -> crate::fixture::Row {
+    crate::fixture::Row { id, title: title.map(str::to_owned), price, vector: None }
+}
+
+#[test]
+fn unique_keys_find_rows_of_every_age_and_form() {
+    let (old, new) = (table(), with_unique_keys());
+    let rows: Vec<_> = (0..100)
+        .map(|id| {
+            let (title, price) = (format!("title {id}"), id as f64 + 0.5);
+            row(id, (id % 3 != 0).then_some(title.as_str()), (id != 7).then_some(price))
+        })
+        .collect();
+    let grown = |table: &Arc<_>| {
+        let mut grown = GrowingRows::new(SegmentId(1), Arc::clone(table));
+        for (ts, rows) in rows.chunks(30).enumerate() {
+            let first = RowId(rows[0].id as u64);
+            grown.append(&crate::fixture::batch(rows), Timestamp(ts as u64 + 1), first).unwrap();
+        }
+        grown
+    };
+    let growing = |rows: GrowingRows| crate::SegmentState {
+        form: crate::SegmentForm::Growing(rows),
+        deletes: DeleteSet::new(),
+    };
+    let forms = [
+        ("growing with the keys", growing(grown(&new)).at(Timestamp(9))),
+        ("growing, keys later", growing(grown(&old).with_table(Arc::clone(&new)).unwrap()).at(Timestamp(9))),
+        ("sealed with the keys", seal(&grown(&new), Arc::clone(&new)).at(Timestamp(9))),
+        ("sealed, opened with the keys", seal(&grown(&old), Arc::clone(&new)).at(Timestamp(9))),
+        (
+            "sealed, keys later",
+            seal(&grown(&old), Arc::clone(&old)).at(Timestamp(9)).with_table(&new).unwrap(),
+        ),
+    ];
+    for (form, view) in forms {
+        assert_eq!(found_by_key(view, &new), [Some(8), None, None, Some(4), None, Some(7)], "{form}");
+    }
+    let rewritten = Arc::new(proto::catalog::TableMeta { rewritten: 9, schema_version: 9, ..(*new).clone() });
+    let ended = seal(&grown(&new), Arc::clone(&new)).at(Timestamp(9)).with_table(&rewritten).unwrap();
+    assert_eq!(found_by_key(ended, &rewritten), [None; 6]);
 }

@@ -4,6 +4,9 @@
 //! came or went before the lock was granted makes the statement run again, so the clause holds under concurrency.
 //! Under REPEATABLE READ a key that came or went since the transaction's snapshot is 40001, as in PostgreSQL.
 //!
+//! Without a target any unique key may be the one in the way; with one, other keys are looked up here too, because
+//! the commit's verdict would only make the statement run again.
+//!
 //! Invariant: one statement touches a key at most once; DO UPDATE on a second row of the same key is 21000.
 
 use std::collections::{HashMap, HashSet};
@@ -15,24 +18,52 @@ use cluster::locks::{LockMode, LockModes};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::Expr;
 use futures::StreamExt as _;
-use planner::plan::{ConflictAction, ConflictPlan, InsertPlan};
-use proto::catalog::TableMeta;
+use planner::plan::{ConflictAction, ConflictPlan, ConflictTarget, InsertPlan};
+use proto::catalog::{KeyMeta, TableMeta};
 use proto::record::RowRef;
 use proto::{ErrorKind, SegmentId, SqlError};
 use segments::{ScanColumn, TableSnapshot};
 
+use super::duplicates::Taken;
 use super::insert::overlay;
-use super::locking::{Wanted, concurrent_update};
+use super::keys::KeyValues;
+use super::locking::{Wanted, concurrent_update, value_target};
 use super::transaction::{Extent, Transaction};
 use super::write::{WriteEffect, WriteFailure};
 use super::{SessionExecutor, duplicates, rows, rows_error, storage_error};
+
+/// An existing row that a source row meets.
+#[derive(Clone, Copy, Debug)]
+struct Met {
+    /// The source row.
+    row: u32,
+    /// The first key they share, by its place among the arbiters.
+    arbiter: usize,
+    target: RowRef,
+}
 
 /// What becomes of the rows of one source batch.
 #[derive(Debug, Default)]
 struct Split {
     inserted: Vec<u32>,
-    /// Source row and the existing row it meets.
-    met: Vec<(u32, RowRef)>,
+    met: Vec<Met>,
+}
+
+/// A source batch, and what becomes of it.
+struct Gathered {
+    batch: RecordBatch,
+    keys: KeyValues,
+    split: Split,
+}
+
+/// What DO UPDATE makes of the existing rows that a batch met.
+struct Updated {
+    /// Source rows.
+    sources: Vec<u32>,
+    targets: Vec<RowRef>,
+    rows: RecordBatch,
+    old: KeyValues,
+    new: KeyValues,
 }
 
 impl SessionExecutor {
@@ -45,26 +76,28 @@ impl SessionExecutor {
         mut batches: SendableRecordBatchStream,
     ) -> Result<WriteEffect, WriteFailure> {
         let table = &plan.table;
+        let arbiters = arbiters(table, &conflict.target);
         let mut snapshot = self.snapshot_of(context, table)?;
         let updates = matches!(conflict.action, ConflictAction::Update { .. });
         let (mut wanted, mut awaited) = (Wanted::default(), Wanted::default());
-        let mut taken = HashSet::new();
+        let mut proposed = Taken::default();
         let mut gathered = Vec::new();
         while let Some(batch) = batches.next().await {
             let batch = rows::conform(&batch.map_err(exec::to_sql_error)?, table)?;
             rows::check(&batch, table, plan.checks.as_deref(), context)?;
-            let keys = rows::keys(&batch, &table.key_positions())?;
-            let split = split(table, &snapshot, &keys, &conflict.action, &mut taken)?;
-            wanted.add_keys(table, split.inserted.iter().map(|&row| &keys[row as usize]));
-            for (row, target) in &split.met {
-                let key = &keys[*row as usize];
-                if updates {
-                    wanted.add_row(table, target, key, LockModes::change(false));
-                } else {
-                    awaited.add_row(table, target, key, LockMode::Write);
+            let keys = KeyValues::of(&batch, table)?;
+            let split = split(&snapshot, &keys, &arbiters, updates, &mut proposed)?;
+            wanted.add_keys(table, &keys, &split.inserted);
+            if updates {
+                for (met, key) in split.met.iter().zip(&primary_keys(&snapshot, &split.met)?) {
+                    wanted.add_row(table, &met.target, key, LockModes::change(false));
+                }
+            } else {
+                for (value, met) in values_met(&keys, &arbiters, &split.met, table) {
+                    awaited.add(value_target(table.id, arbiters[met.arbiter], value), LockMode::Write);
                 }
             }
-            gathered.push((batch, keys, split));
+            gathered.push(Gathered { batch, keys, split });
         }
         // Whether a row that somebody changes will be in the way is known when that has ended; nothing is kept.
         let mark = self.lock_owner(transaction).mark();
@@ -79,23 +112,57 @@ impl SessionExecutor {
         } else {
             let newest = self.newest_snapshot(transaction, &snapshot).await?;
             if !Arc::ptr_eq(&newest, &snapshot) {
-                gathered.iter().try_for_each(|(_, keys, _)| check_same(&snapshot, &newest, keys))?;
+                gathered.iter_mut().try_for_each(|rows| refresh(rows, &arbiters, &snapshot, &newest))?;
                 snapshot = newest;
             }
         }
         let all: Vec<usize> = (0..table.columns.len()).collect();
         snapshot.load(&all).await.map_err(|error| storage_error(&error))?;
+        self.write_gathered(transaction, plan, conflict, context, (&snapshot, &gathered)).await
+    }
+
+    /// Inserts the rows that met nothing and updates the rows that were met.
+    async fn write_gathered(
+        &self,
+        transaction: &mut Transaction,
+        plan: &InsertPlan,
+        conflict: &ConflictPlan,
+        context: &Arc<exec::StatementContext>,
+        (snapshot, gathered): (&Arc<TableSnapshot>, &[Gathered]),
+    ) -> Result<WriteEffect, WriteFailure> {
+        let table = &plan.table;
+        // Nothing but an arbiter is in the way of a row, unless there are other keys or keys change.
+        let checks = table.keys().count() > arbiters(table, &conflict.target).len()
+            || matches!(&conflict.action, ConflictAction::Update { assignments, .. }
+                if assignments.iter().any(|(at, _)| table.tracked_positions().contains(at)));
+        let (mut ending, mut taken) = (HashSet::new(), Taken::default());
         let mut effect = WriteEffect::default();
-        for (batch, keys, split) in &gathered {
-            let mut touched = vec![(split.inserted.clone(), rows::take_rows(batch, &split.inserted)?)];
-            overlay(transaction, table).insert(&touched[0].1).map_err(|error| storage_error(&error))?;
-            touched.extend(update_met(
-                transaction,
-                plan,
-                conflict,
-                (&snapshot, batch, keys, split),
-                context,
-            )?);
+        for Gathered { batch, split, .. } in gathered {
+            let inserted = rows::take_rows(batch, &split.inserted)?;
+            if checks {
+                let keys = KeyValues::of(&inserted, table)?;
+                duplicates::check_keys(table, snapshot, &inserted, &keys, &ending, &mut taken)?;
+            }
+            overlay(transaction, table).insert(&inserted).map_err(|error| storage_error(&error))?;
+            let mut touched = vec![(split.inserted.clone(), inserted)];
+            if let Some(updated) = updated(plan, conflict, snapshot, (batch, split), context)? {
+                ending.extend(updated.targets.iter().map(duplicates::identity));
+                if checks {
+                    let mut wanted = Wanted::default();
+                    wanted.add_moved(table, &updated.old, &updated.new);
+                    if self.take_locks(transaction, wanted).await? {
+                        return Err(concurrent_update());
+                    }
+                    let Updated { rows, new, .. } = &updated;
+                    duplicates::check_keys(table, snapshot, rows, new, &ending, &mut taken)?;
+                }
+                let buffer = overlay(transaction, table);
+                for (target, key) in updated.targets.iter().zip(&updated.old.primary) {
+                    buffer.delete(*target, rows::delete_key(key));
+                }
+                buffer.insert(&updated.rows).map_err(|error| storage_error(&error))?;
+                touched.push((updated.sources, updated.rows));
+            }
             let shown = in_source_order(&touched)?;
             effect.affected += shown.num_rows() as u64;
             effect.returned.extend(Self::returning(plan.returning.as_ref(), &shown, context)?);
@@ -104,74 +171,127 @@ impl SessionExecutor {
     }
 }
 
+/// The keys in which a source row may meet an existing one, the oldest index first.
+fn arbiters<'a>(table: &'a TableMeta, target: &ConflictTarget) -> Vec<KeyMeta<'a>> {
+    let named = |key: &KeyMeta<'_>| match target {
+        ConflictTarget::Any => true,
+        ConflictTarget::Keys(keys) => keys.contains(&key.index_oid),
+    };
+    let mut arbiters: Vec<KeyMeta<'a>> = table.keys().filter(named).collect();
+    arbiters.sort_by_key(|key| key.index_oid);
+    arbiters
+}
+
+/// The values of each arbiter in the rows of a batch.
+fn arbiter_values<'a>(
+    keys: &'a KeyValues,
+    arbiters: &[KeyMeta<'_>],
+    table: &'a TableMeta,
+) -> Vec<Vec<Option<&'a [u8]>>> {
+    let of = |arbiter: &KeyMeta<'_>| {
+        keys.each(table).find(|(key, _)| key.index_oid == arbiter.index_oid).map(|(_, values)| values)
+    };
+    arbiters.iter().filter_map(of).collect()
+}
+
+/// The values in which source rows met existing ones.
+fn values_met<'a>(
+    keys: &'a KeyValues,
+    arbiters: &[KeyMeta<'_>],
+    met: &'a [Met],
+    table: &'a TableMeta,
+) -> impl Iterator<Item = (&'a [u8], &'a Met)> {
+    let values = arbiter_values(keys, arbiters, table);
+    met.iter().filter_map(move |met| Some((values[met.arbiter][met.row as usize]?, met)))
+}
+
 /// DO UPDATE of the existing rows that a batch met: their source rows and new forms.
-fn update_met(
-    transaction: &mut Transaction,
+fn updated(
     plan: &InsertPlan,
     conflict: &ConflictPlan,
-    (snapshot, batch, keys, split): (&TableSnapshot, &RecordBatch, &[Box<[u8]>], &Split),
+    snapshot: &TableSnapshot,
+    (batch, split): (&RecordBatch, &Split),
     context: &Arc<exec::StatementContext>,
-) -> Result<Option<(Vec<u32>, RecordBatch)>, WriteFailure> {
+) -> Result<Option<Updated>, WriteFailure> {
     let ConflictAction::Update { assignments, filter, schema } = &conflict.action else { return Ok(None) };
     if split.met.is_empty() {
         return Ok(None);
     }
     let table = &plan.table;
-    let existing = read_rows(snapshot, &split.met)?;
-    let sources: Vec<u32> = split.met.iter().map(|(row, _)| *row).collect();
+    let existing = read_rows(snapshot, &split.met, &(0..table.columns.len()).collect::<Vec<_>>())?;
+    let sources: Vec<u32> = split.met.iter().map(|met| met.row).collect();
     let pair = beside(&existing, &rows::take_rows(batch, &sources)?)?;
     let kept = passing(filter.as_ref(), schema, &pair, context)?;
     let pair = rows::take_rows(&pair, &kept)?;
-    let updated = assign(table, assignments, schema, &pair, context)?;
-    rows::check(&updated, table, plan.checks.as_deref(), context)?;
-    let ending = kept.iter().map(|&position| duplicates::identity(&split.met[position as usize].1)).collect();
-    let new_keys = rows::keys(&updated, &table.key_positions())?;
-    // The statement took the keys of its rows; an updated row may keep its own.
-    let mut moved = HashSet::new();
-    duplicates::check_keys(table, snapshot, &updated, &new_keys, &ending, &mut moved)?;
-    let buffer = overlay(transaction, table);
-    for &position in &kept {
-        let (source, target) = split.met[position as usize];
-        buffer.delete(target, rows::delete_key(&keys[source as usize]));
-    }
-    buffer.insert(&updated).map_err(|error| storage_error(&error))?;
-    Ok(Some((kept.iter().map(|&position| sources[position as usize]).collect(), updated)))
+    let rows = assign(table, assignments, schema, &pair, context)?;
+    rows::check(&rows, table, plan.checks.as_deref(), context)?;
+    Ok(Some(Updated {
+        sources: kept.iter().map(|&position| sources[position as usize]).collect(),
+        targets: kept.iter().map(|&position| split.met[position as usize].target).collect(),
+        old: KeyValues::of(&rows::take_rows(&existing, &kept)?, table)?,
+        new: KeyValues::of(&rows, table)?,
+        rows,
+    }))
 }
 
+/// Finds the met rows where they are in a newer snapshot.
+///
 /// # Errors
-/// `Conflict` when a key came, went or changed its row between two snapshots.
-fn check_same(known: &TableSnapshot, newest: &TableSnapshot, keys: &[Box<[u8]>]) -> Result<(), WriteFailure> {
-    if known.table.primary_key.is_none() {
-        return Ok(());
+/// `Conflict` when a key came, went or changed its row between the two.
+fn refresh(
+    rows: &mut Gathered,
+    arbiters: &[KeyMeta<'_>],
+    known: &TableSnapshot,
+    newest: &TableSnapshot,
+) -> Result<(), WriteFailure> {
+    for (place, values) in arbiter_values(&rows.keys, arbiters, &known.table).into_iter().enumerate() {
+        let find = |snapshot: &TableSnapshot| {
+            snapshot.find(arbiters[place], &values).map_err(|error| storage_error(&error))
+        };
+        let (then, now) = (find(known)?, find(newest)?);
+        let same = |(then, now): (&Option<RowRef>, &Option<RowRef>)| {
+            then.as_ref().map(duplicates::identity) == now.as_ref().map(duplicates::identity)
+        };
+        if !then.iter().zip(&now).all(same) {
+            return Err(concurrent_update());
+        }
+        for met in rows.split.met.iter_mut().filter(|met| met.arbiter == place) {
+            met.target = now[met.row as usize].unwrap_or(met.target);
+        }
     }
-    let find = |snapshot: &TableSnapshot| {
-        let found = snapshot.find_keys(keys).map_err(|error| storage_error(&error))?;
-        Ok::<_, SqlError>(found.iter().map(|row| row.as_ref().map(duplicates::identity)).collect::<Vec<_>>())
-    };
-    if find(known)? == find(newest)? { Ok(()) } else { Err(concurrent_update()) }
+    Ok(())
 }
 
 /// Decides for each row of a batch.
 fn split(
-    table: &TableMeta,
     snapshot: &TableSnapshot,
-    keys: &[Box<[u8]>],
-    action: &ConflictAction,
-    taken: &mut HashSet<Box<[u8]>>,
+    keys: &KeyValues,
+    arbiters: &[KeyMeta<'_>],
+    updates: bool,
+    proposed: &mut Taken,
 ) -> Result<Split, WriteFailure> {
-    let mut split = Split::default();
-    if table.primary_key.is_none() {
-        split.inserted = (0..keys.len() as u32).collect();
-        return Ok(split);
+    let values = arbiter_values(keys, arbiters, &snapshot.table);
+    let mut found = Vec::with_capacity(arbiters.len());
+    for (arbiter, values) in arbiters.iter().zip(&values) {
+        found.push(snapshot.find(*arbiter, values).map_err(|error| storage_error(&error))?);
     }
-    let found = snapshot.find_keys(keys).map_err(|error| storage_error(&error))?;
-    for (row, key) in (0_u32..).zip(keys) {
-        let first = taken.insert(key.clone());
-        match (action, found[row as usize]) {
-            (ConflictAction::Update { .. }, _) if !first => return Err(second_time().into()),
-            (_, None) if first => split.inserted.push(row),
-            (_, Some(target)) => split.met.push((row, target)),
-            _ => {}
+    let mut split = Split::default();
+    for (row, at) in (0_u32..).zip(0..keys.primary.len()) {
+        let own = || arbiters.iter().zip(&values).filter_map(|(key, values)| Some((*key, values[at]?)));
+        let repeated = own().any(|(key, value)| proposed.has(key, value));
+        if updates && repeated {
+            return Err(second_time().into());
+        }
+        let met = (0..arbiters.len()).find_map(|arbiter| Some((arbiter, found[arbiter][at]?)));
+        if updates || met.is_none() {
+            for (key, value) in own() {
+                proposed.take(key, value);
+            }
+        }
+        match met {
+            Some((arbiter, target)) => split.met.push(Met { row, arbiter, target }),
+            None if !repeated => split.inserted.push(row),
+            None => {}
         }
     }
     Ok(split)
@@ -182,30 +302,38 @@ fn second_time() -> SqlError {
         .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
 }
 
-/// The existing rows, one per pair, in their order.
-fn read_rows(snapshot: &TableSnapshot, met: &[(u32, RowRef)]) -> Result<RecordBatch, SqlError> {
-    let columns: Vec<ScanColumn> = (0..snapshot.table.columns.len()).map(ScanColumn::Column).collect();
+/// Columns of the rows that were met, in their order.
+fn read_rows(snapshot: &TableSnapshot, met: &[Met], positions: &[usize]) -> Result<RecordBatch, SqlError> {
+    let columns: Vec<ScanColumn> = positions.iter().copied().map(ScanColumn::Column).collect();
     let mut wanted: HashMap<SegmentId, Vec<usize>> = HashMap::new();
-    for (position, (_, target)) in met.iter().enumerate() {
-        wanted.entry(target.segment).or_default().push(position);
+    for (position, met) in met.iter().enumerate() {
+        wanted.entry(met.target.segment).or_default().push(position);
     }
     let mut pieces = Vec::new();
     let mut place = vec![0_u32; met.len()];
     let mut read = 0_u32;
     for view in &snapshot.segments {
         let Some(positions) = wanted.get(&view.id()) else { continue };
-        let ordinals: Vec<u32> = positions.iter().map(|&position| met[position].1.ordinal).collect();
+        let ordinals: Vec<u32> = positions.iter().map(|&position| met[position].target.ordinal).collect();
         pieces.push(view.read_rows(&columns, &ordinals).map_err(|error| storage_error(&error))?);
         for &position in positions {
             place[position] = read;
             read += 1;
         }
     }
-    let schema = snapshot.table.arrow_schema();
-    let together =
-        arrow::compute::concat_batches(&pieces.first().map_or(schema, RecordBatch::schema), &pieces)
-            .map_err(rows_error("ON CONFLICT"))?;
+    let schema = snapshot.table.arrow_schema().project(positions).map_err(rows_error("ON CONFLICT"))?;
+    let schema = pieces.first().map_or_else(|| Arc::new(schema), RecordBatch::schema);
+    let together = arrow::compute::concat_batches(&schema, &pieces).map_err(rows_error("ON CONFLICT"))?;
     arrow::compute::take_record_batch(&together, &UInt32Array::from(place)).map_err(rows_error("ON CONFLICT"))
+}
+
+/// The primary keys of the rows that were met; without one the bytes are empty.
+fn primary_keys(snapshot: &TableSnapshot, met: &[Met]) -> Result<Vec<Box<[u8]>>, SqlError> {
+    let positions = snapshot.table.key_positions();
+    if positions.is_empty() {
+        return Ok(vec![Box::default(); met.len()]);
+    }
+    rows::keys(&read_rows(snapshot, met, &positions)?, &(0..positions.len()).collect::<Vec<_>>())
 }
 
 /// One batch with the columns of both: the existing row, then the excluded one.

@@ -1,9 +1,10 @@
 //! DDL: catalog changes with fresh OIDs, committed at once or with the block they belong to.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cluster::locks::LockMode;
-use planner::plan::{CreateTable, DdlCommand, DdlNotice, NewSequence, Plan};
+use planner::plan::{AlterStatement, CreateTable, DdlCommand, DdlNotice, NewSequence, Plan};
 use planner::syntax::Parsed;
 use proto::catalog::{
     CatalogChange, CatalogSnapshot, Column, DatabaseMeta, NamespaceMeta, PrimaryKey, SequenceMeta, TableMeta,
@@ -115,7 +116,7 @@ impl SessionExecutor {
                 for name in skipped {
                     self.notices.push(Notice::notice(format!("index \"{name}\" does not exist, skipping")));
                 }
-                indexes.iter().map(|(table, oid)| CatalogChange::DropIndex(table.id, *oid)).collect()
+                without_indexes(indexes)
             }
             DdlCommand::CreateExtension { name, if_not_exists } => {
                 self.create_extension(transaction, name, *if_not_exists)?
@@ -253,17 +254,21 @@ impl SessionExecutor {
             return Ok(Vec::new());
         }
         let sequences = create.columns.iter().filter(|column| column.sequence.is_some()).count() as u32;
-        let checks = create.checks.len() as u32;
+        let constraints = (create.checks.len() + create.uniques.len() * 2) as u32;
         let first = self
             .shared
             .node
-            .allocate_oids(TABLE_OIDS + sequences + checks)
+            .allocate_oids(TABLE_OIDS + sequences + constraints)
             .await
             .map_err(|error| node_error(&error))?;
         let mut table = self.table_meta(create, first);
-        let first_check = first.0 + TABLE_OIDS + sequences;
-        for (check, oid) in table.checks.iter_mut().zip(first_check..) {
-            check.oid = Oid(oid);
+        let mut oids = (first.0 + TABLE_OIDS + sequences..).map(Oid);
+        let mut next = || oids.next().unwrap_or(Oid(0));
+        for key in &mut table.uniques {
+            (key.index_oid, key.constraint) = (next(), Some(next()));
+        }
+        for check in &mut table.checks {
+            check.oid = next();
         }
         let mut changes = Vec::new();
         let mut next_sequence = first.0 + TABLE_OIDS;
@@ -303,9 +308,10 @@ impl SessionExecutor {
             primary_key: create.primary_key.as_ref().map(|key| PrimaryKey {
                 oid: Oid(first.0 + 2),
                 index_oid: Oid(first.0 + 3),
-                name: key.name.clone(),
-                columns: key.columns.iter().map(|&position| columns[position].id).collect(),
+                ..key.clone()
             }),
+            uniques: create.uniques.clone(),
+            foreign_keys: Vec::new(),
             checks: create.checks.clone(),
             former: Vec::new(),
             rewritten: 0,
@@ -355,10 +361,35 @@ impl SessionExecutor {
     }
 }
 
+/// The changes that drop indexes: those behind keys make another version of their table.
+fn without_indexes(indexes: &[(Arc<TableMeta>, Oid)]) -> Vec<CatalogChange> {
+    let mut changes = Vec::new();
+    let mut changed: BTreeMap<TableId, TableMeta> = BTreeMap::new();
+    for (table, oid) in indexes {
+        if table.key(*oid).is_none() {
+            changes.push(CatalogChange::DropIndex(table.id, *oid));
+            continue;
+        }
+        let after = changed.entry(table.id).or_insert_with(|| TableMeta {
+            schema_version: table.schema_version + 1,
+            ..TableMeta::clone(table)
+        });
+        after.uniques.retain(|key| key.index_oid != *oid);
+    }
+    changes.extend(changed.into_values().map(|table| CatalogChange::PutTable(Arc::new(table))));
+    changes
+}
+
 /// The tables that a command changes. An index is built beside the table, so that its rows can go on changing.
 fn locked_by(command: &DdlCommand) -> Vec<(TableId, LockMode)> {
     match command {
-        DdlCommand::AlterTable(alter) => vec![(alter.before.id, LockMode::AccessExclusive)],
+        DdlCommand::AlterTable(alter) => {
+            let mode = match alter.statement {
+                AlterStatement::AlterTable => LockMode::AccessExclusive,
+                AlterStatement::CreateUniqueIndex { .. } => LockMode::Share,
+            };
+            vec![(alter.before.id, mode)]
+        }
         DdlCommand::DropTable { tables, .. } => {
             tables.iter().map(|table| (table.id, LockMode::AccessExclusive)).collect()
         }

@@ -18,7 +18,7 @@ pub(crate) fn storage_error(error: &segments::Error) -> SqlError {
 /// An error of the node; a duplicate key is told as the statements tell it.
 pub(crate) fn node_error(error: &cluster::Error) -> SqlError {
     match error {
-        cluster::Error::DuplicateKey { table, row, .. } => duplicate_key(table, row, 0),
+        cluster::Error::DuplicateKey { table, constraint, row } => duplicate_key(table, constraint, row, 0),
         cluster::Error::BeforeHorizon { what, asked, oldest } => SqlError {
             message: format!(
                 "{what} cannot be read as of {}: the oldest readable time is {}",

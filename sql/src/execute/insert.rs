@@ -14,6 +14,8 @@ use proto::catalog::TableMeta;
 use proto::record::TableChange;
 use segments::{TableOverlay, TableSnapshot};
 
+use super::duplicates::Taken;
+use super::keys::KeyValues;
 use super::locking::Wanted;
 use super::transaction::{Extent, Transaction};
 use super::write::{WriteEffect, WriteFailure};
@@ -26,7 +28,7 @@ pub(super) struct RowSink {
     streaming: bool,
     pending: Vec<RecordBatch>,
     pending_bytes: usize,
-    taken: HashSet<Box<[u8]>>,
+    taken: Taken,
 }
 
 impl RowSink {
@@ -36,7 +38,7 @@ impl RowSink {
             streaming: transaction.extent == Extent::Statement,
             pending: Vec::new(),
             pending_bytes: 0,
-            taken: HashSet::new(),
+            taken: Taken::default(),
         }
     }
 
@@ -48,9 +50,9 @@ impl RowSink {
         snapshot: &Arc<TableSnapshot>,
         batch: RecordBatch,
     ) -> Result<(), WriteFailure> {
-        let keys = rows::keys(&batch, &self.table.key_positions())?;
+        let keys = KeyValues::of(&batch, &self.table)?;
         let mut wanted = Wanted::default();
-        wanted.add_keys(&self.table, &keys);
+        wanted.add_keys(&self.table, &keys, &rows::all(&batch));
         session.take_locks(transaction, wanted).await?;
         if !self.streaming {
             let none = HashSet::new();

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::locks::{LockMode, LockModes, LockOwner, LockTarget, Waiting};
-use proto::catalog::TableMeta;
+use proto::catalog::{KeyMeta, TableMeta};
 use proto::record::RowRef;
 use proto::{ErrorKind, SqlError, TableId};
-use segments::keys::hash_key;
+use segments::keys::{hash_key, hash_key_of};
 use segments::{PRIVATE_SEGMENT, TableSnapshot};
 
+use super::keys::KeyValues;
 use super::transaction::{Extent, Isolation, Transaction};
 use super::write::WriteFailure;
 use super::{SessionExecutor, node_error};
@@ -47,11 +48,23 @@ impl Wanted {
         }
     }
 
-    /// Keys that rows are going to have.
-    pub(super) fn add_keys<'a>(&mut self, table: &TableMeta, keys: impl IntoIterator<Item = &'a Box<[u8]>>) {
-        if table.primary_key.is_some() {
-            for key in keys {
-                self.add(key_target(table.id, key), LockMode::Write);
+    /// Keys that rows are going to have, or whose values are free once they have ended.
+    pub(super) fn add_keys(&mut self, table: &TableMeta, keys: &KeyValues, rows: &[u32]) {
+        for (key, values) in keys.each(table) {
+            for value in rows.iter().filter_map(|row| values[*row as usize]) {
+                self.add(value_target(table.id, key, value), LockMode::Write);
+            }
+        }
+    }
+
+    /// Keys that rows are about to change, what they were and what they will be. The row's own lock stands for its old
+    /// primary key.
+    pub(super) fn add_moved(&mut self, table: &TableMeta, old: &KeyValues, new: &KeyValues) {
+        for ((key, old), (_, new)) in old.each(table).zip(new.each(table)) {
+            for (old, new) in old.into_iter().zip(new).filter(|(old, new)| old != new) {
+                for value in [old.filter(|_| !key.is_primary), new].into_iter().flatten() {
+                    self.add(value_target(table.id, key, value), LockMode::Write);
+                }
             }
         }
     }
@@ -59,6 +72,15 @@ impl Wanted {
 
 fn key_target(table: TableId, key: &[u8]) -> LockTarget {
     LockTarget::Key { table, hash: hash_key(key) }
+}
+
+/// What is locked for a value of a unique key.
+pub(super) fn value_target(table: TableId, key: KeyMeta<'_>, value: &[u8]) -> LockTarget {
+    if key.is_primary {
+        key_target(table, value)
+    } else {
+        LockTarget::Key { table, hash: hash_key_of(key.index_oid, value) }
+    }
 }
 
 /// What is locked for a row.

@@ -130,6 +130,11 @@ pub(crate) fn keys(batch: &RecordBatch, positions: &[usize]) -> Result<Vec<Box<[
     proto::key::encode_keys(batch, positions)
 }
 
+/// Every row of a batch.
+pub(crate) fn all(batch: &RecordBatch) -> Vec<u32> {
+    (0..batch.num_rows() as u32).collect()
+}
+
 /// Key bytes as a delete record carries them.
 pub(crate) fn delete_key(key: &[u8]) -> Bytes {
     Bytes::copy_from_slice(key)

@@ -16,7 +16,9 @@ use proto::catalog::TableMeta;
 use proto::record::RowRef;
 use proto::{ErrorKind, SqlError};
 
+use super::duplicates::Taken;
 use super::insert::overlay;
+use super::keys::KeyValues;
 use super::locking::Wanted;
 use super::transaction::{Extent, Transaction};
 use super::write::{WriteEffect, WriteFailure};
@@ -42,9 +44,8 @@ impl SessionExecutor {
         let width = table.columns.len();
         let snapshot = self.snapshot_of(context, table)?;
         let mut affected = self.affected_rows(transaction, table, &plan.source, context).await?;
-        let key_positions = table.key_positions();
-        let old_keys: Vec<usize> =
-            (0..key_positions.len()).map(|key| IDENTITY_COLUMNS + width + key).collect();
+        let tracked = IDENTITY_COLUMNS + width;
+        let old_keys: Vec<usize> = (tracked..tracked + table.key_positions().len()).collect();
         if plan.returning.is_some() {
             affected = in_key_order(affected, &old_keys)?;
         }
@@ -53,25 +54,27 @@ impl SessionExecutor {
         let mut changes = Vec::with_capacity(affected.len());
         for Affected { targets, batch } in &affected {
             let new_rows = rows::conform(&rows::project(batch, &values)?, table)?;
-            let (old, new) = (rows::keys(batch, &old_keys)?, rows::keys(&new_rows, &key_positions)?);
-            for (target, (old, new)) in targets.iter().zip(old.iter().zip(&new)) {
-                wanted.add_row(table, target, old, LockModes::change(old != new));
+            let old = KeyValues::tracked(batch, table, tracked)?;
+            let new = KeyValues::of(&new_rows, table)?;
+            for (row, target) in targets.iter().enumerate() {
+                let changed = LockModes::change(new.differs(&old, row));
+                wanted.add_row(table, target, &old.primary[row], changed);
             }
-            let moved = old.iter().zip(&new).filter(|(old, new)| old != new);
-            wanted.add_keys(table, moved.map(|(_, new)| new));
+            wanted.add_moved(table, &old, &new);
             changes.push((new_rows, old, new));
         }
         let targets = || affected.iter().flat_map(|rows| rows.targets.iter());
         let ending: HashSet<duplicates::RowIdentity> = targets().map(duplicates::identity).collect();
         let read = affected.iter().zip(&changes);
-        let read = read.flat_map(|(rows, (_, old, _))| rows.targets.iter().copied().zip(old.iter().cloned()));
+        let read = read
+            .flat_map(|(rows, (_, old, _))| rows.targets.iter().copied().zip(old.primary.iter().cloned()));
         self.lock_rows(transaction, table, &snapshot, wanted, read).await?;
         let newest = match transaction.extent {
             // The commit checks the keys.
             Extent::Statement => None,
             _ => Some(self.newest_snapshot(transaction, &snapshot).await?),
         };
-        let mut taken = HashSet::new();
+        let mut taken = Taken::default();
         let mut effect = WriteEffect::default();
         for (Affected { targets, batch }, (new_rows, old, new)) in affected.iter().zip(&changes) {
             rows::check(new_rows, table, plan.checks.as_deref(), context)?;
@@ -79,7 +82,7 @@ impl SessionExecutor {
                 duplicates::check_keys(table, newest, new_rows, new, &ending, &mut taken)?;
             }
             let buffer = overlay(transaction, table);
-            for (target, key) in targets.iter().zip(old) {
+            for (target, key) in targets.iter().zip(&old.primary) {
                 buffer.delete(*target, rows::delete_key(key));
             }
             buffer.insert(new_rows).map_err(|error| storage_error(&error))?;
@@ -107,7 +110,12 @@ impl SessionExecutor {
         let mut wanted = Wanted::default();
         let mut read = Vec::new();
         for Affected { targets, batch } in &affected {
-            for (target, key) in targets.iter().zip(rows::keys(batch, &keys)?) {
+            let values: Vec<usize> = (IDENTITY_COLUMNS..IDENTITY_COLUMNS + width).collect();
+            let ending = KeyValues::of(&rows::project(batch, &values)?, table)?;
+            if !table.uniques.is_empty() {
+                wanted.add_keys(table, &ending, &rows::all(batch));
+            }
+            for (target, key) in targets.iter().zip(ending.primary) {
                 wanted.add_row(table, target, &key, LockModes::change(true));
                 read.push((*target, key));
             }

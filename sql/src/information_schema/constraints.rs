@@ -1,7 +1,7 @@
-//! Constraints and their columns: primary keys, and NOT NULL as the standard's CHECK.
+//! Constraints and their columns: unique keys, and NOT NULL as the standard's CHECK.
 
 use exec::functions::catalog::Key;
-use proto::catalog::PUBLIC_NAMESPACE_OID;
+use proto::catalog::{KeyMeta, PUBLIC_NAMESPACE_OID};
 
 use crate::pg_catalog::{Computed, Facts, Row, Value, row};
 
@@ -61,7 +61,7 @@ pub(crate) const TABLE_CONSTRAINTS: Computed = Computed {
 
 fn column_usage(facts: &Facts) -> Vec<Row> {
     let database = facts.database_name();
-    let of_key = |index: Key<'_>| {
+    let of_key = |(_, index): (u32, Key<'_>)| {
         let (table, key) = (index.table, index.key);
         index
             .column_names()
@@ -73,17 +73,17 @@ fn column_usage(facts: &Facts) -> Vec<Row> {
                     Value::name(column),
                     Value::name(database),
                     &table.namespace,
-                    &key.name,
+                    Value::name(key.name),
                 ]
             })
             .collect::<Vec<_>>()
     };
-    facts.scope().keys().flat_map(of_key).collect()
+    facts.scope().key_constraints().flat_map(of_key).collect()
 }
 
 fn key_columns(facts: &Facts) -> Vec<Row> {
     let database = facts.database_name();
-    let of_key = |index: Key<'_>| {
+    let of_key = |(_, index): (u32, Key<'_>)| {
         let (table, key) = (index.table, index.key);
         index
             .column_names()
@@ -92,7 +92,7 @@ fn key_columns(facts: &Facts) -> Vec<Row> {
                 row![
                     Value::name(database),
                     &table.namespace,
-                    &key.name,
+                    Value::name(key.name),
                     Value::name(database),
                     &table.namespace,
                     &table.name,
@@ -103,12 +103,12 @@ fn key_columns(facts: &Facts) -> Vec<Row> {
             })
             .collect::<Vec<_>>()
     };
-    facts.scope().keys().flat_map(of_key).collect()
+    facts.scope().key_constraints().flat_map(of_key).collect()
 }
 
 fn constraints(facts: &Facts) -> Vec<Row> {
     let database = facts.database_name();
-    let line = |schema: &str, name: String, table: &str, kind: &'static str| {
+    let line = |schema: &str, name: String, table: &str, kind: &'static str, nulls: Option<&'static str>| {
         row![
             Value::name(database),
             Value::name(schema),
@@ -120,21 +120,25 @@ fn constraints(facts: &Facts) -> Vec<Row> {
             "NO",
             "NO",
             "YES",
-            Value::Null,
+            nulls,
         ]
     };
     let mut rows = Vec::new();
-    for index in facts.scope().keys() {
-        let table = index.table;
-        rows.push(line(&table.namespace, index.key.name.clone(), &table.name, "PRIMARY KEY"));
+    for (_, Key { table, key }) in facts.scope().key_constraints() {
+        let (kind, nulls) = match key {
+            KeyMeta { is_primary: true, .. } => ("PRIMARY KEY", None),
+            KeyMeta { nulls_distinct: true, .. } => ("UNIQUE", Some("YES")),
+            _ => ("UNIQUE", Some("NO")),
+        };
+        rows.push(line(&table.namespace, key.name.to_owned(), &table.name, kind, nulls));
     }
     for table in facts.scope().tables() {
         for check in &table.checks {
-            rows.push(line(&table.namespace, check.name.clone(), &table.name, "CHECK"));
+            rows.push(line(&table.namespace, check.name.clone(), &table.name, "CHECK", None));
         }
         for column in table.columns.iter().filter(|column| !column.nullable) {
             let name = format!("{PUBLIC_NAMESPACE_OID}_{}_{}_not_null", table.id, column.id);
-            rows.push(line(&table.namespace, name, &table.name, "CHECK"));
+            rows.push(line(&table.namespace, name, &table.name, "CHECK", None));
         }
     }
     rows

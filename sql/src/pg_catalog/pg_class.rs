@@ -135,7 +135,7 @@ fn of_relation(facts: &Facts, relation: Relation<'_>) -> Row {
             row_type: table.type_oid.0,
             method: HEAP_OID,
             checks: i64::try_from(table.checks.len()).unwrap_or_default(),
-            has_index: table.primary_key.is_some() || !table.indexes.is_empty(),
+            has_index: table.index_names().next().is_some(),
             replica_identity: "d",
             ..plain
         },

@@ -1,4 +1,4 @@
-//! Constraints: primary keys and CHECKs.
+//! Constraints: primary keys, other unique keys, and CHECKs.
 
 use exec::functions::catalog::Key;
 use proto::catalog::{CheckConstraint, PUBLIC_NAMESPACE_OID, TableMeta};
@@ -40,13 +40,13 @@ pub(crate) const PG_CONSTRAINT: Computed = Computed {
     rows,
 };
 
-fn of_key(facts: &Facts, index: Key<'_>) -> Row {
+fn of_key(facts: &Facts, constraint: u32, index: Key<'_>) -> Row {
     let columns: Vec<i64> = index.key.columns.iter().map(|&id| id.into()).collect();
     row![
-        index.key.oid.0,
-        &index.key.name,
+        constraint,
+        Value::name(index.key.name),
         facts.scope().namespace_oid(&index.table.namespace).unwrap_or(PUBLIC_NAMESPACE_OID),
-        "p",
+        if index.key.is_primary { "p" } else { "u" },
         false,
         false,
         true,
@@ -105,6 +105,6 @@ fn of_check(facts: &Facts, table: &TableMeta, check: &CheckConstraint) -> Row {
 }
 
 fn rows(facts: &Facts) -> Vec<Row> {
-    let keys = facts.scope().keys().map(|key| of_key(facts, key));
+    let keys = facts.scope().key_constraints().map(|(oid, key)| of_key(facts, oid, key));
     keys.chain(facts.scope().checks().map(|(table, check)| of_check(facts, table, check))).collect()
 }

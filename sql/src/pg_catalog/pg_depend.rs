@@ -43,9 +43,16 @@ fn rows(facts: &Facts) -> Vec<Row> {
     }
     for index in scope.keys() {
         let table = index.table.id.oid().0;
-        rows.push(row![PG_CLASS, index.key.index_oid.0, 0, PG_CONSTRAINT, index.key.oid.0, 0, "i"]);
-        for &column in &index.key.columns {
-            rows.push(row![PG_CONSTRAINT, index.key.oid.0, 0, PG_CLASS, table, i64::from(column), "a"]);
+        let key_index = index.key.index_oid.0;
+        let (class, object) = match index.key.constraint {
+            Some(constraint) => (PG_CONSTRAINT, constraint.0),
+            None => (PG_CLASS, key_index),
+        };
+        if class == PG_CONSTRAINT {
+            rows.push(row![PG_CLASS, key_index, 0, PG_CONSTRAINT, object, 0, "i"]);
+        }
+        for &column in index.key.columns {
+            rows.push(row![class, object, 0, PG_CLASS, table, i64::from(column), "a"]);
         }
     }
     for sequence in scope.sequences() {

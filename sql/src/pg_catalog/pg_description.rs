@@ -30,7 +30,7 @@ fn rows(facts: &Facts) -> Vec<Row> {
     let here = |oid: u32| {
         scope.relations().any(|relation| relation.oid() == oid)
             || scope.checks().any(|(_, check)| check.oid.0 == oid)
-            || scope.keys().any(|key| key.key.oid.0 == oid)
+            || scope.key_constraints().any(|(constraint, _)| constraint == oid)
             || scope.namespace_name(oid).is_some()
     };
     let has_vector = facts.has_extension("vector");

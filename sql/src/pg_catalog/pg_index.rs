@@ -1,4 +1,4 @@
-//! Indexes: those behind primary keys, and vector indexes.
+//! Indexes: those of unique keys, and vector indexes.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -74,7 +74,10 @@ fn operator_class(column: &Column) -> u32 {
 
 fn of_index(index: Index<'_>) -> Row {
     let columns: Vec<&Column> = index.columns().collect();
-    let is_key = matches!(index, Index::Key(_));
+    let key = match index {
+        Index::Key(key) => Some(key.key),
+        Index::Vector { .. } => None,
+    };
     let class = |column: &&Column| match index {
         Index::Key(_) => operator_class(column),
         Index::Vector { index, .. } => pg_opclass::oid(index),
@@ -85,9 +88,9 @@ fn of_index(index: Index<'_>) -> Row {
         index.table().id.oid().0,
         count,
         count,
-        is_key,
-        false,
-        is_key,
+        key.is_some(),
+        key.is_some_and(|key| !key.nulls_distinct),
+        key.is_some_and(|key| key.is_primary),
         false,
         true,
         false,

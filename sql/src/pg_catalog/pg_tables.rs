@@ -27,7 +27,7 @@ fn rows(facts: &Facts) -> Vec<Row> {
         .relations()
         .filter_map(|relation| {
             let has_indexes = match relation {
-                Relation::Table(table) => table.primary_key.is_some() || !table.indexes.is_empty(),
+                Relation::Table(table) => table.index_names().next().is_some(),
                 Relation::System(system) if system.kind == "r" => false,
                 _ => return None,
             };

@@ -43,6 +43,8 @@ fn facts() -> Facts {
             name: "items_pkey".to_owned(),
             columns: vec![1],
         }),
+        uniques: Vec::new(),
+        foreign_keys: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
         former: Vec::new(),

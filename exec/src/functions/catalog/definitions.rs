@@ -2,7 +2,7 @@
 //!
 //! Invariant: texts are PostgreSQL's, character by character, for everything a table of ours can have.
 
-use proto::catalog::CheckConstraint;
+use proto::catalog::{CheckConstraint, KeyMeta};
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 
 use super::builtin;
@@ -21,7 +21,10 @@ pub fn index_definition(index: Index<'_>) -> String {
     let table = quote_qualified(&index.table().namespace, &index.table().name);
     let columns = column_list(index);
     match index {
-        Index::Key(_) => format!("CREATE UNIQUE INDEX {name} ON {table} USING btree ({columns})"),
+        Index::Key(key) => {
+            let nulls = if key.key.nulls_distinct { "" } else { " NULLS NOT DISTINCT" };
+            format!("CREATE UNIQUE INDEX {name} ON {table} USING btree ({columns}){nulls}")
+        }
         Index::Vector { index, .. } => {
             let method = index.method.name();
             // The class that the method would take by itself is not written.
@@ -45,10 +48,15 @@ pub fn index_definition(index: Index<'_>) -> String {
     }
 }
 
-/// `pg_get_constraintdef(constraint)` of a primary key.
+/// `pg_get_constraintdef(constraint)` of a primary or other unique key.
 #[must_use]
 pub fn constraint_definition(key: Key<'_>) -> String {
-    format!("PRIMARY KEY ({})", column_list(Index::Key(key)))
+    let kind = match key.key {
+        KeyMeta { is_primary: true, .. } => "PRIMARY KEY",
+        KeyMeta { nulls_distinct: false, .. } => "UNIQUE NULLS NOT DISTINCT",
+        _ => "UNIQUE",
+    };
+    format!("{kind} ({})", column_list(Index::Key(key)))
 }
 
 /// `pg_get_constraintdef(constraint, short)` of a CHECK.
@@ -244,8 +252,8 @@ fn constraintdef(row: &Row<'_>) -> Answer {
     if let Some((_, check)) = row.scope.checks().find(|(_, check)| check.oid.0 == oid) {
         return Ok(Some(Value::Text(check_definition(check, row.is_set(1)))));
     }
-    let key = row.scope.keys().find(|key| key.key.oid.0 == oid);
-    Ok(key.map(|key| Value::Text(constraint_definition(key))))
+    let key = row.scope.key_constraints().find(|(constraint, _)| *constraint == oid);
+    Ok(key.map(|(_, key)| Value::Text(constraint_definition(key))))
 }
 
 fn serial_sequence(row: &Row<'_>) -> Answer {

@@ -6,7 +6,8 @@
 
 use proto::DatabaseId;
 use proto::catalog::{
-    CatalogSnapshot, CheckConstraint, Column, IndexMeta, NamespaceMeta, PrimaryKey, SequenceMeta, TableMeta,
+    CatalogSnapshot, CheckConstraint, Column, ForeignKey, IndexMeta, KeyMeta, NamespaceMeta, SequenceMeta,
+    TableMeta,
 };
 
 use super::builtin::{self, SystemRelation};
@@ -44,11 +45,11 @@ pub enum Relation<'a> {
     System(&'static SystemRelation),
 }
 
-/// A primary key with the index behind it.
+/// A primary or other unique key with the index behind it.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
     pub table: &'a TableMeta,
-    pub key: &'a PrimaryKey,
+    pub key: KeyMeta<'a>,
 }
 
 impl<'a> Key<'a> {
@@ -78,7 +79,7 @@ impl<'a> Index<'a> {
     #[must_use]
     pub fn name(self) -> &'a str {
         match self {
-            Self::Key(key) => &key.key.name,
+            Self::Key(key) => key.key.name,
             Self::Vector { index, .. } => &index.name,
         }
     }
@@ -94,7 +95,7 @@ impl<'a> Index<'a> {
     /// The indexed columns in their order.
     pub fn columns(self) -> impl Iterator<Item = &'a Column> {
         let ids = match self {
-            Self::Key(key) => key.key.columns.as_slice(),
+            Self::Key(key) => key.key.columns,
             Self::Vector { index, .. } => std::slice::from_ref(&index.column),
         };
         let table = self.table();
@@ -102,10 +103,10 @@ impl<'a> Index<'a> {
     }
 }
 
-/// The indexes of a table: its key's, then the others in the order of their creation.
+/// The indexes of a table: its keys', then the others in the order of their creation.
 pub fn indexes(table: &TableMeta) -> impl Iterator<Item = Index<'_>> {
-    let key = table.primary_key.iter().map(move |key| Index::Key(Key { table, key }));
-    key.chain(table.indexes.iter().map(move |index| Index::Vector { table, index }))
+    let keys = table.keys().map(move |key| Index::Key(Key { table, key }));
+    keys.chain(table.indexes.iter().map(move |index| Index::Vector { table, index }))
 }
 
 impl<'a> Relation<'a> {
@@ -182,9 +183,19 @@ impl<'a> Scope<'a> {
         self.catalog.tables.values().map(AsRef::as_ref).filter(move |table| table.database == database)
     }
 
-    /// The primary keys of the database's tables.
+    /// The unique keys of the database's tables, those of constraints and those of mere indexes.
     pub fn keys(self) -> impl Iterator<Item = Key<'a>> {
-        self.tables().filter_map(|table| table.primary_key.as_ref().map(|key| Key { table, key }))
+        self.tables().flat_map(|table| table.keys().map(move |key| Key { table, key }))
+    }
+
+    /// The keys that are constraints, with the OIDs of these.
+    pub fn key_constraints(self) -> impl Iterator<Item = (u32, Key<'a>)> {
+        self.keys().filter_map(|key| Some((key.key.constraint?.0, key)))
+    }
+
+    /// The foreign keys of the database's tables.
+    pub fn foreign_keys(self) -> impl Iterator<Item = (&'a TableMeta, &'a ForeignKey)> {
+        self.tables().flat_map(|table| table.foreign_keys.iter().map(move |key| (table, key)))
     }
 
     /// The indexes of the database's tables.

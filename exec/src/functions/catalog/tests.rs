@@ -37,6 +37,8 @@ pub(crate) fn shop() -> CatalogSnapshot {
             name: "items_pkey".to_owned(),
             columns: vec![1, 2],
         }),
+        uniques: Vec::new(),
+        foreign_keys: Vec::new(),
         indexes: Vec::new(),
         checks: Vec::new(),
         former: Vec::new(),

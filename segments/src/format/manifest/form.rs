@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use object_store::path::Path;
 use prost::Message;
-use proto::catalog::{TableMeta, encode_table};
+use proto::catalog::{KeyMeta, TableMeta, encode_table};
 use proto::{Epoch, Offset, RowId, SegmentId, Timestamp};
 
 use super::{Manifest, ManifestId};
@@ -20,13 +20,22 @@ pub enum ObjectKind {
     Scalars,
     /// The vectors of one column, by column id.
     Vectors(u32),
+    /// The primary key.
     Keys,
     Deletes,
     /// A vector index, by the index's OID.
     Index(u32),
+    /// Another unique key, by the OID of its index.
+    UniqueKeys(u32),
 }
 
 impl ObjectKind {
+    /// The kind of a key's file.
+    #[must_use]
+    pub const fn of_key(key: KeyMeta<'_>) -> Self {
+        if key.is_primary { Self::Keys } else { Self::UniqueKeys(key.index_oid.0) }
+    }
+
     /// The last part of the object's key.
     #[must_use]
     pub fn suffix(self) -> String {
@@ -36,6 +45,7 @@ impl ObjectKind {
             Self::Keys => "keys".to_owned(),
             Self::Deletes => "deletes".to_owned(),
             Self::Index(oid) => format!("index{oid}"),
+            Self::UniqueKeys(oid) => format!("unique{oid}"),
         }
     }
 }
@@ -85,10 +95,10 @@ impl SegmentFiles {
 
 #[derive(Clone, PartialEq, Message)]
 struct ObjectForm {
-    /// 1 scalars, 2 vectors, 3 keys, 4 deletes, 5 index.
+    /// 1 scalars, 2 vectors, 3 keys, 4 deletes, 5 index, 6 unique keys.
     #[prost(uint32, tag = "1")]
     kind: u32,
-    /// Column id of vectors, OID of an index.
+    /// Column id of vectors, OID of an index or of a key's index.
     #[prost(uint32, tag = "2")]
     column: u32,
     #[prost(string, tag = "3")]
@@ -264,6 +274,7 @@ fn object_form(entry: &ObjectEntry) -> ObjectForm {
         ObjectKind::Keys => (3, 0),
         ObjectKind::Deletes => (4, 0),
         ObjectKind::Index(oid) => (5, oid),
+        ObjectKind::UniqueKeys(oid) => (6, oid),
     };
     let (length, checksum) = (entry.length, entry.checksum);
     ObjectForm { kind, column, key: entry.key.to_string(), length, checksum }
@@ -276,6 +287,7 @@ fn object_of_form(form: &ObjectForm) -> Result<ObjectEntry, String> {
         3 => ObjectKind::Keys,
         4 => ObjectKind::Deletes,
         5 => ObjectKind::Index(form.column),
+        6 => ObjectKind::UniqueKeys(form.column),
         other => return Err(format!("it names an object of unknown kind {other}")),
     };
     let key = Path::parse(&form.key).map_err(|error| error.to_string())?;

@@ -12,13 +12,13 @@ use arrow::datatypes::Schema;
 use datafusion::common::DFSchema;
 use exec::StatementContext;
 use futures::StreamExt as _;
-use planner::plan::AlterTable;
+use planner::plan::{AlterStatement, AlterTable};
 use proto::catalog::{CatalogChange, TableMeta};
 use proto::{ErrorKind, Oid, SequenceId, SqlError};
 
-use super::super::display::value_text;
+use super::super::duplicates::{duplicated, prove_key};
 use super::super::insert::overlay;
-use super::super::transaction::Transaction;
+use super::super::transaction::{Extent, Transaction};
 use super::super::{SessionExecutor, node_error, rows, rows_error, storage_error};
 use super::sequence_meta;
 use crate::session::Notice;
@@ -30,6 +30,14 @@ impl SessionExecutor {
         transaction: &mut Transaction,
         alter: &AlterTable,
     ) -> Result<(), SqlError> {
+        if transaction.extent == Extent::Block
+            && alter.statement == (AlterStatement::CreateUniqueIndex { concurrently: true })
+        {
+            return Err(SqlError::new(
+                ErrorKind::ActiveSqlTransaction,
+                "CREATE INDEX CONCURRENTLY cannot run inside a transaction block",
+            ));
+        }
         for notice in &alter.notices {
             self.notices.push(Notice { code: notice.code, ..Notice::notice(notice.message.clone()) });
         }
@@ -40,7 +48,7 @@ impl SessionExecutor {
             Some(source) => Some(self.shared.engine.execute(source.clone(), Arc::clone(&context)).await?),
             None => None,
         };
-        if alter.rewrite.is_some() || !alter.proofs.is_empty() {
+        if alter.rewrite.is_some() || !alter.proofs.is_empty() || !alter.proven_keys.is_empty() {
             let read_ts = context.snapshots.get(&alter.before.id).map(|snapshot| snapshot.read_ts);
             transaction.unchanged.extend(read_ts.map(|read_ts| (alter.before.id, read_ts)));
         }
@@ -69,6 +77,13 @@ impl SessionExecutor {
                 }
             }
         }
+        if !alter.proven_keys.is_empty() {
+            let context = self.statement_context(transaction, &[after.id]).await?;
+            let snapshot = self.snapshot_of(&context, &after)?;
+            for key in after.keys().filter(|key| alter.proven_keys.iter().any(|name| name == key.name)) {
+                prove_key(&snapshot, key)?;
+            }
+        }
         Ok(())
     }
 
@@ -80,7 +95,8 @@ impl SessionExecutor {
         let mut table = alter.after.clone();
         let new_checks = table.checks.iter().filter(|check| check.oid == Oid(0)).count();
         let new_key = table.primary_key.as_ref().is_some_and(|key| key.oid == Oid(0));
-        let count = new_checks + usize::from(new_key) * 2 + alter.sequences.len();
+        let new_uniques = table.uniques.iter().filter(|key| key.index_oid == Oid(0)).count();
+        let count = new_checks + (usize::from(new_key) + new_uniques) * 2 + alter.sequences.len();
         if count == 0 {
             return Ok((table, Vec::new(), Vec::new()));
         }
@@ -92,6 +108,9 @@ impl SessionExecutor {
         }
         if let Some(key) = table.primary_key.as_mut().filter(|key| key.oid == Oid(0)) {
             (key.oid, key.index_oid) = (next(), next());
+        }
+        for key in table.uniques.iter_mut().filter(|key| key.index_oid == Oid(0)) {
+            (key.index_oid, key.constraint) = (next(), key.constraint.map(|_| next()));
         }
         let mut changes = Vec::new();
         let mut drawn = Vec::new();
@@ -166,16 +185,7 @@ fn check_new_key(
         if positions.iter().any(|&at| batch.column(at).is_null(row)) || taken.insert(bytes) {
             continue;
         }
-        let names: Vec<&str> = positions.iter().map(|&at| table.columns[at].name.as_str()).collect();
-        let values: Vec<String> =
-            positions.iter().map(|&at| value_text(batch.column(at), table.columns[at].ty, row)).collect();
-        return Err(SqlError::new(
-            ErrorKind::UniqueViolation,
-            format!("could not create unique index \"{}\"", key.name),
-        )
-        .with_detail(format!("Key ({})=({}) is duplicated.", names.join(", "), values.join(", ")))
-        .with_table(&table.namespace, &table.name)
-        .with_constraint(&key.name));
+        return Err(duplicated(table, key.as_key(), batch, row));
     }
     Ok(())
 }
