@@ -279,7 +279,12 @@ impl Flusher {
             self.store(owner, table, segment).await?;
             any = true;
         }
-        if any { self.advance(owner).await } else { Ok(()) }
+        if !any {
+            return Ok(());
+        }
+        self.advance(owner).await?;
+        (self.parts.settings.release_memory)();
+        Ok(())
     }
 
     /// Everything of the header.

@@ -109,6 +109,7 @@ impl Indexer {
         } else {
             self.builds.end(oid, segment, outcome.err());
         }
+        (self.parts.settings.release_memory)();
     }
 
     fn wanted(&self, oid: Oid) -> bool {

@@ -29,6 +29,8 @@ pub struct Settings {
     pub retention_millis: u64,
     /// Objects that nothing names are kept this long.
     pub collection_grace_millis: u64,
+    /// Called where work that held much memory has ended (a flush, an index build, a merge), to give free pages back.
+    pub release_memory: fn(),
     /// A bug switched on, for the test that must find it.
     #[cfg(feature = "planted-bugs")]
     pub planted_bug: Option<PlantedBug>,
@@ -49,6 +51,7 @@ impl Default for Settings {
             compaction_dead_fraction: 0.2,
             retention_millis: 60 * 60 * 1000,
             collection_grace_millis: 60 * 1000,
+            release_memory: || (),
             index_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             #[cfg(feature = "planted-bugs")]
             planted_bug: None,

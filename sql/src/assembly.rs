@@ -103,7 +103,11 @@ async fn run(options: &Serve) -> Result<(), StartError> {
         clock: Arc::clone(&clock),
         dice: Arc::clone(&dice),
         lease: lease.clone(),
-        settings: cluster::Settings { retention_millis: options.retention, ..cluster::Settings::default() },
+        settings: cluster::Settings {
+            retention_millis: options.retention,
+            release_memory: exec::memory::release_free_pages,
+            ..cluster::Settings::default()
+        },
     })
     .await?;
     let engine = Engine::new(

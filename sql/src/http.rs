@@ -99,6 +99,7 @@ async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, &'static str)
 }
 
 async fn render(State(health): State<Arc<Health>>) -> impl IntoResponse {
+    metrics::gauge!("elanus_allocated_bytes").set(exec::memory::allocated_bytes() as f64);
     health.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], health.metrics.render())
 }

@@ -11,6 +11,7 @@ use sql::cli::{Command, CommandLine};
 static ALLOCATOR: exec::memory::CountingAllocator = exec::memory::CountingAllocator;
 
 fn main() -> ExitCode {
+    exec::memory::limit_free_memory();
     let result = match CommandLine::parse().command {
         Command::Serve(options) => assembly::serve(&options),
         Command::Version(options) => {

@@ -96,6 +96,7 @@ impl Compactor {
             // What was written is named by nothing.
             self.parts.garbage.scan();
         }
+        (self.parts.settings.release_memory)();
         outcome
     }
 

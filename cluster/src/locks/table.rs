@@ -9,6 +9,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 
 use super::mode::{LockMode, LockModes, LockTarget};
@@ -74,9 +75,13 @@ struct Waiter {
 
 #[derive(Debug, Default)]
 struct Entry {
-    holds: Vec<Hold>,
+    /// Nearly every target has one holder.
+    holds: SmallVec<[Hold; 1]>,
     queue: VecDeque<Waiter>,
 }
+
+/// Places for targets that stay allocated when a transaction with many locks has ended.
+const ROOM_KEPT: usize = 4096;
 
 #[derive(Debug)]
 struct Owner {
@@ -222,6 +227,10 @@ impl LockTable {
         }
         for (target, modes) in given_back {
             self.let_go(id, target, modes);
+        }
+        let room = self.entries.capacity();
+        if room > ROOM_KEPT && self.entries.len() < room / 8 {
+            self.entries.shrink_to(ROOM_KEPT);
         }
     }
 
