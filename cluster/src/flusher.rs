@@ -32,6 +32,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::catalog::checkpoint_key;
 use crate::channel::{Checkpoint, Parts, SequenceMark, TableMark, epoch_guard};
+use crate::collector::Writer;
 use crate::error::{Error, Result};
 use crate::follower::{ChannelState, Segment, Stage, TableState};
 use crate::meta::{Outcome, Write};
@@ -67,6 +68,8 @@ pub(crate) struct IndexChange {
     pub(crate) oid: Oid,
     /// None when the index goes.
     pub(crate) file: Option<(IndexMeta, ObjectEntry)>,
+    /// Who wrote the file.
+    pub(crate) writer: Option<Arc<Writer>>,
 }
 
 /// A merged segment, and what it takes the place of.
@@ -80,6 +83,8 @@ pub(crate) struct Replacement {
     pub(crate) merged: Option<Arc<SealedSegment>>,
     /// The end of every row that was left out lies at or before this instant.
     pub(crate) purged: Timestamp,
+    /// Who wrote the objects.
+    pub(crate) writer: Arc<Writer>,
 }
 
 /// What the flusher is asked for.

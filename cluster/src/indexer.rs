@@ -119,7 +119,7 @@ impl Indexer {
     async fn build(&self, owner: &OwnerHandle, stop: &Stop, job: Job) -> Result<()> {
         let epoch = owner.epoch();
         // Ends when the manifest names the file.
-        let writer = self.parts.writers.begin(epoch);
+        let writer = Arc::new(self.parts.writers.begin(epoch));
         let n = writer.n;
         let (store, builds, catalog) =
             (Arc::clone(&self.parts.store), Arc::clone(&self.builds), Arc::clone(&self.parts.catalog));
@@ -139,7 +139,8 @@ impl Indexer {
         })
         .await??;
         let oid = job.meta.oid;
-        self.flusher.change_index(IndexChange { table, segment, oid, file: Some((job.meta, entry)) }).await
+        let (file, writer) = (Some((job.meta, entry)), Some(writer));
+        self.flusher.change_index(IndexChange { table, segment, oid, file, writer }).await
     }
 
     /// Takes indexes that the catalog no longer has out of their segments, then deletes their files.
@@ -165,7 +166,7 @@ impl Indexer {
     }
 
     async fn take_out(&self, table: TableId, segment: SegmentId, oid: Oid, key: Path) -> Result<()> {
-        self.flusher.change_index(IndexChange { table, segment, oid, file: None }).await?;
+        self.flusher.change_index(IndexChange { table, segment, oid, file: None, writer: None }).await?;
         let store = Arc::clone(&self.parts.store);
         let deleted =
             blocking_async(async move { object_store::ObjectStoreExt::delete(store.as_ref(), &key).await });

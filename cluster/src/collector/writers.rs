@@ -1,8 +1,8 @@
 //! Who is writing objects now: every writer has a number of its own in the keys of its objects, and a collection
 //! leaves the objects of numbers that are still in use alone, whether a manifest names them or not.
 //!
-//! Invariant: a number is given back only after the manifest that names the objects is the table's newest, or the
-//! writer has given up.
+//! Invariant: a number is given back only after the manifest that names the objects is the table's newest, or can never
+//! become it: the writer has given up before it asked for that, or another manifest has taken the place.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

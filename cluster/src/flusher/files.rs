@@ -29,6 +29,9 @@ use crate::tasks::blocking_async;
 #[derive(Debug, Default)]
 pub(super) struct Written {
     tables: Mutex<BTreeMap<TableId, TableFiles>>,
+    /// Those whose manifest may still become a table's newest, because nobody knows what became of the commit that names
+    /// it. They end, and a collection may take their objects, once another manifest has taken its place.
+    in_doubt: Mutex<BTreeMap<TableId, Vec<Arc<Writer>>>>,
 }
 
 /// A table's manifest to be followed by another: what it names, and the guard that it is still the newest.
@@ -36,7 +39,7 @@ struct Before {
     files: TableFiles,
     guard: Guard,
     /// The number of the objects and the manifest that follow.
-    writer: Writer,
+    writer: Arc<Writer>,
 }
 
 /// One segment to be written.
@@ -68,7 +71,7 @@ impl Job<'_> {
             }
         };
         let manifest = self.next(&before, self.through, vec![files], Vec::new());
-        self.commit(before, &manifest, &[]).await?;
+        self.commit(before, &manifest, &[], None).await?;
         Ok(form)
     }
 
@@ -95,11 +98,11 @@ impl Job<'_> {
         // A replay begins behind what was trimmed and meets nothing of older ones.
         manifest.replaced.retain(|(_, before)| *before > trimmed);
         manifest.replaced.extend(replacement.inputs.iter().map(|segment| (*segment, replaced_before)));
-        self.commit(before, &manifest, &replacement.holds).await
+        self.commit(before, &manifest, &replacement.holds, Some(&replacement.writer)).await
     }
 
     async fn before(&self) -> Result<Before> {
-        let writer = self.parts.writers.begin(self.epoch);
+        let writer = Arc::new(self.parts.writers.begin(self.epoch));
         let (pointer, guard) = read_pointer(self.parts.meta.as_ref(), self.table.id).await?;
         Ok(Before { files: self.files(pointer).await?, guard, writer })
     }
@@ -127,7 +130,7 @@ impl Job<'_> {
         files.objects.extend(change.file.as_ref().map(|(_, entry)| entry.clone()));
         // Deletes in objects are what they were.
         let manifest = self.next(&before, before.files.through, vec![files], Vec::new());
-        self.commit(before, &manifest, &[]).await?;
+        self.commit(before, &manifest, &[], change.writer.as_ref()).await?;
         Ok(match &change.file {
             Some((meta, entry)) => sealed.with_index(self.parts.store.as_ref(), meta, entry).await,
             None => Arc::new(sealed.without_index(change.oid)),
@@ -189,14 +192,25 @@ impl Job<'_> {
         Ok(blocking_async(async move { store_objects(store.as_ref(), &objects).await }).await??)
     }
 
-    /// Stores the manifest, makes it the table's newest, and retires what it does not name any more.
+    /// Stores the manifest, makes it the table's newest, and retires what it does not name any more. `other`: who
+    /// else has written objects that it names.
     async fn commit(
         &self,
         before: Before,
         manifest: &Manifest,
         holds: &[(SegmentId, SegmentHold)],
+        other: Option<&Arc<Writer>>,
     ) -> Result<()> {
-        self.move_pointer(manifest, before.guard).await?;
+        if let Err(error) = self.move_pointer(manifest, before.guard).await {
+            if matches!(error, Error::Unknown { .. }) {
+                let mut in_doubt = self.written.in_doubt.lock();
+                let writers = in_doubt.entry(self.table.id).or_default();
+                writers.extend([Some(&before.writer), other].into_iter().flatten().cloned());
+            }
+            return Err(error);
+        }
+        // It was guarded by the pointer before it: no commit that was in doubt can follow it.
+        self.written.in_doubt.lock().remove(&self.table.id);
         let mut after = before.files.clone();
         after.apply(manifest);
         self.retire(&before.files, &after, holds);
