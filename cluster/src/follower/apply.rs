@@ -47,6 +47,9 @@ impl ChannelState {
                 let all: Vec<&[TableChange]> = parts.chain([changes.as_slice()]).collect();
                 let commit = Commit { first, ts: record.ts, all: &all, settings };
                 commit.apply(self, placements, catalog)?;
+                if first < offset {
+                    self.add_decided(first, offset);
+                }
                 self.last_ts = self.last_ts.max(record.ts);
             }
         }

@@ -225,6 +225,8 @@ pub(crate) struct ChannelState {
     pub(crate) last_ts: Timestamp,
     pub(crate) tables: BTreeMap<TableId, Arc<TableState>>,
     pub(crate) open: BTreeMap<TxnId, Arc<OpenTransaction>>,
+    /// First payload and Commit of decided transactions, while a checkpoint may still come to lie between the two.
+    decided: Arc<Vec<(Offset, Offset)>>,
     /// Per sequence the next value that is certainly free.
     pub(crate) sequences: BTreeMap<SequenceId, i64>,
 }
@@ -238,6 +240,7 @@ impl ChannelState {
             last_ts: Timestamp::ZERO,
             tables: BTreeMap::new(),
             open: BTreeMap::new(),
+            decided: Arc::default(),
             sequences: BTreeMap::new(),
         }
     }
@@ -274,18 +277,31 @@ impl ChannelState {
         self.sequences.retain(|id, _| catalog.sequences.contains_key(id));
     }
 
-    /// The first record that a restart still needs.
+    /// Notes where a transaction with payloads begins and ends.
+    pub(crate) fn add_decided(&mut self, first: Offset, commit: Offset) {
+        let needed = self.needed_from(false);
+        let decided = Arc::make_mut(&mut self.decided);
+        decided.retain(|(_, commit)| *commit >= needed);
+        decided.push((first, commit));
+    }
+
+    /// The first record that a restart still needs. Of a transaction with payloads it needs all records or none: a replay
+    /// that met a Commit without its payloads could not tell it from damage.
     pub(crate) fn needed_from(&self, ignore_rows: bool) -> Offset {
         let segments = self.tables.values().flat_map(|table| &table.segments);
         let rows = segments.clone().filter(|segment| segment.stage != Stage::Stored && !ignore_rows);
         let deletes =
             segments.filter_map(|segment| segment.first_unsaved.filter(|_| segment.stage == Stage::Stored));
         let open = self.open.values().map(|open| open.first);
-        rows.map(|segment| segment.first_row)
-            .chain(deletes)
-            .chain(open)
-            .min()
-            .unwrap_or(self.next)
-            .min(self.next)
+        let first = rows.map(|segment| segment.first_row).chain(deletes).chain(open).min();
+        let mut needed = first.unwrap_or(self.next).min(self.next);
+        let cut = |needed: Offset| {
+            let mut cut = self.decided.iter().filter(|(first, commit)| *first < needed && needed <= *commit);
+            cut.next().map(|(first, _)| *first)
+        };
+        while let Some(first) = cut(needed) {
+            needed = first;
+        }
+        needed
     }
 }

@@ -115,3 +115,23 @@ async fn a_failing_disk_is_survived_without_a_restart() {
         assert_eq!(tested.rows(&table).await.expect("a read"), rows);
     }
 }
+
+#[tokio::test]
+async fn a_checkpoint_does_not_come_between_a_commit_and_its_payloads() {
+    let bench = Bench::new(Form::Memory, std::path::Path::new(""));
+    let tested = bench.start().await.expect("a node");
+    let (large, small) =
+        (tested.create("large").await.expect("a table"), tested.create("small").await.expect("a table"));
+    let mut request = tested.request(Vec::new()).await.expect("a request");
+    let payload = vec![tested.inserting(&large, &[row(1, "in a payload")])];
+    tested.node.append_payload(tested.database, request.txn, 0, payload).await.expect("a payload");
+    // Between payload and Commit: a row that stays in memory, so that the checkpoint cannot pass it.
+    tested.insert(&small, &[row(1, "kept")]).await.expect("a commit");
+    request.payload_parts = 1;
+    tested.node.commit(request).await.expect("the commit");
+    tested.node.flush(large.id).await.expect("a flush");
+    tested.kill().await;
+    let tested = bench.start().await.expect("the node again");
+    assert_eq!(tested.rows(&large).await.expect("a read"), [row(1, "in a payload")]);
+    assert_eq!(tested.rows(&small).await.expect("a read"), [row(1, "kept")]);
+}
