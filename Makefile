@@ -1,7 +1,7 @@
 # The two commands are `make run` and `make test`; the others are parts of them or take longer.
 # DATA=dir names a folder with the larger data sets; KILLS, SEED and MODEL_SEEDS lengthen or repeat runs.
 
-.PHONY: run test bench demo fmt lint crash model soak test-clients oracle
+.PHONY: run test bench demo fmt lint crash model simulate soak test-clients oracle
 
 run:
 	@scripts/run $(ARGS)
@@ -35,7 +35,12 @@ crash:
 model:
 	MODEL_SEEDS=$${MODEL_SEEDS:-1000} cargo test --workspace --features tests/planted-bugs --test model -- --nocapture
 
-# The long runs, half an hour each at most: PART=kills|model|flips picks one.
+# A whole node in one thread, with failing back ends, kills and a jumping clock, 1 000 seeds unless SEEDS says otherwise.
+# SEED=n SEEDS=1 TRACE=1 shows one again.
+simulate:
+	SEEDS=$${SEEDS:-1000} cargo test --workspace --features tests/planted-bugs --test simulation nothing -- --nocapture
+
+# The long runs, half an hour each at most: PART=kills|model|simulation|flips picks one.
 soak:
 	@scripts/soak $(PART)
 

@@ -16,6 +16,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Result};
 
+#[cfg(any(test, feature = "suites"))]
+pub mod simulation;
+
 /// What a loop listens to; resolves once it shall end.
 #[derive(Clone, Debug)]
 pub struct Stop(CancellationToken);
@@ -170,6 +173,11 @@ impl Drop for Leave {
 /// When the work panicked or the runtime is going down.
 #[allow(clippy::disallowed_methods, reason = "the door itself")]
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    #[cfg(any(test, feature = "suites"))]
+    if simulation::current().is_some() {
+        tokio::task::yield_now().await;
+        return Ok(work());
+    }
     tokio::task::spawn_blocking(work).await.map_err(|error| {
         if error.is_panic() { Error::Internal("blocking work panicked".into()) } else { Error::Stopped }
     })
@@ -180,12 +188,21 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 /// # Errors
 /// As `blocking`.
 pub async fn blocking_async<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    #[cfg(any(test, feature = "suites"))]
+    if simulation::current().is_some() {
+        tokio::task::yield_now().await;
+        return Ok(work.await);
+    }
     let runtime = tokio::runtime::Handle::current();
     blocking(move || runtime.block_on(work)).await
 }
 
 /// Waits a while; for ever when there is nothing to wait for.
 pub async fn sleep(time: Option<std::time::Duration>) {
+    #[cfg(any(test, feature = "suites"))]
+    if let Some((simulation, time)) = simulation::current().zip(time) {
+        return simulation.sleep(time).await;
+    }
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,

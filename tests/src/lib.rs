@@ -19,9 +19,12 @@ pub mod matrix;
 #[cfg(feature = "planted-bugs")]
 pub mod model;
 pub mod passages;
+mod reads;
 mod rows;
 pub mod server;
 pub mod services;
+#[cfg(feature = "planted-bugs")]
+pub mod simulation;
 pub mod tidy;
 pub mod trace;
 pub mod wire;

@@ -12,7 +12,6 @@ use std::fmt;
 mod cell;
 mod full;
 mod gate;
-mod reads;
 
 /// What a segment is in when the operation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Two tables for tests of nodes, the content of a row, computed from its key number and version, and distances by
 //! their definition.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -164,6 +165,58 @@ fn read_row(table: usize, batch: &RecordBatch, row: usize) -> (u32, String) {
         let name = batch.column(0).as_string::<i32>().value(row);
         (number, format!("{name} {number} {weight:?} {vector:?}"))
     }
+}
+
+/// A number that stands for all of a row's values: equal for equal rows.
+pub(crate) fn fingerprint(table: usize, number: u32, version: u32) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    number.hash(&mut hasher);
+    if table == 0 {
+        note(number, version).as_deref().hash(&mut hasher);
+    } else {
+        name(number).hash(&mut hasher);
+        weight(number, version).map(f64::to_bits).hash(&mut hasher);
+    }
+    hash_vector(vector(table, number, version).as_deref(), &mut hasher);
+    hasher.finish()
+}
+
+fn hash_vector(vector: Option<&[f32]>, hasher: &mut DefaultHasher) {
+    vector.is_some().hash(hasher);
+    vector.unwrap_or_default().iter().for_each(|element| element.to_bits().hash(hasher));
+}
+
+/// The key number of each row of a batch that begins with the table's columns.
+pub(crate) fn numbers(table: usize, batch: &RecordBatch) -> Vec<u32> {
+    if table == 0 {
+        batch.column(0).as_primitive::<Int64Type>().values().iter().map(|number| *number as u32).collect()
+    } else {
+        batch.column(1).as_primitive::<Int32Type>().values().iter().map(|number| *number as u32).collect()
+    }
+}
+
+/// The key number and fingerprint of a row of a batch.
+pub(crate) fn identify(table: usize, batch: &RecordBatch, row: usize) -> (u32, u64) {
+    let mut hasher = DefaultHasher::new();
+    let number = if table == 0 {
+        let number = batch.column(0).as_primitive::<Int64Type>().value(row) as u32;
+        number.hash(&mut hasher);
+        let notes = batch.column(1).as_string::<i32>();
+        notes.is_valid(row).then(|| notes.value(row)).hash(&mut hasher);
+        number
+    } else {
+        let number = batch.column(1).as_primitive::<Int32Type>().value(row) as u32;
+        number.hash(&mut hasher);
+        batch.column(0).as_string::<i32>().value(row).hash(&mut hasher);
+        let weights = batch.column(2).as_primitive::<Float64Type>();
+        weights.is_valid(row).then(|| weights.value(row).to_bits()).hash(&mut hasher);
+        number
+    };
+    let vectors = batch.column(VECTOR_COLUMN[table]).as_fixed_size_list();
+    let value = vectors.is_valid(row).then(|| vectors.value(row));
+    let elements = value.as_ref().map(|value| value.as_primitive::<Float32Type>().values().as_ref());
+    hash_vector(elements, &mut hasher);
+    (number, hasher.finish())
 }
 
 /// The distance by its definition.

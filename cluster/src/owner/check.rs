@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing here changes anything; a transaction that passes can be applied.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -26,7 +26,8 @@ struct Net<'a> {
 
 /// Checks a transaction against a state that includes everything accepted before it.
 pub(super) fn check(state: &ChannelState, catalog: &CatalogSnapshot, all: &[&[TableChange]]) -> Result<()> {
-    let mut nets: HashMap<TableId, Net<'_>> = HashMap::new();
+    // In order, so that of several reasons to refuse the same one is given every time.
+    let mut nets: BTreeMap<TableId, Net<'_>> = BTreeMap::new();
     for change in all.iter().flat_map(|part| part.iter()) {
         let meta = catalog.tables.get(&change.table).ok_or(Error::UndefinedTable(change.table))?;
         if meta.schema_version != change.schema_version {

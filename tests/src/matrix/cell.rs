@@ -17,8 +17,8 @@ use rand::{Rng, SeedableRng};
 use segments::{SnapshotSource, TableOverlay, TableSnapshot};
 
 use super::gate::{Gate, Way};
-use super::reads::{self, Rows};
 use super::{Moment, Operation, Report, State};
+use crate::reads::{self, Rows};
 use crate::rows;
 
 /// Rows per insert.
@@ -261,7 +261,7 @@ impl World {
         report.deleted_rows += draft.deleted.len() as u64;
         self.meet(operation, moment, background, draft, report).await?;
         self.gate.set(Way::Open);
-        reads::check(&held, &self.rows_at(older.read_ts), self.last_number, self.index.oid)
+        reads::check(&held, 0, &self.rows_at(older.read_ts), 1..=self.last_number + 1, self.index.oid)
             .map_err(|difference| format!("held since before: {difference}"))?;
         self.check(older, "afterwards").await?;
         self.restart().await?;
@@ -278,8 +278,14 @@ impl World {
         for point in [self.barrier().await?, older] {
             let snapshot = self.snapshot(point).await.map_err(|error| format!("{when}: {error}"))?;
             let at = if point == older { "at the earlier instant" } else { "now" };
-            reads::check(&snapshot, &self.rows_at(point.read_ts), self.last_number, self.index.oid)
-                .map_err(|difference| format!("{when}, {at}: {difference}"))?;
+            reads::check(
+                &snapshot,
+                0,
+                &self.rows_at(point.read_ts),
+                1..=self.last_number + 1,
+                self.index.oid,
+            )
+            .map_err(|difference| format!("{when}, {at}: {difference}"))?;
             self.reads += 1;
         }
         Ok(())
@@ -435,8 +441,8 @@ impl World {
                 report.in_doubt += 1;
                 let now = self.barrier().await?;
                 let snapshot = self.snapshot(now).await?;
-                let without =
-                    reads::check(&snapshot, &self.rows_at(now.read_ts), self.last_number, self.index.oid);
+                let numbers = 1..=self.last_number + 1;
+                let without = reads::check(&snapshot, 0, &self.rows_at(now.read_ts), numbers, self.index.oid);
                 if without.is_err() {
                     if !matches!(error, cluster::Error::Unknown { .. }) {
                         return Err(format!("a commit that failed with {error} has happened: {without:?}"));

@@ -1,0 +1,374 @@
+//! What all actors of a run share: the back ends, the node that lives on them and dies, the ledger.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+
+use cluster::clock::{SeededDice, SimClock};
+use cluster::log::MemoryLog;
+use cluster::meta::MemoryMeta;
+use cluster::oracle::WindowOracle;
+use cluster::{CommitRequest, DEFAULT_DATABASE, Node, NodeParts, PlantedBug, Settings};
+use proto::catalog::{CatalogChange, IndexMeta, IndexMethod};
+use proto::{DatabaseId, DistanceMetric, Oid, TableId};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::Notify;
+
+use super::faults::{Faults, Life, Rates};
+use super::ledger::Ledger;
+use super::log::SimulatedLog;
+use super::meta::SimulatedMeta;
+use super::store::{Bucket, SimulatedStore};
+use super::trace::Trace;
+use crate::rows;
+
+/// Turns within which the tasks of a dead process must be gone.
+const TURNS_TO_DIE: usize = 10_000;
+
+/// What has happened that is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) manifests: u64,
+    pub(super) deleted_objects: u64,
+    pub(super) flushes: u64,
+    /// Manifests that name a segment instead of others.
+    pub(super) merges: u64,
+    /// Of them and purges with nothing to do, those that were asked for and answered.
+    pub(super) asked_merges: u64,
+    pub(super) indexes: u64,
+    pub(super) collections: u64,
+    pub(super) kills: u64,
+}
+
+/// What has happened, and the first thing that must not happen.
+#[derive(Debug, Default)]
+pub(super) struct Deeds {
+    counts: Mutex<Counts>,
+    failure: Mutex<Option<String>>,
+}
+
+impl Deeds {
+    /// Counts something.
+    pub(super) fn count(&self, one: impl FnOnce(&mut Counts) -> &mut u64) {
+        *one(&mut self.counts.lock().expect("no panic")) += 1;
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        *self.counts.lock().expect("no panic")
+    }
+
+    /// Notes something that must not happen.
+    pub(super) fn fail(&self, what: String) {
+        self.failure.lock().expect("no panic").get_or_insert(what);
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.lock().expect("no panic").clone()
+    }
+}
+
+/// What of a run is drawn once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// Of a hundred rows, how many go to the second table: it may be idle.
+    pub(super) second_table: u32,
+    /// Rows a table holds, roughly.
+    pub(super) rows: usize,
+    pub(super) writers: u64,
+    pub(super) pause_millis: u64,
+}
+
+/// See the file header.
+pub(super) struct World {
+    pub(super) clock: Arc<SimClock>,
+    pub(super) trace: Arc<Trace>,
+    pub(super) faults: Arc<Faults>,
+    pub(super) deeds: Arc<Deeds>,
+    pub(super) plan: Plan,
+    pub(super) settings: Settings,
+    log: Arc<MemoryLog>,
+    meta: Arc<MemoryMeta>,
+    bucket: Arc<Bucket>,
+    dice: Arc<SeededDice>,
+    life: Mutex<Arc<Life>>,
+    node: Mutex<Option<Arc<Node>>>,
+    /// The node is another one, or the run has ended.
+    turned: Notify,
+    ledger: Mutex<Ledger>,
+    has_ended: AtomicBool,
+    pub(super) database: DatabaseId,
+    pub(super) tables: [TableId; 2],
+    pub(super) indexes: [IndexMeta; 2],
+}
+
+pub(super) fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+fn settings(dice: &mut StdRng, bug: Option<PlantedBug>) -> Settings {
+    Settings {
+        segment_bytes: 1 << dice.random_range(9..22),
+        log_bytes: 1 << dice.random_range(11..28),
+        inline_bytes: 1 << dice.random_range(8..18),
+        payload_bytes: 1 << dice.random_range(8..14),
+        inbox: [2, 16, 1024][dice.random_range(0..3)],
+        turn: [1, 2, 8, 256][dice.random_range(0..4)],
+        retention_millis: [0, 40, 1_000, 8_000][dice.random_range(0..4)],
+        collection_grace_millis: [0, 30, 2_000][dice.random_range(0..3)],
+        compacts: dice.random_ratio(2, 3),
+        compaction_segments: dice.random_range(2..9),
+        compaction_dead_fraction: [0.02, 0.2, 0.9][dice.random_range(0..3)],
+        index_threads: 1,
+        planted_bug: bug,
+        ..Settings::default()
+    }
+}
+
+impl World {
+    /// Empty back ends with the two tables.
+    pub(super) async fn new(
+        seed: u64,
+        bug: Option<PlantedBug>,
+        clock: Arc<SimClock>,
+    ) -> Result<Arc<Self>, String> {
+        let mut dice = StdRng::seed_from_u64(seed);
+        let trace = Arc::new(Trace::new(Arc::clone(&clock)));
+        let rates = Rates::draw(&mut dice);
+        let settings = settings(&mut dice, bug);
+        let plan = Plan {
+            second_table: [50, 10, 2, 0][dice.random_range(0..4)],
+            rows: [12, 40, 100][dice.random_range(0..3)],
+            writers: dice.random_range(2..6),
+            pause_millis: [20, 60, 200][dice.random_range(0..3)],
+        };
+        trace.add("run", format!("seed {seed}, {rates:?}, {plan:?}, {settings:?}"));
+        let faults = Arc::new(Faults::new(rates, dice.random(), Arc::clone(&trace)));
+        faults.switch(false);
+        let index = |table: usize| IndexMeta {
+            oid: Oid(0),
+            name: format!("v_{table}_idx"),
+            column: rows::VECTOR_COLUMN[table] as u32 + 1,
+            metric: DistanceMetric::L2,
+            method: IndexMethod::Hnsw { m: 8, ef_construction: 64 },
+            written_options: Vec::new(),
+        };
+        let mut world = Self {
+            log: MemoryLog::new(),
+            meta: Arc::new(MemoryMeta::new(Arc::<SimClock>::clone(&clock))),
+            bucket: Arc::default(),
+            dice: Arc::new(SeededDice::new(seed)),
+            life: Mutex::default(),
+            node: Mutex::default(),
+            turned: Notify::new(),
+            ledger: Mutex::default(),
+            has_ended: AtomicBool::new(false),
+            deeds: Arc::default(),
+            database: DatabaseId(0),
+            tables: [TableId(0); 2],
+            indexes: [index(0), index(1)],
+            clock,
+            trace,
+            faults,
+            plan,
+            settings,
+        };
+        world.start().await?;
+        world.create_tables().await?;
+        Ok(Arc::new(world))
+    }
+
+    async fn create_tables(&mut self) -> Result<(), String> {
+        let node = self.node().ok_or("the node is not there")?;
+        let catalog = node.catalog();
+        let database = catalog.database(DEFAULT_DATABASE).ok_or("no default database")?;
+        self.database = database.id;
+        let first = node.allocate_oids(10).await.map_err(words)?;
+        let metas = [0, 1].map(|table| {
+            let oid = Oid(first.0 + 5 * table as u32);
+            rows::table_meta(table, database.id, database.home_channel, oid)
+        });
+        self.tables = [metas[0].id, metas[1].id];
+        for table in 0..2 {
+            self.indexes[table].oid = Oid(first.0 + 5 * table as u32 + 4);
+        }
+        let changes = metas.into_iter().map(|meta| CatalogChange::PutTable(Arc::new(meta))).collect();
+        self.change_catalog(&node, changes).await.map_err(words)
+    }
+
+    pub(super) async fn change_catalog(
+        &self,
+        node: &Node,
+        catalog: Vec<CatalogChange>,
+    ) -> cluster::Result<()> {
+        let mut request = self.request(node, node.barrier(self.database).await?.read_ts);
+        request.catalog = catalog;
+        node.commit(request).await.map(drop)
+    }
+
+    /// A request that has nothing in it yet.
+    pub(super) fn request(&self, node: &Node, read_ts: proto::Timestamp) -> CommitRequest {
+        CommitRequest {
+            database: self.database,
+            txn: node.draw_txn(),
+            read_ts,
+            unchanged: Vec::new(),
+            changes: Vec::new(),
+            payload_parts: 0,
+            catalog: Vec::new(),
+        }
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no panic")
+    }
+
+    /// The first violation ends the run.
+    pub(super) fn judge(&self, who: &str, verdict: Result<(), String>) {
+        if let Err(what) = verdict {
+            self.trace.add(who, format!("VIOLATION: {what}"));
+            self.deeds.fail(format!("{who}: {what}"));
+            self.end();
+        }
+    }
+
+    /// The node that lives now.
+    pub(super) fn node(&self) -> Option<Arc<Node>> {
+        self.node.lock().expect("no panic").clone()
+    }
+
+    fn put_node(&self, node: Option<Arc<Node>>) {
+        let before = std::mem::replace(&mut *self.node.lock().expect("no panic"), node);
+        drop(before);
+        // Not a `watch`: that wakes whoever waits in an order of its own.
+        self.turned.notify_waiters();
+    }
+
+    /// The run ends.
+    pub(super) fn end(&self) {
+        self.has_ended.store(true, Ordering::SeqCst);
+        self.turned.notify_waiters();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
+    }
+
+    /// Waits for the end of the run.
+    pub(super) async fn ended(&self) {
+        loop {
+            let turned = self.turned.notified();
+            if self.has_ended() {
+                return;
+            }
+            turned.await;
+        }
+    }
+
+    /// Does something with the node that lives, or lives next. `None` when it died meanwhile, or the run has ended.
+    pub(super) async fn with_node<T, F: Future<Output = T>>(
+        &self,
+        act: impl FnOnce(Arc<Node>) -> F,
+    ) -> Option<T> {
+        let node = loop {
+            let turned = self.turned.notified();
+            if self.has_ended() {
+                return None;
+            }
+            if let Some(node) = self.node() {
+                break node;
+            }
+            turned.await;
+        };
+        let generation = Arc::downgrade(&node);
+        let died = async {
+            loop {
+                let turned = self.turned.notified();
+                if !self.node().is_some_and(|now| Weak::ptr_eq(&Arc::downgrade(&now), &generation)) {
+                    return;
+                }
+                turned.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = died => None,
+            outcome = act(node) => Some(outcome),
+        }
+    }
+
+    /// Starts a process on what the last one has left.
+    pub(super) async fn start(&self) -> Result<(), String> {
+        let life = Arc::new(Life::default());
+        *self.life.lock().expect("no panic") = Arc::clone(&life);
+        let node = Node::start(self.parts(&life).await?).await.map_err(words)?;
+        self.put_node(Some(node));
+        Ok(())
+    }
+
+    async fn parts(&self, life: &Arc<Life>) -> Result<NodeParts, String> {
+        let meta = Arc::new(SimulatedMeta {
+            inner: Arc::clone(&self.meta),
+            faults: Arc::clone(&self.faults),
+            life: Arc::clone(life),
+            deeds: Arc::clone(&self.deeds),
+        });
+        let log = Arc::new(SimulatedLog {
+            inner: Arc::clone(&self.log),
+            faults: Arc::clone(&self.faults),
+            life: Arc::clone(life),
+            unsettled: Mutex::default(),
+        });
+        let store = Arc::new(SimulatedStore {
+            bucket: Arc::clone(&self.bucket),
+            faults: Arc::clone(&self.faults),
+            life: Arc::clone(life),
+            deeds: Arc::clone(&self.deeds),
+        });
+        let oracle =
+            WindowOracle::open(Arc::<SimulatedMeta>::clone(&meta), Arc::<SimClock>::clone(&self.clock));
+        Ok(NodeParts {
+            oracle: Arc::new(oracle.await.map_err(words)?),
+            meta,
+            log,
+            store,
+            clock: Arc::<SimClock>::clone(&self.clock),
+            dice: Arc::<SeededDice>::clone(&self.dice),
+            lease: cluster::lease::Lease::of_directory(),
+            settings: self.settings.clone(),
+        })
+    }
+
+    /// Kills the process: nothing it has begun goes on, and what the log had not made durable is gone.
+    pub(super) async fn kill(&self) -> Result<(), String> {
+        let life: Weak<Life> = {
+            let mut life = self.life.lock().expect("no panic");
+            life.end();
+            Arc::downgrade(&std::mem::take(&mut *life))
+        };
+        self.put_node(None);
+        let mut turns = 0;
+        while life.strong_count() > 0 {
+            turns += 1;
+            if turns > TURNS_TO_DIE {
+                return Err("a task of the node outlives it".to_owned());
+            }
+            tokio::task::yield_now().await;
+        }
+        self.log.crash();
+        Ok(())
+    }
+
+    /// What a look at everything that is stored finds.
+    pub(super) fn stores(&self) -> cluster::verify::Stores {
+        cluster::verify::Stores {
+            meta: Arc::<MemoryMeta>::clone(&self.meta),
+            log: Arc::<MemoryLog>::clone(&self.log),
+            store: Arc::new(SimulatedStore {
+                bucket: Arc::clone(&self.bucket),
+                faults: Arc::clone(&self.faults),
+                life: Arc::default(),
+                deeds: Arc::clone(&self.deeds),
+            }),
+        }
+    }
+}
