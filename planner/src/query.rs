@@ -6,11 +6,9 @@
 //! unique there; names of the text live only in `QueryColumn::name`.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
 use datafusion::common::Column;
 use datafusion::common::metadata::FieldMetadata;
-use datafusion::logical_expr::logical_plan::Projection;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use proto::{ColumnType, TableId};
 use sqlparser::ast;
@@ -20,6 +18,7 @@ use crate::context::PlanContext;
 use crate::environment::{Ctes, Outside};
 use crate::error::{Result, from_datafusion, unsupported};
 use crate::plan::{OutputColumn, QueryPlan, StepWork};
+use exec::functions::sequence;
 
 mod cte;
 mod from;
@@ -239,7 +238,7 @@ fn refuse_foreign_clauses(query: &ast::Query) -> Result<()> {
 
 /// A projection.
 pub(crate) fn project(plan: LogicalPlan, expressions: Vec<Expr>) -> Result<LogicalPlan> {
-    Projection::try_new(expressions, Arc::new(plan)).map(LogicalPlan::Projection).map_err(from_datafusion)
+    sequence::project_in_order(plan, expressions).map_err(from_datafusion)
 }
 
 /// An alias that carries the type's metadata.

@@ -27,6 +27,7 @@ mod cursor;
 mod depth;
 mod dialect;
 mod errors;
+mod hints;
 mod instants;
 mod lock;
 mod locking;
@@ -39,6 +40,7 @@ mod tokens;
 mod transaction;
 
 pub(crate) use depth::too_deep;
+pub use hints::ReadHints;
 pub use instants::{WrittenInstant, WrittenInstants};
 pub(crate) use locking::read as read_locking;
 pub use maintenance::{CallStatement, MaintenanceStatement};
@@ -61,6 +63,8 @@ pub struct Parsed {
     pub text: String,
     /// Where the statement starts in the whole text: characters, from 1.
     pub position: u32,
+    /// What its comments say of the read.
+    pub hints: ReadHints,
 }
 
 /// A statement, by who understands it.
@@ -243,10 +247,29 @@ pub(crate) fn on_big_stack<T>(work: impl FnOnce() -> T) -> T {
 pub fn parse(text: &str) -> Result<Vec<Parsed>, SqlError> {
     let tokens = tokens(text)?;
     depth::check(&tokens)?;
-    if tokens.len() < SMALL_STATEMENT {
-        return split(text, tokens);
+    let mut statements = if tokens.len() < SMALL_STATEMENT {
+        split(text, tokens)?
+    } else {
+        on_big_stack(|| split(text, tokens))?
+    };
+    for (parsed, hints) in statements.iter_mut().zip(hints::of_statements(text)?) {
+        parsed.hint(hints);
     }
-    on_big_stack(|| split(text, tokens))
+    Ok(statements)
+}
+
+impl Parsed {
+    /// Takes hints, for itself or for the statement it prepares.
+    fn hint(&mut self, hints: ReadHints) {
+        match &mut self.statement {
+            Statement::Prepare { statement, .. } => {
+                if let Some(prepared) = Arc::get_mut(statement) {
+                    prepared.hint(hints);
+                }
+            }
+            _ => self.hints = hints,
+        }
+    }
 }
 
 /// One expression, as stored for a column default.
@@ -332,6 +355,7 @@ fn finish(
         statement,
         text: source.slice(start, end).to_owned(),
         position: u32::try_from(start).unwrap_or(u32::MAX),
+        hints: ReadHints::default(),
     });
     Ok(())
 }

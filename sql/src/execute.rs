@@ -17,7 +17,7 @@ use cluster::Node;
 use cluster::locks::{LockOwner, Locks};
 use exec::Engine;
 use parking_lot::Mutex;
-use planner::syntax::Parsed;
+use planner::syntax::{Parsed, ReadHints};
 use proto::time::{Clock, Dice};
 use proto::{ColumnType, DatabaseId, ErrorKind, SqlError};
 
@@ -147,6 +147,7 @@ impl Backend for NodeBackend {
             copy: None,
             cursors: Cursors::default(),
             moments: Moments::default(),
+            read_hints: ReadHints::default(),
             insisted: Insisted::default(),
             last_commit: Arc::default(),
             _connection: connection,
@@ -177,6 +178,8 @@ pub struct SessionExecutor {
     cursors: Cursors,
     /// The past instants of the running statement.
     moments: Moments,
+    /// What the running statement says of its read.
+    read_hints: ReadHints,
     /// What its read point took.
     insisted: Insisted,
     /// The timestamp of the session's last commit; 0 before the first.
@@ -214,6 +217,7 @@ impl Executor for SessionExecutor {
         parameters: Vec<Parameter>,
     ) -> Result<Outcome<Parsed>, SqlError> {
         self.moments = self.resolve_instants(prepared.statement(), Some(&parameters)).await?;
+        self.read_hints = prepared.hints();
         let outcome = self.execute_statement(prepared, parameters).await;
         self.moments = Moments::default();
         outcome

@@ -17,7 +17,11 @@ use super::overload::{Call, PgFunction};
 use super::signature::Signature;
 use super::{Function, FunctionKind};
 use crate::error::{internal, raise};
-use crate::statement::{SessionValues, StatementContext, of_config};
+
+mod ordered;
+
+use crate::statement::{SequenceValues, SessionValues, StatementContext, of_config};
+pub use ordered::project_in_order;
 
 /// `nextval(regclass)`: one durable value per row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -215,25 +219,33 @@ fn currval(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
             out.push(None);
             continue;
         }
-        let sequence = sequence_of(session, oids.value(row))?;
-        let value = known.last_by_sequence.get(&sequence).copied().ok_or_else(|| {
-            let name = session.catalog.sequences.get(&sequence).map_or("", |meta| meta.name.as_str());
-            SqlError::new(
-                ErrorKind::ObjectNotInPrerequisiteState,
-                format!("currval of sequence \"{name}\" is not yet defined in this session"),
-            )
-        })?;
-        out.push(Some(value));
+        out.push(Some(current_value(session, &known, oids.value(row))?));
     }
     Ok(Arc::new(Int64Array::from(out)))
 }
 
+/// The value that the session drew last from a sequence.
+fn current_value(session: &SessionValues, known: &SequenceValues, oid: u32) -> Result<i64, SqlError> {
+    let sequence = sequence_of(session, oid)?;
+    known.last_by_sequence.get(&sequence).copied().ok_or_else(|| {
+        let name = session.catalog.sequences.get(&sequence).map_or("", |meta| meta.name.as_str());
+        SqlError::new(
+            ErrorKind::ObjectNotInPrerequisiteState,
+            format!("currval of sequence \"{name}\" is not yet defined in this session"),
+        )
+    })
+}
+
 fn lastval(call: &Call<'_>) -> Result<ArrayRef, SqlError> {
-    let known = call.session()?.sequence_values.lock();
-    let value = known.last.and_then(|last| known.last_by_sequence.get(&last).copied()).ok_or_else(|| {
-        SqlError::new(ErrorKind::ObjectNotInPrerequisiteState, "lastval is not yet defined in this session")
-    })?;
+    let value = last_value(&call.session()?.sequence_values.lock())?;
     Ok(Arc::new(Int64Array::from(vec![value; call.rows()])))
+}
+
+/// The value that the session drew last from any sequence.
+fn last_value(known: &SequenceValues) -> Result<i64, SqlError> {
+    known.last.and_then(|last| known.last_by_sequence.get(&last).copied()).ok_or_else(|| {
+        SqlError::new(ErrorKind::ObjectNotInPrerequisiteState, "lastval is not yet defined in this session")
+    })
 }
 
 /// The sequence functions.

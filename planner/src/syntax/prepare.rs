@@ -13,7 +13,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::cursor::Cursor;
 use super::errors::Source;
-use super::{Ast, Parsed, Statement, parser, sql, statement};
+use super::{Ast, Parsed, ReadHints, Statement, parser, sql, statement};
 
 /// `PREPARE name [(type, …)] AS statement`.
 pub(super) fn prepare(source: &Source<'_>, mut cursor: Cursor<'_>) -> Result<Statement, SqlError> {
@@ -46,7 +46,8 @@ pub(super) fn prepare(source: &Source<'_>, mut cursor: Cursor<'_>) -> Result<Sta
     }
     let text = source.slice(start, end).to_owned();
     let position = u32::try_from(start).unwrap_or(u32::MAX);
-    Ok(Statement::Prepare { name, types, statement: Arc::new(Parsed { statement: inner, text, position }) })
+    let parsed = Parsed { statement: inner, text, position, hints: ReadHints::default() };
+    Ok(Statement::Prepare { name, types, statement: Arc::new(parsed) })
 }
 
 /// `EXECUTE name [(value, …)]`.

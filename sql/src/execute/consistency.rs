@@ -1,6 +1,6 @@
 //! What a read insists on having seen: consistency levels and the guarantee carried from another session.
 //!
-//! The level is the session's where it was set, else the strictest of the tables read, else strong. Where the owner
+//! The level is the statement's where a hint names one, the session's where it was set, else the strictest of the tables read, else strong. Where the owner
 //! and the reader are one process, what is shown is every acknowledged commit, so that no level has anything to wait
 //! for; a guarantee may lie a little ahead of the clock, and is waited for.
 //!
@@ -24,6 +24,9 @@ pub(super) struct Insisted {
 impl SessionExecutor {
     /// The level of a statement that reads these tables.
     fn consistency(&self, tables: &[TableId]) -> Consistency {
+        if let Some(level) = self.read_hints.consistency {
+            return level;
+        }
         let of_session = self.settings.get("elanus.consistency_level").and_then(Consistency::of_word);
         if let Some(level) = of_session.filter(|_| self.settings.is_set("elanus.consistency_level")) {
             return level;
@@ -47,14 +50,16 @@ impl SessionExecutor {
                 self.last_commit.load(std::sync::atomic::Ordering::Relaxed)
             }
             Consistency::Bounded => {
-                let staleness = u64::try_from(self.settings.integer("elanus.staleness")).unwrap_or(0);
+                let of_session = u64::try_from(self.settings.integer("elanus.staleness")).unwrap_or(0);
+                let staleness = self.read_hints.staleness_millis.unwrap_or(of_session);
                 let oldest = self.shared.node.oracle_millis().saturating_sub(staleness);
                 // What is that old was acknowledged, and is shown.
                 Timestamp::from_millis(oldest).min(self.newest_shown()?).0
             }
             Consistency::Eventual => 0,
         };
-        let carried = u64::try_from(self.settings.integer("elanus.guarantee_ts")).unwrap_or(0);
+        let of_session = u64::try_from(self.settings.integer("elanus.guarantee_ts")).unwrap_or(0);
+        let carried = self.read_hints.guarantee.unwrap_or(of_session);
         let started = self.shared.clock.monotonic_micros();
         let guarantee = Timestamp(own.max(carried));
         if guarantee > self.newest_shown()? {

@@ -48,6 +48,8 @@ pub struct VectorSet {
     pub vectors: Vec<f32>,
     pub queries: Vec<f32>,
     pub cases: Vec<Case>,
+    /// Whether rows hold nothing of size beside their vector: memory is then compared with vectors and graph alone.
+    pub only_vectors: bool,
 }
 
 impl Nearness {
@@ -149,6 +151,7 @@ pub fn of_passages(passages: &Passages, queries: &Queries) -> VectorSet {
     let count = queries.len().min(MOST_QUERIES);
     let mut set = VectorSet {
         name: "passages",
+        only_vectors: false,
         create: CREATE_PASSAGES.to_owned(),
         rows_binary: passages_binary(passages),
         dimensions: DIMENSIONS,
@@ -205,6 +208,7 @@ pub fn of_file(folder: &Path, name: &'static str) -> Option<VectorSet> {
     }
     let mut set = VectorSet {
         name,
+        only_vectors: true,
         create: format!(
             "CREATE TABLE {name} (id int8 PRIMARY KEY, label int2, embedding vector({dimensions}))"
         ),

@@ -249,6 +249,34 @@ fn instants_are_resolved_and_what_cannot_be_is_refused() {
 }
 
 #[test]
+fn a_hint_says_what_one_statement_must_see() {
+    let server = Server::start();
+    let mut connection = server.connect();
+    connection.run("CREATE TABLE t (id int4)").expect("create");
+    let mut level = |sql: &str| {
+        let plan = connection.run(sql).expect("a plan").first_column().join("\n");
+        plan.lines().find_map(|line| line.trim().strip_prefix("Consistency: ").map(str::to_owned))
+    };
+    let hinted = "/*+ Set(elanus.consistency_level bounded) Set(elanus.staleness 250ms) */";
+    assert_eq!(level(&format!("{hinted} EXPLAIN ANALYZE SELECT * FROM t")).as_deref(), Some("bounded"));
+    assert_eq!(level("EXPLAIN ANALYZE SELECT * FROM t"), None, "the next statement is as before");
+    let inside = "EXPLAIN ANALYZE SELECT /*+ SeqScan(t) set(elanus.consistency_level 'eventual') */ * FROM t";
+    assert_eq!(level(inside).as_deref(), Some("eventual"));
+    assert_eq!(level("/* Set(elanus.consistency_level lax) */ EXPLAIN ANALYZE SELECT * FROM t"), None);
+    let strict = "/*+ Set(elanus.consistency_level strong) */";
+    let first =
+        level(&format!("SET elanus.consistency_level = session; {strict} EXPLAIN ANALYZE SELECT * FROM t"));
+    assert_eq!(first, None, "the hint is stronger than the session's setting");
+    // Far in the future: the hint was read, and the statement is refused.
+    let guarantee = "/*+ Set(elanus.guarantee_ts 9223372036854775807) */ SELECT * FROM t";
+    assert_eq!(connection.refusal(guarantee).code, "22023");
+    for wrong in ["consistency_level lax", "staleness soon", "guarantee_ts -1"] {
+        let refused = connection.refusal(&format!("/*+ Set(elanus.{wrong}) */ SELECT * FROM t"));
+        assert_eq!(refused.code, "22023", "{wrong}: {}", refused.message);
+    }
+}
+
+#[test]
 fn a_guarantee_is_waited_for_and_no_longer_than_the_statement_may() {
     let server = Server::start();
     let mut writer = server.connect();
