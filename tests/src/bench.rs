@@ -13,14 +13,15 @@ use crate::wire::{Address, Connection, Failure};
 mod exact;
 mod faiss;
 mod idle;
+mod keys;
 mod latency;
 mod load;
 mod load_generator;
 mod scan;
 mod search;
 
-/// The parts, and whether a run without `BENCH` has them: mnist and sift need minutes each.
-pub const PARTS: [(&str, bool); 9] = [
+/// The parts, and whether a run without `BENCH` has them: keys, mnist and sift need minutes each.
+pub const PARTS: [(&str, bool); 10] = [
     ("latency", true),
     ("load", true),
     ("exact", true),
@@ -28,6 +29,7 @@ pub const PARTS: [(&str, bool); 9] = [
     ("scan", true),
     ("passages", true),
     ("faiss", true),
+    ("keys", false),
     ("mnist", false),
     ("sift", false),
 ];
@@ -126,6 +128,9 @@ pub fn run(oracle: Address) -> Result<Vec<String>, Failure> {
     if has("faiss") {
         let set = vectors::of_passages(&bench.passages, &bench.queries);
         faiss::run(&mut bench, &set)?;
+    }
+    if has("keys") {
+        keys::run(&mut bench)?;
     }
     for name in ["mnist", "sift"].into_iter().filter(|name| has(name)) {
         match data::folder().and_then(|folder| vectors::of_file(&folder, name)) {

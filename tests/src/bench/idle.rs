@@ -13,7 +13,7 @@ const WATCHED: Duration = Duration::from_secs(10);
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Processor seconds used so far by a process.
-fn processor_seconds(process: u32) -> f64 {
+pub(super) fn processor_seconds(process: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // Behind the command's name in brackets: state is field 3, user and system time are fields 14 and 15.
     let fields: Vec<f64> = stat

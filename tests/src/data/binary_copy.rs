@@ -77,6 +77,20 @@ pub fn labelled_binary(labels: &[i16], vectors: &[f32], dimensions: usize) -> Ve
     out
 }
 
+/// Rows `(id int8, n int4)`, ids from 0, in COPY's binary form.
+#[must_use]
+pub fn numbers_binary(rows: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(rows * 22 + HEADER.len() + 2);
+    out.extend_from_slice(HEADER);
+    for row in 0..rows {
+        out.extend_from_slice(&2_i16.to_be_bytes());
+        put(&mut out, &(row as i64).to_be_bytes());
+        put(&mut out, &((row % 1_000) as i32).to_be_bytes());
+    }
+    out.extend_from_slice(&(-1_i16).to_be_bytes());
+    out
+}
+
 /// Rows `(id int8, v vector(dimensions))` in COPY's binary form.
 #[must_use]
 pub fn vectors_binary(rows: usize, dimensions: usize) -> Vec<u8> {
