@@ -26,6 +26,7 @@ use crate::channel::{Parts, take_over};
 use crate::error::{Error, Result};
 use crate::flusher;
 use crate::follower::{ChannelState, Published};
+use crate::settings::PlantedBug;
 use crate::tasks::Stop;
 
 mod batch;
@@ -357,7 +358,10 @@ impl Owner {
     /// A segment id that nobody else uses.
     async fn fresh_segment(&mut self) -> Result<SegmentId> {
         if self.ids.is_empty() {
-            let first = self.parts.catalog.allocate_segments(SEGMENT_BLOCK).await?;
+            let mut first = self.parts.catalog.allocate_segments(SEGMENT_BLOCK).await?;
+            if self.parts.settings.has(PlantedBug::SegmentNumbersUsedAgain) {
+                first = SegmentId(1 << 40);
+            }
             self.ids = first.0..first.0 + SEGMENT_BLOCK;
         }
         let id = self.ids.start;

@@ -59,15 +59,60 @@ impl Default for Settings {
     }
 }
 
-/// Bugs that lose rows or bring them back, to be found by the model test.
+/// Bugs that lose rows or bring them back, as other systems had them, to be found by the model test or the simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlantedBug {
     /// The checkpoint moves past rows that are in no file yet.
     CheckpointPassesUnflushedRows,
+    /// A delete counts only when its timestamp is above the last one of the segment.
+    DeletesOnlyAsTimeGrows,
+    /// Deletes that a segment gets while it is sealed and not stored are taken for saved.
+    DeletesOfUnflushedRowsNotSaved,
+    /// Deletes that come while segments are merged are forgotten.
+    MergeIgnoresNewDeletes,
     /// A delete of a row in a growing segment is logged but not applied.
     DeleteNotAppliedToGrowing,
+    /// A segment is served before its deletes were read.
+    SegmentServedWithoutDeletes,
+    /// A commit whose answer was lost is cleaned up after as if it had failed.
+    LostAnswerTakenForFailure,
+    /// Objects that nothing names are collected though their writer is not done.
+    CollectionIgnoresWriters,
+    /// The numbers of segments begin anew with each start.
+    SegmentNumbersUsedAgain,
     /// Rows go on into a segment behind its Seal.
     InsertIntoSealedSegment,
+    /// A commit's instant is shown before its rows are.
+    TimeShownBeforeRows,
+    /// The store says of an object that it exists, which is believed.
+    ConflictTakenForExisting,
+    /// An error of the last write of a flush is ignored.
+    LastWriteErrorIgnored,
+    /// Rows that came as payloads are taken to be in the log from their Commit on.
+    PayloadsTakenForTheirCommit,
+    /// Answers leave before the log is synced.
+    AnsweredBeforeSynced,
+}
+
+impl PlantedBug {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::CheckpointPassesUnflushedRows,
+        Self::DeletesOnlyAsTimeGrows,
+        Self::DeletesOfUnflushedRowsNotSaved,
+        Self::MergeIgnoresNewDeletes,
+        Self::DeleteNotAppliedToGrowing,
+        Self::SegmentServedWithoutDeletes,
+        Self::LostAnswerTakenForFailure,
+        Self::CollectionIgnoresWriters,
+        Self::SegmentNumbersUsedAgain,
+        Self::InsertIntoSealedSegment,
+        Self::TimeShownBeforeRows,
+        Self::ConflictTakenForExisting,
+        Self::LastWriteErrorIgnored,
+        Self::PayloadsTakenForTheirCommit,
+        Self::AnsweredBeforeSynced,
+    ];
 }
 
 impl Settings {

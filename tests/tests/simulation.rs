@@ -1,6 +1,7 @@
 //! The simulation over many seeds, and the proof that a seed is one run.
 //!
-//! `SEEDS` says how many seeds, `SEED` from which; both are printed. `TRACE=1` prints everything that happens.
+//! `SEEDS` says how many seeds, `SEED` from which; both are printed. `TRACE=1` prints everything that happens. `BUG_SEEDS`
+//! is how many seeds may pass before a planted bug is found.
 #![expect(clippy::print_stdout, reason = "what a run did is printed")]
 
 use std::sync::Mutex;
@@ -63,29 +64,37 @@ fn the_same_seed_is_the_same_run() {
     }
 }
 
-/// Whether one of a few seeds goes wrong with a bug.
-fn is_found(bug: PlantedBug) {
-    let clock = SystemClock::new();
-    let seeds = number("SEEDS", 200);
+/// The first of some seeds that goes wrong with a bug, with what it says.
+fn first_failure(bug: PlantedBug, seeds: u64) -> Option<(u64, String)> {
     // A run that did too little has found nothing.
     let fails = |seed| simulation::run(seed, Some(bug)).err().filter(|why| !why.contains("INVALID"));
-    let found = (1..=seeds).find_map(|seed| Some((seed, fails(seed)?)));
-    let (seed, why) = found.unwrap_or_else(|| panic!("{bug:?} was not found by {seeds} seeds"));
-    let why = why.lines().next().unwrap_or_default();
-    println!("{bug:?}: seed {seed}, {} ms: {why}", clock.monotonic_micros() / 1000);
+    (1..=seeds).find_map(|seed| Some((seed, fails(seed)?)))
 }
 
 #[test]
-fn a_checkpoint_that_passes_unflushed_rows_is_found() {
-    is_found(PlantedBug::CheckpointPassesUnflushedRows);
-}
-
-#[test]
-fn a_delete_not_applied_to_growing_rows_is_found() {
-    is_found(PlantedBug::DeleteNotAppliedToGrowing);
-}
-
-#[test]
-fn an_insert_into_a_sealed_segment_is_found() {
-    is_found(PlantedBug::InsertIntoSealedSegment);
+fn every_planted_bug_is_found() {
+    let seeds = number("BUG_SEEDS", 200);
+    let (next, missed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while let Some(bug) =
+                    PlantedBug::ALL.get(next.fetch_add(1, Ordering::Relaxed) as usize).copied()
+                {
+                    let clock = SystemClock::new();
+                    let found = first_failure(bug, seeds);
+                    let millis = clock.monotonic_micros() / 1000;
+                    if let Some((seed, why)) = found {
+                        let why = why.lines().next().unwrap_or_default();
+                        println!("found: {bug:?}, {seed} seeds, {millis} ms: {why}");
+                    } else {
+                        println!("missed: {bug:?}, {seeds} seeds, {millis} ms");
+                        missed.lock().expect("no panic").push(bug);
+                    }
+                }
+            });
+        }
+    });
+    let missed = missed.into_inner().expect("no panic");
+    assert!(missed.is_empty(), "not found by {seeds} seeds each: {missed:?}");
 }

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::flusher::{IndexChange, Replacement};
 use crate::follower::{ChannelState, Segment, Stage};
 use crate::meta::{Guard, MetaStore, Outcome, Write};
+use crate::settings::PlantedBug;
 use crate::tasks::blocking_async;
 
 /// What a channel's flusher remembers of the manifests it wrote.
@@ -189,7 +190,23 @@ impl Job<'_> {
 
     async fn put(&self, objects: Vec<NewObject>) -> Result<()> {
         let store = Arc::clone(&self.parts.store);
-        Ok(blocking_async(async move { store_objects(store.as_ref(), &objects).await }).await??)
+        let stored = blocking_async(async move { store_objects(store.as_ref(), &objects).await }).await?;
+        if self.parts.settings.has(PlantedBug::LastWriteErrorIgnored) {
+            return Ok(());
+        }
+        self.believe(stored)
+    }
+
+    /// What a put came to.
+    fn believe(&self, stored: segments::Result<()>) -> Result<()> {
+        match stored {
+            Err(segments::Error::Missing { .. })
+                if self.parts.settings.has(PlantedBug::ConflictTakenForExisting) =>
+            {
+                Ok(())
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Stores the manifest, makes it the table's newest, and retires what it does not name any more. `other`: who
@@ -206,6 +223,12 @@ impl Job<'_> {
                 let mut in_doubt = self.written.in_doubt.lock();
                 let writers = in_doubt.entry(self.table.id).or_default();
                 writers.extend([Some(&before.writer), other].into_iter().flatten().cloned());
+                if self.parts.settings.has(PlantedBug::LostAnswerTakenForFailure) {
+                    let key = Manifest::key(self.table.database, self.table.id, manifest.id);
+                    let (due_millis, hold) = (self.parts.clock.now_millis(), None);
+                    let retired = Retired { table: self.table.id, bytes: 0, due_millis, hold };
+                    self.parts.garbage.retire([(key, retired)]);
+                }
             }
             return Err(error);
         }
@@ -242,7 +265,8 @@ impl Job<'_> {
     async fn move_pointer(&self, manifest: &Manifest, guard: Guard) -> Result<()> {
         let path = Manifest::key(self.table.database, self.table.id, manifest.id);
         let (store, bytes): (Arc<dyn ObjectStore>, _) = (Arc::clone(&self.parts.store), manifest.encode());
-        blocking_async(async move { put_new(store.as_ref(), &path, bytes).await }).await??;
+        let stored = blocking_async(async move { put_new(store.as_ref(), &path, bytes).await }).await?;
+        self.believe(stored)?;
         let guards = vec![epoch_guard(self.channel, self.epoch), guard];
         let write = Write::put(manifest_key(self.table.id), pointer_bytes(manifest.id));
         match self.parts.meta.commit(guards, vec![write]).await? {
@@ -324,7 +348,10 @@ async fn load_table(parts: &Parts, table: &Arc<TableMeta>) -> Result<Option<(Tab
     let Some(files) = table_files(meta, store, table.database, table.id).await? else { return Ok(None) };
     let mut segments = Vec::with_capacity(files.segments.len());
     for files in files.segments.values() {
-        let state = SealedSegment::open_state(store, Arc::clone(table), files.clone()).await?;
+        let mut state = SealedSegment::open_state(store, Arc::clone(table), files.clone()).await?;
+        if parts.settings.has(PlantedBug::SegmentServedWithoutDeletes) {
+            state.deletes = DeleteSet::new();
+        }
         segments.push(Segment { state, stage: Stage::Stored, first_row: Offset(0), first_unsaved: None });
     }
     Ok(Some((files, segments)))

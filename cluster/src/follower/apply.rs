@@ -42,7 +42,10 @@ impl ChannelState {
             }
             RecordBody::Commit { txn, parts, placements, changes } => {
                 let open = self.take_parts(*txn, *parts)?;
-                let first = open.as_ref().map_or(offset, |open| open.first);
+                let mut first = open.as_ref().map_or(offset, |open| open.first);
+                if settings.has(PlantedBug::PayloadsTakenForTheirCommit) {
+                    first = offset;
+                }
                 let parts = open.iter().flat_map(|open| open.parts.values().map(|part| part.as_slice()));
                 let all: Vec<&[TableChange]> = parts.chain([changes.as_slice()]).collect();
                 let commit = Commit { first, ts: record.ts, all: &all, settings };
@@ -157,6 +160,10 @@ impl Commit<'_> {
             return Err(Error::Internal("a segment just found is not there".into()));
         };
         if segment.stage == Stage::Growing && self.settings.has(PlantedBug::DeleteNotAppliedToGrowing) {
+            return Ok(());
+        }
+        if self.settings.has(PlantedBug::DeletesOnlyAsTimeGrows) && self.ts <= segment.state.deletes.max_ts()
+        {
             return Ok(());
         }
         if segment.state.deletes.delete_ts(ordinal).is_some_and(|known| known <= self.ts) {

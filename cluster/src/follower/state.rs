@@ -279,10 +279,10 @@ impl ChannelState {
 
     /// Notes where a transaction with payloads begins and ends.
     pub(crate) fn add_decided(&mut self, first: Offset, commit: Offset) {
+        Arc::make_mut(&mut self.decided).push((first, commit));
+        // This one counts: it may lead back to one that ended before all that is needed otherwise.
         let needed = self.needed_from(false);
-        let decided = Arc::make_mut(&mut self.decided);
-        decided.retain(|(_, commit)| *commit >= needed);
-        decided.push((first, commit));
+        Arc::make_mut(&mut self.decided).retain(|(_, commit)| *commit >= needed);
     }
 
     /// The first record that a restart still needs. Of a transaction with payloads it needs all records or none: a replay

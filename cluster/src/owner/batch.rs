@@ -15,6 +15,7 @@ use crate::channel::encode;
 use crate::error::{Error, Result};
 use crate::follower::{ChannelState, Stage};
 use crate::log::Durability;
+use crate::settings::PlantedBug;
 
 /// Why a turn failed, for everyone in it.
 #[derive(Clone, Debug)]
@@ -276,6 +277,11 @@ impl Owner {
     /// Appends the turn's records and shows the result, or undoes the turn. True when it happened.
     pub(super) async fn finish(&mut self, mut batch: Batch) -> bool {
         let bytes = batch.bytes();
+        if self.parts.settings.has(PlantedBug::TimeShownBeforeRows) {
+            let mut early = self.handle.published.state().as_ref().clone();
+            early.last_ts = batch.work.last_ts;
+            self.handle.published.publish(early);
+        }
         let failure = self.append_batch(&mut batch).await.err();
         if let Some(failure) = &failure {
             tracing::error!(channel = %self.channel, reason = failure.reason, "a turn failed");
@@ -303,6 +309,9 @@ impl Owner {
         }
         let expected = Offset(batch.work.next.0 - batch.records.len() as u64);
         let records = std::mem::take(&mut batch.records);
+        if self.parts.settings.has(PlantedBug::AnsweredBeforeSynced) {
+            batch.durability = Durability::Deferred;
+        }
         match self.parts.log.append(self.channel, self.epoch, records, batch.durability).await {
             Ok(first) if first == expected => match self.parts.lease.check() {
                 Ok(()) => Ok(()),

@@ -7,6 +7,7 @@ use super::{Owner, OwnerMessage, Replaced, Stored};
 use crate::error::Result;
 use crate::flusher::Replacement;
 use crate::follower::{Segment, Stage};
+use crate::settings::PlantedBug;
 
 impl Owner {
     /// Works on a message that shares its turn with nobody.
@@ -51,11 +52,15 @@ impl Owner {
             return Ok(());
         }
         if let Some(segment) = state.table_mut(stored.table).segment_mut(stored.segment) {
+            let was_unflushed = segment.stage != Stage::Stored;
             if let Some(form) = stored.form {
                 segment.state.form = self.newest(stored.table, form)?;
                 segment.stage = Stage::Stored;
             }
             segment.first_unsaved = unsaved(&segment.state.deletes, &stored.deletes, stored.covered);
+            if was_unflushed && self.parts.settings.has(PlantedBug::DeletesOfUnflushedRowsNotSaved) {
+                segment.first_unsaved = None;
+            }
         }
         self.handle.published.publish(state);
         Ok(())
@@ -92,7 +97,10 @@ impl Owner {
         let merged = match merged {
             None => None,
             Some(merged) => {
-                let deletes = rows.carried_deletes(&inputs, Some(&merged));
+                let mut deletes = rows.carried_deletes(&inputs, Some(&merged));
+                if self.parts.settings.has(PlantedBug::MergeIgnoresNewDeletes) {
+                    deletes = saved.clone();
+                }
                 let first_unsaved = unsaved(&deletes, &saved, covered);
                 let form = self.newest(table, SegmentForm::Sealed(merged))?;
                 let state = SegmentState { form, deletes };

@@ -18,7 +18,7 @@ use segments::{SnapshotSource, TableOverlay, TableSnapshot};
 
 use super::gate::{Gate, Way};
 use super::{Moment, Operation, Report, State};
-use crate::reads::{self, Rows};
+use crate::reads::{self, Nearness, Rows};
 use crate::rows;
 
 /// Rows per insert.
@@ -261,8 +261,14 @@ impl World {
         report.deleted_rows += draft.deleted.len() as u64;
         self.meet(operation, moment, background, draft, report).await?;
         self.gate.set(Way::Open);
-        reads::check(&held, 0, &self.rows_at(older.read_ts), 1..=self.last_number + 1, self.index.oid)
-            .map_err(|difference| format!("held since before: {difference}"))?;
+        reads::check(
+            &held,
+            0,
+            &self.rows_at(older.read_ts),
+            1..=self.last_number + 1,
+            (self.index.oid, Nearness::Exact),
+        )
+        .map_err(|difference| format!("held since before: {difference}"))?;
         self.check(older, "afterwards").await?;
         self.restart().await?;
         self.check(older, "after a restart").await?;
@@ -283,7 +289,7 @@ impl World {
                 0,
                 &self.rows_at(point.read_ts),
                 1..=self.last_number + 1,
-                self.index.oid,
+                (self.index.oid, Nearness::Exact),
             )
             .map_err(|difference| format!("{when}, {at}: {difference}"))?;
             self.reads += 1;
@@ -442,7 +448,13 @@ impl World {
                 let now = self.barrier().await?;
                 let snapshot = self.snapshot(now).await?;
                 let numbers = 1..=self.last_number + 1;
-                let without = reads::check(&snapshot, 0, &self.rows_at(now.read_ts), numbers, self.index.oid);
+                let without = reads::check(
+                    &snapshot,
+                    0,
+                    &self.rows_at(now.read_ts),
+                    numbers,
+                    (self.index.oid, Nearness::Exact),
+                );
                 if without.is_err() {
                     if !matches!(error, cluster::Error::Unknown { .. }) {
                         return Err(format!("a commit that failed with {error} has happened: {without:?}"));

@@ -14,7 +14,7 @@ use segments::{SnapshotSource, TableOverlay, TableSnapshot};
 
 use super::ledger::RowVersion;
 use super::world::{World, words};
-use crate::reads::{self, Rows, Seen};
+use crate::reads::{self, Nearness, Rows, Seen};
 use crate::rows;
 
 /// One client.
@@ -268,7 +268,7 @@ impl Client {
             let live = sight.rows[table].keys().copied();
             let mut numbers = live.choose_multiple(&mut self.dice, 8);
             numbers.extend((0..8).map(|_| self.dice.random_range(1..=last + 1)));
-            let index = self.world.indexes[table].oid;
+            let index = (self.world.indexes[table].oid, Nearness::Approximate);
             reads::check(&sight.snapshots[table], table, &sight.rows[table], numbers, index).map_err(
                 |why| Trouble::Violation(format!("table {table} at {}: {why}", sight.point.read_ts)),
             )?;

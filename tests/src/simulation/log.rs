@@ -110,6 +110,10 @@ impl LogBroker for SimulatedLog {
                 Err(self.unsettled(channel))
             }
         };
+        self.faults.trace.add(
+            "log",
+            format!("  {}", outcome.as_ref().map_or_else(ToString::to_string, ToString::to_string)),
+        );
         self.faults.end(&self.life).await;
         outcome
     }
@@ -117,7 +121,7 @@ impl LogBroker for SimulatedLog {
     async fn read(&self, channel: ChannelId, from: Offset, max_bytes: usize) -> Result<Vec<LogEntry>> {
         // A replay in small pieces.
         let bytes = if self.faults.pick(2) == 0 { max_bytes } else { 200 };
-        self.ask("read", channel, self.inner.read(channel, from, bytes)).await
+        self.ask(&format!("read from {from}"), channel, self.inner.read(channel, from, bytes)).await
     }
 
     async fn wait(&self, channel: ChannelId, from: Offset) -> Result<()> {
@@ -129,7 +133,7 @@ impl LogBroker for SimulatedLog {
     }
 
     async fn trim(&self, channel: ChannelId, before: Offset) -> Result<()> {
-        self.ask("trim", channel, self.inner.trim(channel, before)).await
+        self.ask(&format!("trim before {before}"), channel, self.inner.trim(channel, before)).await
     }
 
     async fn bounds(&self, channel: ChannelId) -> Result<LogBounds> {

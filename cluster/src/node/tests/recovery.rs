@@ -135,3 +135,42 @@ async fn a_checkpoint_does_not_come_between_a_commit_and_its_payloads() {
     assert_eq!(tested.rows(&large).await.expect("a read"), [row(1, "in a payload")]);
     assert_eq!(tested.rows(&small).await.expect("a read"), [row(1, "kept")]);
 }
+
+#[tokio::test]
+async fn transactions_whose_payloads_lie_between_each_others_hold_the_checkpoint_together() {
+    let bench = Bench::new(Form::Memory, std::path::Path::new(""));
+    let tested = bench.start().await.expect("a node");
+    let (large, small) =
+        (tested.create("large").await.expect("a table"), tested.create("small").await.expect("a table"));
+    let mut requests = Vec::new();
+    for id in [1, 2] {
+        let mut request = tested.request(Vec::new()).await.expect("a request");
+        let payload = vec![tested.inserting(&large, &[row(id, "in a payload")])];
+        tested.node.append_payload(tested.database, request.txn, 0, payload).await.expect("a payload");
+        request.payload_parts = 1;
+        requests.push(request);
+    }
+    // The first ends before the record that holds the checkpoint, the second began before the first ended.
+    let [first, second] = <[_; 2]>::try_from(requests).expect("two");
+    tested.node.commit(first).await.expect("the first commit");
+    tested.insert(&small, &[row(1, "kept")]).await.expect("a commit");
+    tested.node.commit(second).await.expect("the second commit");
+    for _ in 0..2 {
+        tested.node.flush(large.id).await.expect("a flush");
+        tested.insert(&large, &[row(3, "new")]).await.expect("a commit");
+        tested.delete(&large, &[3]).await.expect("a delete");
+    }
+    tested.kill().await;
+    let tested = bench.start().await.expect("the node again");
+    let rows = tested.rows(&large).await.expect("a read");
+    assert_eq!(rows, [row(1, "in a payload"), row(2, "in a payload")]);
+    tested.kill().await;
+    // A replay passes over what is stored; what it has noted must lead as far back.
+    let tested = bench.start().await.expect("the node once more");
+    tested.insert(&large, &[row(4, "new")]).await.expect("a commit");
+    tested.node.flush(large.id).await.expect("a flush");
+    tested.kill().await;
+    let tested = bench.start().await.expect("the node again");
+    assert_eq!(tested.rows(&large).await.expect("a read").len(), 3);
+    assert_eq!(tested.rows(&small).await.expect("a read"), [row(1, "kept")]);
+}
