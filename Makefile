@@ -38,7 +38,7 @@ model:
 # A whole node in one thread, with failing back ends, kills and a jumping clock, 1 000 seeds unless SEEDS says otherwise.
 # SEED=n SEEDS=1 TRACE=1 shows one again.
 simulate:
-	SEEDS=$${SEEDS:-1000} cargo test --workspace --features tests/planted-bugs --test simulation nothing -- --nocapture
+	SEEDS=$${SEEDS:-1000} cargo test --workspace --features tests/planted-bugs --test simulation nothing_acknowledged -- --nocapture
 
 # The long runs, half an hour each at most: PART=kills|model|simulation|flips picks one.
 soak:

@@ -39,6 +39,9 @@ pub use garbage::GarbageInfo;
 pub(crate) use garbage::{Garbage, Retired};
 pub(crate) use writers::{Writer, Writers};
 
+/// After a failure the collector rests this long, unless something comes up.
+const REST: Duration = Duration::from_secs(30);
+
 /// Somebody who waits for a scan and for what is due to be deleted.
 pub(crate) type Request = oneshot::Sender<Result<()>>;
 
@@ -59,9 +62,10 @@ impl Collector {
     /// Works until asked to stop.
     pub(crate) async fn run(mut self, stop: Stop) {
         self.parts.garbage.scan();
+        let mut rests = false;
         loop {
             let mut waiting = Vec::new();
-            let due = self.next_due();
+            let due = if rests { Some(REST) } else { self.next_due() };
             tokio::select! {
                 biased;
                 () = stop.requested() => return,
@@ -70,6 +74,7 @@ impl Collector {
                 () = sleep(due) => {}
             }
             let outcome = self.look(!waiting.is_empty()).await;
+            rests = outcome.is_err();
             if let Err(error) = &outcome {
                 tracing::warn!(%error, "objects could not be collected");
             }
@@ -93,8 +98,8 @@ impl Collector {
 
     async fn look(&self, asked: bool) -> Result<()> {
         let scanned = if self.parts.garbage.take_scan() || asked { self.scan().await } else { Ok(()) };
-        if scanned.is_err() && !asked {
-            self.parts.garbage.scan();
+        if scanned.is_err() {
+            self.parts.garbage.scan_later();
         }
         self.delete_due().await?;
         scanned

@@ -2,7 +2,8 @@
 //!
 //! Errors name the path and what was attempted. Directories are made durable when they are created: a new
 //! entry exists after a crash only if its parent directory was synced. `SystemDoor` is the operating system;
-//! `fault::FaultDoor` stands before any door and makes it fail, for the tests of everything above.
+//! `fault::FaultDoor` stands before any door and makes it fail, `volatile::VolatileDoor` is a disk that loses its power,
+//! for the tests of everything above.
 //!
 //! What it is not: no buffering, no paths of its own.
 //!
@@ -22,6 +23,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 
 pub mod fault;
+pub mod volatile;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,8 @@
 //! all, cut bodies short and show old listings. Writers change rows of two tables on one channel, one of which may be
 //! idle; readers look at the present and the past in every way; a keeper flushes, merges, collects, builds and drops
 //! indexes; a killer ends the process at any operation or time, in the middle of its start too, and what was not
-//! synced is gone. Thresholds are drawn down to absurd values. `ledger` judges everything that anyone sees.
+//! synced is gone. Or the three are those in files (`Form::Disk`), on a disk in memory that loses its power at any
+//! operation, with what was not synced lost, torn or half there. Thresholds are drawn down to absurd values. `ledger` judges everything that anyone sees.
 //!
 //! What it is not: a test of SQL or of sessions; the operations are calls of `cluster::Node`.
 //!
@@ -20,6 +21,7 @@ use cluster::clock::SimClock;
 use cluster::tasks::simulation::Simulation;
 use cluster::tasks::sleep;
 
+mod backing;
 mod clients;
 mod faults;
 mod keepers;
@@ -30,6 +32,7 @@ mod store;
 mod trace;
 mod world;
 
+pub use backing::Form;
 use clients::Client;
 use world::World;
 
@@ -124,17 +127,17 @@ impl fmt::Display for Report {
 ///
 /// # Errors
 /// The first thing that must not be, with what happened before it and how to see it again.
-pub fn run(seed: u64, bug: Option<PlantedBug>) -> Result<Report, String> {
+pub fn run(seed: u64, form: Form, bug: Option<PlantedBug>) -> Result<Report, String> {
     let clock = Arc::new(SimClock::new(1_700_000_000_000));
     let simulation = Simulation::new(Arc::clone(&clock));
     let outcome = simulation.run(async {
-        let world = World::new(seed, bug, clock).await.map_err(|error| (error, String::new()))?;
+        let world = World::new(seed, form, bug, clock).await.map_err(|error| (error, String::new()))?;
         let outcome = live(&world, seed).await;
         outcome.map_err(|why| (why, world.trace.tail()))
     });
     let stuck = || Err(("nothing can run any more and it has not ended".to_owned(), String::new()));
     outcome.unwrap_or_else(stuck).map_err(|(why, tail)| {
-        format!("SEED={seed}: {why}\nagain: SEED={seed} SEEDS=1 TRACE=1 make simulate\n  {tail}")
+        format!("SEED={seed}, {form:?}: {why}\nagain: SEED={seed} SEEDS=1 TRACE=1 make simulate\n  {tail}")
     })
 }
 

@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cluster::PlantedBug;
 use cluster::clock::SystemClock;
 use proto::time::Clock;
-use tests::simulation::{self, Report};
+use tests::simulation::{self, Form, Report};
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
 
-#[test]
-fn nothing_acknowledged_is_lost_and_nothing_else_appears() {
-    let (first, seeds) = (number("SEED", 1), number("SEEDS", 40));
-    println!("simulation: SEED={first} SEEDS={seeds}");
+/// Runs seeds on all processors and prints what they came to.
+fn all_seeds(form: Form, seeds: u64) -> Report {
+    let first = number("SEED", 1);
+    println!("simulation, {form:?}: SEED={first} SEEDS={seeds}");
     let clock = SystemClock::new();
     let next = AtomicU64::new(first);
     let total = Mutex::new(Report::default());
@@ -32,7 +32,7 @@ fn nothing_acknowledged_is_lost_and_nothing_else_appears() {
                     if seed >= first + seeds {
                         break;
                     }
-                    match simulation::run(seed, None) {
+                    match simulation::run(seed, form, None) {
                         Ok(report) => total.lock().expect("no panic").add(report),
                         Err(failure) => failures.lock().expect("no panic").push(failure),
                     }
@@ -42,32 +42,40 @@ fn nothing_acknowledged_is_lost_and_nothing_else_appears() {
     });
     let failures = failures.into_inner().expect("no panic");
     let total = total.into_inner().expect("no panic");
-    println!(
-        "simulation: {seeds} seeds in {} s, trace {:016x}: {total}",
-        clock.monotonic_micros() / 1_000_000,
-        total.hash
-    );
-    assert!(
-        failures.is_empty(),
-        "{} seeds failed\n{}",
-        failures.len(),
-        failures[..failures.len().min(5)].join("\n")
-    );
+    let seconds = clock.monotonic_micros() / 1_000_000;
+    println!("simulation, {form:?}: {seeds} seeds in {seconds} s, trace {:016x}: {total}", total.hash);
+    let first = failures[..failures.len().min(5)].join("\n");
+    assert!(failures.is_empty(), "{} seeds failed\n{first}", failures.len());
+    total
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_else_appears() {
+    all_seeds(Form::Memory, number("SEEDS", 40));
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_power_fails() {
+    let seeds = number("SEEDS", 30);
+    let total = all_seeds(Form::Disk, seeds);
+    assert!(total.kills >= seeds * 2, "the power failed {} times only", total.kills);
 }
 
 #[test]
 fn the_same_seed_is_the_same_run() {
     let first = number("SEED", 1);
     for seed in first..first + 3 {
-        let [one, two] = [simulation::run(seed, None), simulation::run(seed, None)];
+        let [one, two] = [(); 2].map(|()| simulation::run(seed, Form::Memory, None));
         assert_eq!(one, two, "SEED={seed}");
+        let [one, two] = [(); 2].map(|()| simulation::run(seed, Form::Disk, None));
+        assert_eq!(one, two, "SEED={seed}, on a disk");
     }
 }
 
 /// The first of some seeds that goes wrong with a bug, with what it says.
-fn first_failure(bug: PlantedBug, seeds: u64) -> Option<(u64, String)> {
+fn first_failure(bug: PlantedBug, form: Form, seeds: u64) -> Option<(u64, String)> {
     // A run that did too little has found nothing.
-    let fails = |seed| simulation::run(seed, Some(bug)).err().filter(|why| !why.contains("INVALID"));
+    let fails = |seed| simulation::run(seed, form, Some(bug)).err().filter(|why| !why.contains("INVALID"));
     (1..=seeds).find_map(|seed| Some((seed, fails(seed)?)))
 }
 
@@ -82,7 +90,7 @@ fn every_planted_bug_is_found() {
                     PlantedBug::ALL.get(next.fetch_add(1, Ordering::Relaxed) as usize).copied()
                 {
                     let clock = SystemClock::new();
-                    let found = first_failure(bug, seeds);
+                    let found = first_failure(bug, Form::Memory, seeds);
                     let millis = clock.monotonic_micros() / 1000;
                     if let Some((seed, why)) = found {
                         let why = why.lines().next().unwrap_or_default();
@@ -97,4 +105,11 @@ fn every_planted_bug_is_found() {
     });
     let missed = missed.into_inner().expect("no panic");
     assert!(missed.is_empty(), "not found by {seeds} seeds each: {missed:?}");
+}
+
+#[test]
+fn a_missing_sync_is_found_when_the_power_fails() {
+    let found = first_failure(PlantedBug::AnsweredBeforeSynced, Form::Disk, 40);
+    let (seed, why) = found.expect("40 seeds find it");
+    println!("found on a disk: {seed} seeds: {}", why.lines().next().unwrap_or_default());
 }

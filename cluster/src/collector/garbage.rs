@@ -71,6 +71,11 @@ impl Garbage {
         self.look.notify_one();
     }
 
+    /// The same after a failure, which would fail again at once.
+    pub(super) fn scan_later(&self) {
+        self.state.lock().scan = true;
+    }
+
     pub(super) fn take_scan(&self) -> bool {
         std::mem::take(&mut self.state.lock().scan)
     }

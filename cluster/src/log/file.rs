@@ -20,6 +20,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::frame::{FILE_HEADER, FRAME_HEADER, FileHeader, FrameHeader};
 use super::{Durability, LogBounds, LogBroker, LogEntry};
 use crate::error::{Error, Result};
+#[cfg(any(test, feature = "suites"))]
+use crate::tasks::simulation;
 use crate::tasks::{blocking, thread};
 
 mod recovery;
@@ -62,12 +64,20 @@ struct Channel {
     sender: Option<mpsc::Sender<Command>>,
     shared: Arc<Shared>,
     writer: Option<JoinHandle<()>>,
+    /// Instead of it, in a simulation.
+    #[cfg(any(test, feature = "suites"))]
+    simulated: Option<tokio::task::AbortHandle>,
 }
 
 impl Channel {
     /// Lets the writer finish what it has taken and waits for it: nobody else may open the files before.
     fn close(&mut self) {
         drop(self.sender.take());
+        #[cfg(any(test, feature = "suites"))]
+        if let Some(writer) = self.simulated.take() {
+            // Nothing else runs before it is gone.
+            writer.abort();
+        }
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
@@ -150,8 +160,22 @@ impl FileLog {
         let directory = self.directory(channel);
         let door = Arc::clone(&self.door);
         let writer = Writer::new(directory, door, self.roll_bytes, Arc::clone(&shared), recovered);
-        let writer = thread(&format!("log-{channel}"), move || writer.run(inbox))?;
-        self.channels.lock().insert(channel, Channel { sender: Some(sender), shared, writer: Some(writer) });
+        #[cfg(any(test, feature = "suites"))]
+        if simulation::is_on() {
+            let simulated = Some(simulation::spawn(writer.run_simulated(inbox)));
+            let open = Channel { sender: Some(sender), shared, writer: None, simulated };
+            drop(self.channels.lock().insert(channel, open));
+            return Ok(bounds);
+        }
+        let writer = Some(thread(&format!("log-{channel}"), move || writer.run(inbox))?);
+        let open = Channel {
+            sender: Some(sender),
+            shared,
+            writer,
+            #[cfg(any(test, feature = "suites"))]
+            simulated: None,
+        };
+        drop(self.channels.lock().insert(channel, open));
         Ok(bounds)
     }
 

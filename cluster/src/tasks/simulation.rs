@@ -34,6 +34,17 @@ pub(super) fn current() -> Option<Arc<Simulation>> {
     CURRENT.with_borrow(Clone::clone)
 }
 
+/// Starts what has a thread of its own elsewhere.
+#[allow(clippy::disallowed_methods, reason = "the door itself")]
+pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> tokio::task::AbortHandle {
+    tokio::spawn(work).abort_handle()
+}
+
+/// Whether this thread is a simulation's.
+pub(crate) fn is_on() -> bool {
+    current().is_some()
+}
+
 /// See the file header.
 #[derive(Debug)]
 pub struct Simulation {

@@ -73,6 +73,8 @@ pub(super) async fn kill(world: Arc<World>, seed: u64) {
         sleep(Some(Duration::from_millis(dice.random_range(20..200)))).await;
         if dice.random_ratio(2, 3) {
             world.faults.light(dice.random_range(0..400));
+        } else {
+            world.light_disk();
         }
         tokio::select! {
             biased;
@@ -139,7 +141,7 @@ pub(super) async fn rest(world: &World) -> Result<(), String> {
     world.kill().await?;
     // What is still on its way arrives or is refused.
     sleep(Some(Duration::from_secs(2))).await;
-    let report = cluster::verify::verify(&world.stores(), &|_, _| {}).await.map_err(words)?;
+    let report = cluster::verify::verify(&world.stores().await?, &|_, _| {}).await.map_err(words)?;
     if !report.damage.is_empty() {
         return Err(format!("what is stored is damaged: {:?}", report.damage));
     }

@@ -1,4 +1,4 @@
-//! The log of a simulated node: the one in memory, with fates.
+//! The log of a simulated node: the one in memory or in files, with fates.
 //!
 //! It keeps the contract of `cluster::log`: after an append of unknown fate every append fails until the channel is
 //! opened again. What it adds to it is what a broker beyond the network may do: an append that nobody waits for any
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cluster::log::{Durability, LogBounds, LogBroker, LogEntry, MemoryLog};
+use cluster::log::{Durability, LogBounds, LogBroker, LogEntry};
 use cluster::tasks::sleep;
 use cluster::{Error, Result};
 use proto::{ChannelId, Epoch, Offset};
@@ -20,7 +20,7 @@ use super::faults::{Fate, Faults, Life};
 /// See the file header.
 #[derive(Debug)]
 pub(super) struct SimulatedLog {
-    pub(super) inner: Arc<MemoryLog>,
+    pub(super) inner: Arc<dyn LogBroker>,
     pub(super) faults: Arc<Faults>,
     pub(super) life: Arc<Life>,
     pub(super) unsettled: Mutex<BTreeSet<ChannelId>>,

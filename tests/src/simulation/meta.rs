@@ -1,12 +1,10 @@
-//! The meta store of a simulated node: the one in memory, with fates.
+//! The meta store of a simulated node: the one in memory or in a file, with fates.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use cluster::meta::{
-    Entry, Guard, LeaseId, Listing, MemoryMeta, MetaStore, MetaWatch, Outcome, Revision, Write,
-};
+use cluster::meta::{Entry, Guard, LeaseId, Listing, MetaStore, MetaWatch, Outcome, Revision, Write};
 use cluster::tasks::sleep;
 use cluster::{Error, Result};
 
@@ -16,7 +14,7 @@ use super::world::Deeds;
 /// See the file header.
 #[derive(Debug)]
 pub(super) struct SimulatedMeta {
-    pub(super) inner: Arc<MemoryMeta>,
+    pub(super) inner: Arc<dyn MetaStore>,
     pub(super) faults: Arc<Faults>,
     pub(super) life: Arc<Life>,
     pub(super) deeds: Arc<Deeds>,

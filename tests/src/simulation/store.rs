@@ -1,4 +1,5 @@
-//! The object store of a simulated node: the one in memory, with fates, as a bucket beyond a network has them.
+//! The object store of a simulated node: the one in memory, or in files, with fates as a bucket beyond a network has
+//! them.
 //!
 //! A put can fail before and after it happened, or meet its own earlier try. Something that is not there can be
 //! said to be there (409 of two that meet), and something that is there can be missed once. A body can be cut short, a
@@ -10,7 +11,6 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
@@ -23,10 +23,16 @@ use super::faults::{Fate, Faults, Life};
 use super::world::Deeds;
 
 /// What outlives a node: the objects, and what a listing may still show of the past.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Bucket {
-    pub(super) objects: InMemory,
+    pub(super) objects: Arc<dyn ObjectStore>,
     old_listing: Mutex<Option<Vec<ObjectMeta>>>,
+}
+
+impl Bucket {
+    pub(super) fn new(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { objects, old_listing: Mutex::default() }
+    }
 }
 
 /// See the file header.

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use cluster::clock::{SeededDice, SimClock};
-use cluster::log::MemoryLog;
-use cluster::meta::MemoryMeta;
 use cluster::oracle::WindowOracle;
 use cluster::{CommitRequest, DEFAULT_DATABASE, Node, NodeParts, PlantedBug, Settings};
 use proto::catalog::{CatalogChange, IndexMeta, IndexMethod};
@@ -14,11 +12,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Notify;
 
+use super::backing::{Backing, Form, Opened};
 use super::faults::{Faults, Life, Rates};
 use super::ledger::Ledger;
 use super::log::SimulatedLog;
 use super::meta::SimulatedMeta;
-use super::store::{Bucket, SimulatedStore};
+use super::store::SimulatedStore;
 use super::trace::Trace;
 use crate::rows;
 
@@ -86,9 +85,7 @@ pub(super) struct World {
     pub(super) deeds: Arc<Deeds>,
     pub(super) plan: Plan,
     pub(super) settings: Settings,
-    log: Arc<MemoryLog>,
-    meta: Arc<MemoryMeta>,
-    bucket: Arc<Bucket>,
+    backing: Backing,
     dice: Arc<SeededDice>,
     life: Mutex<Arc<Life>>,
     node: Mutex<Option<Arc<Node>>>,
@@ -128,12 +125,17 @@ impl World {
     /// Empty back ends with the two tables.
     pub(super) async fn new(
         seed: u64,
+        form: Form,
         bug: Option<PlantedBug>,
         clock: Arc<SimClock>,
     ) -> Result<Arc<Self>, String> {
         let mut dice = StdRng::seed_from_u64(seed);
         let trace = Arc::new(Trace::new(Arc::clone(&clock)));
-        let rates = Rates::draw(&mut dice);
+        let mut rates = Rates::draw(&mut dice);
+        if form == Form::Disk {
+            // A disk does what it says, until the power fails.
+            rates = Rates { refused: 0, unknown: 0, reads: 0, ..rates };
+        }
         let settings = settings(&mut dice, bug);
         let plan = Plan {
             second_table: [50, 10, 2, 0][dice.random_range(0..4)],
@@ -153,9 +155,7 @@ impl World {
             written_options: Vec::new(),
         };
         let mut world = Self {
-            log: MemoryLog::new(),
-            meta: Arc::new(MemoryMeta::new(Arc::<SimClock>::clone(&clock))),
-            bucket: Arc::default(),
+            backing: Backing::new(form, seed, &clock),
             dice: Arc::new(SeededDice::new(seed)),
             life: Mutex::default(),
             node: Mutex::default(),
@@ -306,20 +306,21 @@ impl World {
     }
 
     async fn parts(&self, life: &Arc<Life>) -> Result<NodeParts, String> {
+        let Opened { log, meta, bucket } = self.backing.open().await?;
         let meta = Arc::new(SimulatedMeta {
-            inner: Arc::clone(&self.meta),
+            inner: meta,
             faults: Arc::clone(&self.faults),
             life: Arc::clone(life),
             deeds: Arc::clone(&self.deeds),
         });
         let log = Arc::new(SimulatedLog {
-            inner: Arc::clone(&self.log),
+            inner: log,
             faults: Arc::clone(&self.faults),
             life: Arc::clone(life),
             unsettled: Mutex::default(),
         });
         let store = Arc::new(SimulatedStore {
-            bucket: Arc::clone(&self.bucket),
+            bucket,
             faults: Arc::clone(&self.faults),
             life: Arc::clone(life),
             deeds: Arc::clone(&self.deeds),
@@ -345,6 +346,7 @@ impl World {
             life.end();
             Arc::downgrade(&std::mem::take(&mut *life))
         };
+        self.backing.power_off();
         self.put_node(None);
         let mut turns = 0;
         while life.strong_count() > 0 {
@@ -354,21 +356,24 @@ impl World {
             }
             tokio::task::yield_now().await;
         }
-        self.log.crash();
+        self.backing.lose_unsynced();
         Ok(())
     }
 
-    /// What a look at everything that is stored finds.
-    pub(super) fn stores(&self) -> cluster::verify::Stores {
-        cluster::verify::Stores {
-            meta: Arc::<MemoryMeta>::clone(&self.meta),
-            log: Arc::<MemoryLog>::clone(&self.log),
-            store: Arc::new(SimulatedStore {
-                bucket: Arc::clone(&self.bucket),
-                faults: Arc::clone(&self.faults),
-                life: Arc::default(),
-                deeds: Arc::clone(&self.deeds),
-            }),
-        }
+    /// The power fails within the next operations of the disk, where there is one.
+    pub(super) fn light_disk(&self) {
+        self.backing.light();
+    }
+
+    /// What a look at everything that is stored needs.
+    pub(super) async fn stores(&self) -> Result<cluster::verify::Stores, String> {
+        let Opened { log, meta, bucket } = self.backing.open().await?;
+        let store = Arc::new(SimulatedStore {
+            bucket,
+            faults: Arc::clone(&self.faults),
+            life: Arc::default(),
+            deeds: Arc::clone(&self.deeds),
+        });
+        Ok(cluster::verify::Stores { meta, log, store })
     }
 }

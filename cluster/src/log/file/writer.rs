@@ -91,22 +91,35 @@ impl Writer {
 
     /// Runs until the mailbox closes.
     pub(super) fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
-        let mut waiting = Vec::new();
         while let Some(command) = inbox.blocking_recv() {
+            self.turn(command, &mut inbox);
+        }
+    }
+
+    /// The same in a simulation, which has no threads.
+    #[cfg(any(test, feature = "suites"))]
+    pub(super) async fn run_simulated(mut self, mut inbox: mpsc::Receiver<Command>) {
+        while let Some(command) = inbox.recv().await {
+            self.turn(command, &mut inbox);
+        }
+    }
+
+    /// Takes what is waiting and syncs once for all of it.
+    fn turn(&mut self, command: Command, inbox: &mut mpsc::Receiver<Command>) {
+        let mut waiting = Vec::new();
+        self.take(command, &mut waiting);
+        for _ in 1..TURN {
+            let Ok(command) = inbox.try_recv() else { break };
             self.take(command, &mut waiting);
-            for _ in 1..TURN {
-                let Ok(command) = inbox.try_recv() else { break };
-                self.take(command, &mut waiting);
-            }
-            if !waiting.is_empty() || self.unsynced >= UNSYNCED_BYTES {
-                let synced = self.sync();
-                for (offset, reply) in waiting.drain(..) {
-                    // The asker may have gone; its records stay.
-                    let _ = reply.send(match &synced {
-                        Ok(()) => Ok(offset),
-                        Err(reason) => Err(Error::Unknown { reason: reason.clone() }),
-                    });
-                }
+        }
+        if !waiting.is_empty() || self.unsynced >= UNSYNCED_BYTES {
+            let synced = self.sync();
+            for (offset, reply) in waiting.drain(..) {
+                // The asker may have gone; its records stay.
+                let _ = reply.send(match &synced {
+                    Ok(()) => Ok(offset),
+                    Err(reason) => Err(Error::Unknown { reason: reason.clone() }),
+                });
             }
         }
     }
