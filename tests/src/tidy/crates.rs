@@ -60,6 +60,7 @@ pub fn check(root: &Path) -> Vec<Finding> {
     let mut findings = edges(&packages(&metadata));
     for name in NAMES {
         findings.extend(inherited(&format!("{name}/Cargo.toml"), &read(&format!("{name}/Cargo.toml"))));
+        findings.extend(planted(name, &read(&format!("{name}/Cargo.toml"))));
         if !root.join(name).join("README.md").is_file() {
             findings.push(finding("map", name, "has no README.md"));
         }
@@ -170,6 +171,18 @@ pub(super) fn inherited(place: &str, manifest: &str) -> Vec<Finding> {
         findings.push(finding("inherit", place, "has no `[lints] workspace = true`"));
     }
     findings
+}
+
+/// Ways for planted bugs into a binary: only `cluster` has the feature, only `tests` may ask for it, nobody by default.
+pub(super) fn planted(name: &str, manifest: &str) -> Vec<Finding> {
+    let is_allowed = |line: &str| match name {
+        "cluster" => line == "planted-bugs = []",
+        "tests" => line.starts_with("planted-bugs = ") || line == r#"required-features = ["planted-bugs"]"#,
+        _ => false,
+    };
+    let lines = manifest.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let wrong = lines.filter(|line| line.contains("planted-bugs") && !is_allowed(line));
+    wrong.map(|line| finding("planted", name, format!("`{line}` lets planted bugs into a binary"))).collect()
 }
 
 /// Heavy crates that the lock file holds twice.
