@@ -406,7 +406,9 @@ fn check(base: &CatalogSnapshot, stored: &CatalogSnapshot, changes: &[CatalogCha
         }
         apply_one(change, &mut view);
     }
-    Ok(())
+    // Whoever planned a foreign key saw the key it refers to; it may be gone by now, or come to be referred to.
+    let resolves = |table: &Arc<TableMeta>| view.references_of(table).count() == table.foreign_keys.len();
+    if view.tables.values().all(resolves) { Ok(()) } else { Err(Error::SchemaChanged) }
 }
 
 fn object_key(kind: &str, id: u64) -> String {

@@ -33,6 +33,7 @@ mod batch;
 mod check;
 mod ddl;
 mod internal;
+mod references;
 mod sequence;
 
 use batch::{Batch, Catalogs};
@@ -53,6 +54,9 @@ pub struct CommitRequest {
     pub catalog: Vec<CatalogChange>,
     /// Tables whose rows the catalog changes rest on: none may have begun or ended since the timestamp.
     pub unchanged: Vec<(TableId, Timestamp)>,
+    /// Rows begun until this instant are known not to refer to what the transaction takes away by ending rows, or to
+    /// end with it. Zero when nobody has looked: the owner then looks at all of them.
+    pub references_since: Timestamp,
 }
 
 /// What a decided transaction got.

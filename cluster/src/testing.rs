@@ -291,6 +291,7 @@ impl Tested {
             txn: self.node.draw_txn(),
             read_ts: self.node.barrier(self.database).await?.read_ts,
             unchanged: Vec::new(),
+            references_since: proto::Timestamp::ZERO,
             changes,
             payload_parts: 0,
             catalog: Vec::new(),

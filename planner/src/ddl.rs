@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use proto::catalog::TableMeta;
 use proto::{ErrorKind, SqlError};
 use sqlparser::ast::{self, ObjectType};
 
+use self::foreign::{Dependents, referring, shown_name, without_foreign_keys};
 use crate::context::PlanContext;
 use crate::error::{At, Result, unsupported};
 use crate::names::{NamedRelation, qualified, relation};
@@ -18,6 +20,7 @@ mod checks;
 mod columns;
 mod comment;
 mod create_as;
+mod foreign;
 mod index;
 mod keys;
 mod options;
@@ -158,7 +161,28 @@ fn drop_tables(dropped: &Dropped<'_>, context: &PlanContext) -> Result<DdlComman
             }
         }
     }
-    Ok(DdlCommand::DropTable { tables, skipped, cascade: dropped.cascade })
+    let (released, notices) = released(&tables, dropped.cascade, context)?;
+    Ok(DdlCommand::DropTable { tables, skipped, released, notices })
+}
+
+/// The tables that lose foreign keys to tables that are dropped, and what CASCADE says of it.
+fn released(
+    tables: &[Arc<TableMeta>],
+    cascade: bool,
+    context: &PlanContext,
+) -> Result<(Vec<Arc<TableMeta>>, Vec<DdlNotice>)> {
+    let ids: Vec<_> = tables.iter().map(|table| table.id).collect();
+    let mut constraints = Vec::new();
+    let mut notices = Vec::new();
+    for table in tables {
+        let found = referring(table.id, &ids, context, |_| true);
+        let name = shown_name(table, context);
+        let dropped = (tables.len() == 1).then(|| format!("table {name}"));
+        let dependents = Dependents { dropped, on: format!("table {name}"), constraints: found };
+        notices.extend(dependents.release(cascade, context)?);
+        constraints.extend(dependents.constraints);
+    }
+    Ok((without_foreign_keys(&constraints), notices))
 }
 
 pub(crate) fn drop_database(

@@ -31,7 +31,7 @@ mod window;
 
 pub(crate) use coerce::{carried_alike, constant, typed_null};
 pub(crate) use deparse::bare_name;
-pub(crate) use function::{EXPAND_ARRAY, function_name};
+pub(crate) use function::{EXPAND_ARRAY, PARTITION_ANCESTORS, function_name};
 pub(crate) use naming::output_name;
 pub(crate) use subquery::as_subquery;
 

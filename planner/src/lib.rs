@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use proto::SqlError;
+use proto::catalog::TableMeta;
 use sqlparser::ast;
 
 mod bind;
@@ -41,7 +42,7 @@ pub use plan::{
     CopyHeader, CopyOptions, CopyPlan, CreateTable, CreateTableAs, CursorCommand, DdlCommand, DdlNotice,
     DeletePlan, DiscardTarget, ExecutePlan, ExplainFormat, ExplainOptions, ExplainPlan, FetchCount,
     InsertPlan, Isolation, LockPlan, NewColumn, NewSequence, OutputColumn, Plan, PreparePlan, QueryPlan,
-    Returning, RowChecks, RowProof, SessionCommand, SetValue, SnapshotCommand, TableLockMode,
+    Returning, RowChecks, RowProof, RowRules, SessionCommand, SetValue, SnapshotCommand, TableLockMode,
     TransactionCommand, TransactionModes, TruncatePlan, UpdatePlan,
 };
 pub use rules::rules;
@@ -156,6 +157,21 @@ fn plan_definition(statement: &Statement, context: &PlanContext) -> Result<DdlCo
         Statement::Unsupported(what) => Err(unsupported(what)),
         _ => Err(error::internal("a statement without a plan")),
     }
+}
+
+/// What a row of a table must meet, and what its columns get by default, for rows that no statement names.
+///
+/// # Errors
+/// When a stored expression cannot be bound; a defect.
+pub fn row_rules(table: &Arc<TableMeta>, context: &PlanContext) -> std::result::Result<RowRules, SqlError> {
+    let binder = Binder::new(context);
+    let dml = dml::Dml { binder: &binder, ctes: &Ctes::default(), overriding: None };
+    let checks = ddl::row_checks(table, &binder)?;
+    let mut defaults = Vec::with_capacity(table.columns.len());
+    for column in &table.columns {
+        defaults.push(dml.default_expression(column)?.map(|bound| bound.expr));
+    }
+    Ok(RowRules { checks, defaults })
 }
 
 /// Plans a statement of sqlparser.

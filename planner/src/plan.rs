@@ -11,15 +11,17 @@ use std::sync::Arc;
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use proto::catalog::{
-    CatalogChange, CheckConstraint, Identity, IndexMethod, PrimaryKey, SequenceMeta, TableMeta, TableOptions,
-    UniqueKey,
+    CatalogChange, CheckConstraint, ForeignKey, Identity, IndexMethod, PrimaryKey, SequenceMeta, TableMeta,
+    TableOptions, UniqueKey,
 };
-use proto::{ColumnType, DistanceMetric, Oid, SequenceId, SqlError, TableId};
+use proto::{ColumnType, DistanceMetric, Oid, TableId};
 
 use crate::syntax::{Parsed, WrittenInstant};
 
+mod alter;
 mod steps;
 
+pub use alter::{AlterStatement, AlterTable, RowChecks, RowProof, RowRules};
 pub use steps::{LockPlan, LockWait, LockedRows, LockingQuery, RowLock, Step, StepWork, TableLockMode};
 
 /// A planned statement.
@@ -267,6 +269,7 @@ pub struct DeletePlan {
 pub struct TruncatePlan {
     pub tables: Vec<Arc<TableMeta>>,
     pub restart_identity: bool,
+    pub notices: Vec<DdlNotice>,
 }
 
 /// `PREPARE`: the statement is planned when it is prepared.
@@ -377,7 +380,9 @@ pub enum DdlCommand {
     DropTable {
         tables: Vec<Arc<TableMeta>>,
         skipped: Vec<String>,
-        cascade: bool,
+        /// Tables without the foreign keys that CASCADE drops.
+        released: Vec<Arc<TableMeta>>,
+        notices: Vec<DdlNotice>,
     },
     CreateIndex(CreateIndex),
     /// Tables with the OIDs of their indexes to be dropped, and names that IF EXISTS passes over.
@@ -460,49 +465,6 @@ impl DdlNotice {
     }
 }
 
-/// `ALTER TABLE`. Objects that are new have OID 0 until they get theirs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlterTable {
-    pub statement: AlterStatement,
-    pub before: Arc<TableMeta>,
-    pub after: TableMeta,
-    /// Sequences that come with columns, by column id; the rewrite leaves those columns NULL.
-    pub sequences: Vec<(u32, NewSequence)>,
-    pub dropped_sequences: Vec<SequenceId>,
-    /// The value existing rows get in new columns, by column id.
-    pub missing: Vec<(u32, Expr)>,
-    /// What existing rows must meet, looked at once the table is `after`.
-    pub proofs: Vec<RowProof>,
-    /// Names of unique keys, not primary ones, whose values must be shown to differ, as `proofs`.
-    pub proven_keys: Vec<String>,
-    /// The rows of `before` in the form of `after`, when all of them are written anew.
-    pub rewrite: Option<LogicalPlan>,
-    pub notices: Vec<DdlNotice>,
-}
-
-/// What was written to change a table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AlterStatement {
-    AlterTable,
-    CreateUniqueIndex { concurrently: bool },
-}
-
-/// A query that must give no row, and the error when it does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowProof {
-    pub plan: LogicalPlan,
-    pub error: SqlError,
-}
-
-/// CHECK constraints over whole rows of a table; a row passes unless a condition is false.
-#[derive(Clone, Debug)]
-pub struct RowChecks {
-    pub names: Vec<String>,
-    pub expressions: Vec<Expr>,
-    /// The table's columns in order.
-    pub schema: DFSchemaRef,
-}
-
 /// `CREATE TABLE`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateTable {
@@ -514,6 +476,8 @@ pub struct CreateTable {
     /// Column ids are positions from 1, here and below; OIDs come later.
     pub primary_key: Option<PrimaryKey>,
     pub uniques: Vec<UniqueKey>,
+    /// Those to the table itself name table 0.
+    pub foreign_keys: Vec<ForeignKey>,
     pub checks: Vec<CheckConstraint>,
     pub options: TableOptions,
 }

@@ -21,9 +21,11 @@ use crate::types::{ColumnType, TypeKind};
 mod index;
 mod key;
 mod options;
+mod reference;
 pub use index::{IndexMeta, IndexMethod, IndexOptionError};
 pub use key::{ForeignKey, KeyMeta, MatchType, PrimaryKey, ReferentialAction, UniqueKey};
 pub use options::{Consistency, TableOptions};
+pub use reference::Reference;
 
 /// First OID of user objects.
 pub const FIRST_USER_OID: u32 = 16_400;

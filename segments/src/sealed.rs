@@ -443,6 +443,11 @@ impl SealedSegment {
         self.files.max_ts
     }
 
+    /// Number of rows with `ts` or less; they are the first ones.
+    pub(crate) fn rows_until(&self, ts: Timestamp) -> usize {
+        self.ts.values().partition_point(|row_ts| *row_ts <= ts.0)
+    }
+
     /// The rows with a commit ts at or before `read_ts`, as words.
     pub(crate) fn begun(&self, read_ts: Timestamp) -> Vec<u64> {
         let mut words = vec![0_u64; bitmap::word_count(self.rows)];

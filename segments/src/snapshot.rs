@@ -2,19 +2,21 @@
 //!
 //! Invariant: a snapshot is immutable and complete; `load` is the last await, everything after it computes.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use proto::catalog::{KeyMeta, TableMeta};
+use proto::catalog::{KeyMeta, Reference, TableMeta};
 use proto::record::RowRef;
 use proto::time::ReadPoint;
 use proto::{RowId, TableId, Timestamp};
 
 use crate::error::Result;
+use crate::growing::CHUNK_ROWS;
 use crate::keys::hash_key;
 use crate::overlay::{PRIVATE_SEGMENT, TableOverlay};
-use crate::view::SegmentView;
+use crate::view::{ScanColumn, SegmentView};
 
 /// A table at `read_ts`.
 #[derive(Clone, Debug)]
@@ -103,6 +105,39 @@ impl TableSnapshot {
         // The newest segment first: recent keys are asked for most.
         for view in self.segments.iter().rev() {
             view.find_keys(key, values, &hashes, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// The visible rows begun after `since` that refer to one of the keys `wanted`, with the key each refers to; no more
+    /// than `most` of them.
+    ///
+    /// # Errors
+    /// `Corrupted` for damaged bytes.
+    pub fn referring(
+        &self,
+        reference: Reference<'_>,
+        wanted: &HashSet<Box<[u8]>>,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<(RowRef, Box<[u8]>)>> {
+        let columns: Vec<ScanColumn> = reference.positions().into_iter().map(ScanColumn::Column).collect();
+        let places: Vec<usize> = (0..columns.len()).collect();
+        let mut found = Vec::new();
+        for view in &self.segments {
+            for ordinals in view.visible_since(since).chunks(CHUNK_ROWS) {
+                let rows = view.read_rows(&columns, ordinals)?;
+                let keys = reference.encode(&rows, &places)?.into_iter().zip(ordinals);
+                for (key, &ordinal) in keys.filter_map(|(key, ordinal)| Some((key?, ordinal))) {
+                    if found.len() == most {
+                        return Ok(found);
+                    }
+                    if wanted.contains(&key) {
+                        let row = view.form().identity(ordinal).1;
+                        found.push((RowRef { segment: view.id(), ordinal, row }, key));
+                    }
+                }
+            }
         }
         Ok(found)
     }

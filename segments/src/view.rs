@@ -267,6 +267,14 @@ impl SegmentForm {
         }
     }
 
+    /// Number of rows with `ts` or less; they are the first ones.
+    fn rows_until(&self, ts: Timestamp) -> usize {
+        match self {
+            Self::Growing(rows) => rows.rows_until(ts),
+            Self::Sealed(segment) => segment.rows_until(ts),
+        }
+    }
+
     /// The rows with a commit ts at or before `read_ts`, as words; `None` when all are.
     fn begun(&self, read_ts: Timestamp) -> Option<Vec<u64>> {
         if self.max_ts() <= read_ts {
@@ -364,6 +372,17 @@ impl SegmentView {
     #[must_use]
     pub fn visible(&self) -> &BooleanBuffer {
         self.visible.get_or_init(|| self.compute_visible())
+    }
+
+    /// The ordinals of visible rows that began after an instant, ascending.
+    #[must_use]
+    pub fn visible_since(&self, ts: Timestamp) -> Vec<u32> {
+        if self.form.max_ts() <= ts {
+            return Vec::new();
+        }
+        let before = self.form.rows_until(ts);
+        let visible = self.visible().slice(before, self.rows() - before);
+        visible.set_indices().map(|ordinal| (before + ordinal) as u32).collect()
     }
 
     /// Number of visible rows.

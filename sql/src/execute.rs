@@ -48,6 +48,8 @@ mod names;
 mod payload;
 mod prepare;
 mod query;
+mod references;
+mod referential;
 mod rows;
 mod savepoints;
 mod sequences;

@@ -14,6 +14,7 @@ mod tables;
 pub(crate) const RELATIONS: &[&Computed] = &[
     &columns::COLUMNS,
     &constraints::CONSTRAINT_COLUMN_USAGE,
+    &constraints::REFERENTIAL_CONSTRAINTS,
     &constraints::KEY_COLUMN_USAGE,
     &constraints::TABLE_CONSTRAINTS,
     &schemata::SCHEMATA,

@@ -167,7 +167,7 @@ impl Owner {
         }
         let parts = open.iter().flat_map(|open| open.parts.values().map(|part| part.as_slice()));
         let all: Vec<&[TableChange]> = parts.chain([request.changes.as_slice()]).collect();
-        check::check(&batch.work, &batch.catalogs.shown, &all)?;
+        check::check(&batch.work, &batch.catalogs.shown, &all, request.references_since)?;
         let placements = self.place(&batch.work, &all).await?;
         drop(all);
         let revision = batch.catalogs.shown.revision;

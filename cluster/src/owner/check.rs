@@ -1,4 +1,4 @@
-//! Whether a transaction may be decided on a state: schema versions, live targets, free keys.
+//! Whether a transaction may be decided on a state: schema versions, live targets, free keys, foreign keys.
 //!
 //! Invariant: nothing here changes anything; a transaction that passes can be applied.
 
@@ -12,20 +12,26 @@ use proto::record::{RowRef, TableChange};
 use proto::{RowId, TableId, Timestamp};
 use segments::TableSnapshot;
 
+use super::references;
 use crate::error::{Error, Result};
 use crate::follower::{ChannelState, TableState};
 
 /// What a transaction does to one table, over all its parts.
 #[derive(Default)]
-struct Net<'a> {
-    truncate: bool,
+pub(super) struct Net<'a> {
+    pub(super) truncate: bool,
     /// By row id, which stays the same when segments are merged.
-    deleted: HashMap<RowId, RowRef>,
-    inserts: Vec<&'a RecordBatch>,
+    pub(super) deleted: HashMap<RowId, RowRef>,
+    pub(super) inserts: Vec<&'a RecordBatch>,
 }
 
 /// Checks a transaction against a state that includes everything accepted before it.
-pub(super) fn check(state: &ChannelState, catalog: &CatalogSnapshot, all: &[&[TableChange]]) -> Result<()> {
+pub(super) fn check(
+    state: &ChannelState,
+    catalog: &CatalogSnapshot,
+    all: &[&[TableChange]],
+    references_since: Timestamp,
+) -> Result<()> {
     // In order, so that of several reasons to refuse the same one is given every time.
     let mut nets: BTreeMap<TableId, Net<'_>> = BTreeMap::new();
     for change in all.iter().flat_map(|part| part.iter()) {
@@ -49,7 +55,7 @@ pub(super) fn check(state: &ChannelState, catalog: &CatalogSnapshot, all: &[&[Ta
         }
         check_keys(meta, rows.map(Arc::as_ref), net)?;
     }
-    Ok(())
+    references::check(state, catalog, &nets, references_since)
 }
 
 fn check_shape(meta: &TableMeta, inserts: &[&RecordBatch]) -> Result<()> {
@@ -131,7 +137,7 @@ fn first_duplicate(
 
 impl Net<'_> {
     /// Whether this transaction ends a row itself.
-    fn ends(&self, row: RowRef) -> bool {
+    pub(super) fn ends(&self, row: RowRef) -> bool {
         self.deleted.contains_key(&row.row)
     }
 }

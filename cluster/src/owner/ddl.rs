@@ -80,7 +80,8 @@ impl Owner {
             return Err(Error::Conflict);
         }
         let parts = open.into_iter().flat_map(|open| open.parts.values().map(|part| part.as_slice()));
-        check::check(&state, view, &parts.chain([inline]).collect::<Vec<_>>())
+        let all: Vec<&[TableChange]> = parts.chain([inline]).collect();
+        check::check(&state, view, &all, request.references_since)
     }
 
     /// The Commit of a transaction that the meta store has decided.

@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::logical_expr::Expr;
-use proto::catalog::{Column, FormerColumns, Identity, TableMeta};
-use proto::{ErrorKind, SqlError};
+use proto::catalog::{Column, ForeignKey, FormerColumns, Identity, TableMeta};
+use proto::{ErrorKind, Oid, SqlError};
 use sqlparser::ast::{self, AlterColumnOperation, AlterTableOperation, RenameTableNameKind, TableConstraint};
 
 use super::checks::{self, WrittenCheck, add_check};
 use super::columns::{Columns, default_text};
+use super::foreign::{Dependents, WrittenForeign, add_foreign_key, referring, without_foreign_keys};
 use super::keys::{NamedKey, WrittenKey, add_key, add_unique, key_constraint, merged};
 use super::rows::{self, Conversion};
 use crate::context::PlanContext;
@@ -39,6 +40,10 @@ pub(super) struct Alteration<'a> {
     pub(super) new_key: bool,
     /// Names of unique keys whose values are to be shown to differ.
     proven_keys: Vec<String>,
+    /// New foreign keys; the keys they refer to may come with the same statement.
+    foreign_keys: Vec<WrittenForeign>,
+    /// Foreign keys of other tables that CASCADE drops.
+    released: Vec<(&'a TableMeta, &'a ForeignKey)>,
     /// Columns whose values change their type.
     pub(super) converted: BTreeMap<u32, Conversion>,
     notices: Vec<DdlNotice>,
@@ -111,6 +116,8 @@ impl<'a> Alteration<'a> {
             new_checks: Vec::new(),
             new_key: false,
             proven_keys: Vec::new(),
+            foreign_keys: Vec::new(),
+            released: Vec::new(),
             converted: BTreeMap::new(),
             notices: Vec::new(),
         }
@@ -121,8 +128,9 @@ impl<'a> Alteration<'a> {
             AlterTableOperation::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
                 self.add_column(column_def, *if_not_exists)
             }
-            AlterTableOperation::DropColumn { column_names, if_exists, .. } => {
-                column_names.iter().try_for_each(|name| self.drop_column(name, *if_exists))
+            AlterTableOperation::DropColumn { column_names, if_exists, drop_behavior, .. } => {
+                let cascade = *drop_behavior == Some(ast::DropBehavior::Cascade);
+                column_names.iter().try_for_each(|name| self.drop_column(name, *if_exists, cascade))
             }
             AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
                 self.rename_column(old_column_name, new_column_name)
@@ -135,8 +143,9 @@ impl<'a> Alteration<'a> {
                 self.add_constraint(constraint)
             }
             AlterTableOperation::AddConstraint { .. } => Err(unsupported("a NOT VALID constraint")),
-            AlterTableOperation::DropConstraint { if_exists, name, .. } => {
-                self.drop_constraint(name, *if_exists)
+            AlterTableOperation::DropConstraint { if_exists, name, drop_behavior } => {
+                let cascade = *drop_behavior == Some(ast::DropBehavior::Cascade);
+                self.drop_constraint(name, *if_exists, cascade)
             }
             AlterTableOperation::RenameConstraint { old_name, new_name } => {
                 self.rename_constraint(old_name, new_name)
@@ -209,6 +218,7 @@ impl<'a> Alteration<'a> {
             self.add_check(check)?;
         }
         let position = self.after.columns.len() - 1;
+        self.foreign_keys.extend(finished.foreign_keys);
         for key in merged(finished.keys) {
             self.add_key(WrittenKey { columns: vec![position], ..key })?;
         }
@@ -244,7 +254,7 @@ impl<'a> Alteration<'a> {
         Ok(())
     }
 
-    fn drop_column(&mut self, name: &ast::Ident, if_exists: bool) -> Result<()> {
+    fn drop_column(&mut self, name: &ast::Ident, if_exists: bool, cascade: bool) -> Result<()> {
         let position = match self.position(name) {
             Ok(position) => position,
             Err(error) if if_exists => {
@@ -256,13 +266,40 @@ impl<'a> Alteration<'a> {
         if self.after.columns.len() == 1 {
             return Err(unsupported("a table without columns"));
         }
-        let id = self.after.columns.remove(position).id;
+        let id = self.after.columns[position].id;
+        let column = format!("column {} of table {}", fold(name), self.after.name);
+        self.after.foreign_keys.retain(|key| !key.columns.contains(&id));
+        self.release(cascade, column.clone(), column, |key| key.target_columns.contains(&id))?;
+        self.after.columns.remove(position);
         self.after.checks.retain(|check| !check.columns.contains(&id));
         self.after.indexes.retain(|index| index.column != id);
         if self.after.primary_key.as_ref().is_some_and(|key| key.columns.contains(&id)) {
             self.after.primary_key = None;
         }
         self.after.uniques.retain(|key| !key.columns.contains(&id));
+        Ok(())
+    }
+
+    /// Lets go of foreign keys, its own among them, that refer to what is dropped.
+    fn release(
+        &mut self,
+        cascade: bool,
+        dropped: String,
+        on: String,
+        picks: impl Fn(&ForeignKey) -> bool,
+    ) -> Result<()> {
+        let kept = |key: &ForeignKey| self.after.foreign_keys.iter().any(|known| known.oid == key.oid);
+        let mut constraints = referring(self.before.id, &[], self.context, picks);
+        constraints.retain(|(table, key)| table.id != self.before.id || kept(key));
+        let dependents = Dependents { dropped: Some(dropped), on, constraints };
+        self.notices.extend(dependents.release(cascade, self.context)?);
+        for (table, key) in dependents.constraints {
+            if table.id == self.before.id {
+                self.after.foreign_keys.retain(|known| known.oid != key.oid);
+            } else {
+                self.released.push((table, key));
+            }
+        }
         Ok(())
     }
 
@@ -393,6 +430,12 @@ impl<'a> Alteration<'a> {
     }
 
     fn convert(&mut self, position: usize, ty: &ast::DataType, using: Option<&ast::Expr>) -> Result<()> {
+        let id = self.after.columns[position].id;
+        let own = self.after.foreign_keys.iter().any(|key| key.columns.contains(&id));
+        let picks = |key: &ForeignKey| key.target_columns.contains(&id);
+        if own || !referring(self.before.id, &[], self.context, picks).is_empty() {
+            return Err(unsupported("another type for a column of a foreign key"));
+        }
         let conversion =
             rows::conversion(self.context, &self.before, &self.after.columns[position], ty, using)?;
         let column = &mut self.after.columns[position];
@@ -428,6 +471,10 @@ impl<'a> Alteration<'a> {
             let name = check.name.as_ref().map(fold);
             return self.add_check(WrittenCheck { name, condition: (*check.expr).clone() });
         }
+        if let TableConstraint::ForeignKey(key) = constraint {
+            self.foreign_keys.push(WrittenForeign::read(key, key.name.as_ref(), &key.columns)?);
+            return Ok(());
+        }
         let key = key_constraint(constraint)?;
         let mut columns = Vec::with_capacity(key.columns.len());
         for column in &key.columns {
@@ -446,16 +493,23 @@ impl<'a> Alteration<'a> {
         self.add_key(WrittenKey { name, columns, is_primary, nulls_distinct })
     }
 
-    fn drop_constraint(&mut self, name: &ast::Ident, if_exists: bool) -> Result<()> {
+    fn drop_constraint(&mut self, name: &ast::Ident, if_exists: bool, cascade: bool) -> Result<()> {
         let name = fold(name);
+        let key = self.after.keys().find(|key| key.constraint.is_some() && key.name == name);
+        if let Some(index) = key.map(|key| key.index_oid) {
+            let dropped = format!("constraint {name} on table {}", self.after.name);
+            self.release(cascade, dropped, format!("index {name}"), |key| key.target_index == index)?;
+        }
         if self.after.primary_key.as_ref().is_some_and(|key| key.name == name) {
             self.after.primary_key = None;
             return Ok(());
         }
-        let constraints = |table: &TableMeta| table.checks.len() + table.uniques.len();
+        let constraints =
+            |table: &TableMeta| table.checks.len() + table.uniques.len() + table.foreign_keys.len();
         let before = constraints(&self.after);
         self.after.checks.retain(|check| check.name != name);
         self.after.uniques.retain(|key| key.constraint.is_none() || key.name != name);
+        self.after.foreign_keys.retain(|key| key.name != name);
         if constraints(&self.after) < before {
             return Ok(());
         }
@@ -484,6 +538,8 @@ impl<'a> Alteration<'a> {
         }
         if let Some(check) = table.checks.iter_mut().find(|check| check.name == from) {
             check.name = to;
+        } else if let Some(key) = table.foreign_keys.iter_mut().find(|key| key.name == from) {
+            key.name = to;
         } else {
             if self.context.catalog.relation_exists(self.context.database, &table.namespace, &to) {
                 return Err(SqlError::new(
@@ -504,6 +560,9 @@ impl<'a> Alteration<'a> {
     }
 
     fn finish(mut self) -> Result<AlterTable> {
+        for key in std::mem::take(&mut self.foreign_keys) {
+            add_foreign_key(&mut self.after, &key, self.context)?;
+        }
         let ids = |table: &TableMeta| table.columns.iter().map(|column| column.id).collect::<Vec<_>>();
         let former = ids(&self.before);
         self.after.schema_version = self.before.schema_version + 1;
@@ -523,6 +582,7 @@ impl<'a> Alteration<'a> {
         if rows.rewrite.is_some() {
             self.after.rewritten = self.after.schema_version;
         }
+        let proven_foreign_keys = new_foreign_keys(&self.after);
         Ok(AlterTable {
             statement: AlterStatement::AlterTable,
             before: self.before,
@@ -532,10 +592,17 @@ impl<'a> Alteration<'a> {
             missing: rows.missing,
             proofs: rows.proofs,
             proven_keys: self.proven_keys,
+            proven_foreign_keys,
+            released: without_foreign_keys(&self.released),
             rewrite: rows.rewrite,
             notices: self.notices,
         })
     }
+}
+
+fn new_foreign_keys(table: &TableMeta) -> Vec<String> {
+    let new = table.foreign_keys.iter().filter(|key| key.oid == Oid(0));
+    new.map(|key| key.name.clone()).collect()
 }
 
 /// A value that every existing row gets in a new column.

@@ -6,6 +6,7 @@ use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 use sqlparser::ast::{self, ColumnOption, DataType, GeneratedAs, SequenceOptions, TableConstraint, Value};
 
 use super::checks::WrittenCheck;
+use super::foreign::WrittenForeign;
 use super::keys::{WrittenKey, key_constraint, refuse_deferrable};
 use super::table::free_name;
 use crate::binder::Binder;
@@ -32,6 +33,7 @@ pub(super) struct Finished {
     pub keys: Vec<WrittenKey>,
     /// In the order they were written.
     pub checks: Vec<WrittenCheck>,
+    pub foreign_keys: Vec<WrittenForeign>,
 }
 
 /// Columns being collected.
@@ -44,6 +46,7 @@ pub(super) struct Columns<'a> {
     said_null: Vec<usize>,
     keys: Vec<WrittenKey>,
     checks: Vec<WrittenCheck>,
+    foreign_keys: Vec<WrittenForeign>,
 }
 
 impl<'a> Columns<'a> {
@@ -56,6 +59,7 @@ impl<'a> Columns<'a> {
             said_null: Vec::new(),
             keys: Vec::new(),
             checks: Vec::new(),
+            foreign_keys: Vec::new(),
         }
     }
 
@@ -63,7 +67,8 @@ impl<'a> Columns<'a> {
         for &position in self.keys.iter().filter(|key| key.is_primary).flat_map(|key| &key.columns) {
             self.columns[position].nullable = false;
         }
-        Finished { columns: self.columns, keys: self.keys, checks: self.checks }
+        let Self { columns, keys, checks, foreign_keys, .. } = self;
+        Finished { columns, keys, checks, foreign_keys }
     }
 
     pub(super) fn add(&mut self, definition: &ast::ColumnDef) -> Result<()> {
@@ -138,7 +143,12 @@ impl<'a> Columns<'a> {
                 refuse_deferrable(key.characteristics.as_ref())?;
                 self.add_key(constraint.map(fold), vec![position], false, true)
             }
-            ColumnOption::ForeignKey(_) => Err(unsupported("a FOREIGN KEY constraint")),
+            ColumnOption::ForeignKey(key) => {
+                let column = ast::Ident::with_quote('"', &self.columns[position].name);
+                let foreign = WrittenForeign::read(key, key.name.as_ref().or(constraint), &[column])?;
+                self.foreign_keys.push(foreign);
+                Ok(())
+            }
             ColumnOption::Check(check) => {
                 let name = check.name.as_ref().or(constraint).map(fold);
                 self.checks.push(WrittenCheck { name, condition: (*check.expr).clone() });
@@ -176,6 +186,10 @@ impl<'a> Columns<'a> {
         if let TableConstraint::Check(check) = constraint {
             let name = check.name.as_ref().map(fold);
             self.checks.push(WrittenCheck { name, condition: (*check.expr).clone() });
+            return Ok(());
+        }
+        if let TableConstraint::ForeignKey(key) = constraint {
+            self.foreign_keys.push(WrittenForeign::read(key, key.name.as_ref(), &key.columns)?);
             return Ok(());
         }
         let key = key_constraint(constraint)?;

@@ -84,6 +84,7 @@ fn made(
         primary_key: None,
         uniques: Vec::new(),
         checks: Vec::new(),
+        foreign_keys: Vec::new(),
         options: TableOptions::default(),
     };
     Ok(CreateTableAs { create, query })

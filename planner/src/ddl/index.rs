@@ -11,6 +11,7 @@ use sqlparser::ast::{self, BinaryOperator, Expr, IndexType, Value};
 
 use super::Dropped;
 use super::alter::with_unique_index;
+use super::foreign::{Dependents, referring};
 use super::keys::WrittenKey;
 use super::table::free_name;
 use crate::context::PlanContext;
@@ -131,6 +132,13 @@ pub(super) fn drop_indexes(dropped: &Dropped<'_>, context: &PlanContext) -> Resu
         };
         let found = schemas.iter().find_map(|schema| droppable(context, schema, &name.name));
         if let Some((table, index)) = found {
+            let constraints = referring(table.id, &[], context, |key| key.target_index == index);
+            if dropped.cascade && !constraints.is_empty() {
+                return Err(unsupported("DROP INDEX ... CASCADE of an index that foreign keys refer to"));
+            }
+            let index_name = format!("index {}", name.name);
+            let dropped = Some(index_name.clone());
+            Dependents { dropped, on: index_name, constraints }.release(false, context)?;
             if !indexes.iter().any(|(_, known)| *known == index) {
                 indexes.push((Arc::clone(table), index));
             }

@@ -56,7 +56,6 @@ pub(super) fn key_constraint(constraint: &TableConstraint) -> Result<NamedKey> {
             let nulls_distinct = key.nulls_distinct != NullsDistinctOption::NotDistinct;
             Ok(NamedKey { name: key.name.as_ref().map(fold), columns, is_primary: false, nulls_distinct })
         }
-        TableConstraint::ForeignKey(_) => Err(unsupported("a FOREIGN KEY constraint")),
         _ => Err(unsupported("this table constraint")),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::catalog::{CatalogChange, NamespaceMeta};
+use proto::catalog::{CatalogChange, NamespaceMeta, TableMeta};
 use proto::{ErrorKind, Oid, SqlError};
 use sqlparser::ast;
 
@@ -87,6 +87,10 @@ pub(super) fn drop_schemas(dropped: &super::Dropped<'_>, context: &PlanContext) 
             [only] => notices.push(DdlNotice::plain(format!("drop cascades to {only}"))),
             many => notices.push(DdlNotice::plain(format!("drop cascades to {} other objects", many.len()))),
         }
+        let inside: Vec<Arc<TableMeta>> = tables.iter().map(|table| Arc::clone(table)).collect();
+        let (released, released_notices) = super::released(&inside, dropped.cascade, context)?;
+        notices.extend(released_notices);
+        changes.extend(released.into_iter().map(CatalogChange::PutTable));
         changes.extend(sequences.iter().map(|sequence| CatalogChange::DropSequence(sequence.id)));
         changes.extend(tables.iter().map(|table| CatalogChange::DropTable(table.id)));
         changes.push(CatalogChange::DropNamespace(namespace.oid));

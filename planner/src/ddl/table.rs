@@ -6,6 +6,7 @@ use sqlparser::ast::{self, CreateTableLikeKind};
 
 use super::checks::add_check;
 use super::columns::{Columns, Finished};
+use super::foreign::add_foreign_key;
 use super::keys::{add_key, merged};
 use super::options::table_options;
 use crate::context::PlanContext;
@@ -40,7 +41,7 @@ pub(crate) fn create_table(create: &ast::CreateTable, context: &PlanContext) -> 
     for constraint in &create.constraints {
         columns.constrain(&name.name, constraint)?;
     }
-    let Finished { mut columns, keys, checks } = columns.finish();
+    let Finished { mut columns, keys, checks, foreign_keys } = columns.finish();
     if let Some(CreateTableLikeKind::Parenthesized(like) | CreateTableLikeKind::Plain(like)) = &create.like {
         columns = like_columns(like, context)?;
     }
@@ -52,6 +53,9 @@ pub(crate) fn create_table(create: &ast::CreateTable, context: &PlanContext) -> 
     for key in merged(keys).into_iter().filter(|_| !exists) {
         add_key(&mut made, key, context)?;
     }
+    for key in foreign_keys.iter().filter(|_| !exists) {
+        add_foreign_key(&mut made, key, context)?;
+    }
     Ok(DdlCommand::CreateTable(CreateTable {
         namespace,
         name: name.name,
@@ -60,6 +64,7 @@ pub(crate) fn create_table(create: &ast::CreateTable, context: &PlanContext) -> 
         primary_key: made.primary_key,
         uniques: made.uniques,
         checks: made.checks,
+        foreign_keys: made.foreign_keys,
         options: table_options(&create.table_options)?,
     }))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment, Sort, Unnest};
 use datafusion::logical_expr::{AggregateUDF, Expr, Operator, ScalarUDF, lit, when};
 use exec::functions::resolve::no_such_function_for;
@@ -31,6 +32,8 @@ const KEYWORD_NAMES: [(&str, &str); 6] = [
 
 /// The function that gives records: rows of `x`, an element of its array, and `n`, the element's number.
 pub(crate) const EXPAND_ARRAY: &str = "_pg_expandarray";
+/// Which tables a partition belongs to.
+pub(crate) const PARTITION_ANCESTORS: &str = "pg_partition_ancestors";
 
 /// A call taken apart.
 pub(super) struct Call {
@@ -211,7 +214,7 @@ impl Binder<'_> {
 
     fn scalar_call(&self, call: Call, env: &Env<'_>) -> Result<Bound> {
         match call.name.as_str() {
-            "unnest" | "generate_series" | "generate_subscripts" | EXPAND_ARRAY => {
+            "unnest" | "generate_series" | "generate_subscripts" | PARTITION_ANCESTORS | EXPAND_ARRAY => {
                 env.place.check_set_returning()?;
                 let (array, ty) = self.row_array(&call.name, call.arguments)?;
                 let rows = Expr::Unnest(Unnest::new(array));
@@ -246,6 +249,9 @@ impl Binder<'_> {
             let records = self.call(name, arguments)?;
             return Ok((records.expr, records.ty));
         }
+        if name == PARTITION_ANCESTORS {
+            return self.partition_ancestors(arguments);
+        }
         if name == "unnest" {
             let no_such = undefined_function(name, &types(&arguments));
             let mut arguments = arguments.into_iter();
@@ -278,6 +284,16 @@ impl Binder<'_> {
         }
         let series = datafusion::functions_nested::range::gen_series_udf().call(bounds);
         Ok((series, ColumnType::array_of(if wide { TypeKind::Int8 } else { TypeKind::Int4 })))
+    }
+
+    /// No table is a partition, so that none has ancestors.
+    fn partition_ancestors(&self, arguments: Vec<Bound>) -> Result<(Expr, ColumnType)> {
+        let no_such = no_such_function_for(PARTITION_ANCESTORS, &known(&arguments));
+        let [relation] = <[Bound; 1]>::try_from(arguments).map_err(|_| no_such)?;
+        let ty = ColumnType::from(TypeKind::Regclass);
+        self.implicit(relation, ty)?;
+        let none = ScalarValue::List(ScalarValue::new_list(&[], &ty.data_type(), true));
+        Ok((lit(none), ColumnType::array_of(TypeKind::Regclass)))
     }
 
     /// The bounds of the subscripts of an array; those of int2vector and oidvector begin at 0.

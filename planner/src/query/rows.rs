@@ -15,7 +15,7 @@ use crate::binder::{Binder, Bound};
 use crate::calls;
 use crate::environment::{Env, Outside, Place};
 use crate::error::{At, Result, from_datafusion, unsupported};
-use crate::expression::{EXPAND_ARRAY, function_name};
+use crate::expression::{EXPAND_ARRAY, PARTITION_ANCESTORS, function_name};
 use crate::names::fold;
 use crate::scope::{Relation, Relations, Scope, ScopeColumn};
 
@@ -115,7 +115,7 @@ impl Binder<'_> {
     }
 
     fn row_columns(&self, name: &str, arguments: Vec<Bound>, alias: &str) -> Result<Vec<RowColumn>> {
-        if matches!(name, "unnest" | "generate_series" | "generate_subscripts") {
+        if matches!(name, "unnest" | "generate_series" | "generate_subscripts" | PARTITION_ANCESTORS) {
             let (value, array) = self.row_array(name, arguments)?;
             let ty = ColumnType { array: false, ..array };
             let name = alias.to_owned();

@@ -9,10 +9,10 @@
 //!
 //! Invariant: one statement touches a key at most once; DO UPDATE on a second row of the same key is 21000.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Schema;
 use cluster::locks::{LockMode, LockModes};
 use datafusion::execution::SendableRecordBatchStream;
@@ -21,13 +21,14 @@ use futures::StreamExt as _;
 use planner::plan::{ConflictAction, ConflictPlan, ConflictTarget, InsertPlan};
 use proto::catalog::{KeyMeta, TableMeta};
 use proto::record::RowRef;
-use proto::{ErrorKind, SegmentId, SqlError};
-use segments::{ScanColumn, TableSnapshot};
+use proto::{ErrorKind, SqlError};
+use segments::TableSnapshot;
 
 use super::duplicates::Taken;
 use super::insert::overlay;
 use super::keys::KeyValues;
 use super::locking::{Wanted, concurrent_update, value_target};
+use super::references::{Ended, RowChanges};
 use super::transaction::{Extent, Transaction};
 use super::write::{WriteEffect, WriteFailure};
 use super::{SessionExecutor, duplicates, rows, rows_error, storage_error};
@@ -64,6 +65,8 @@ struct Updated {
     rows: RecordBatch,
     old: KeyValues,
     new: KeyValues,
+    /// The tracked columns of the old rows.
+    tracked: RecordBatch,
 }
 
 impl SessionExecutor {
@@ -123,7 +126,7 @@ impl SessionExecutor {
 
     /// Inserts the rows that met nothing and updates the rows that were met.
     async fn write_gathered(
-        &self,
+        &mut self,
         transaction: &mut Transaction,
         plan: &InsertPlan,
         conflict: &ConflictPlan,
@@ -137,6 +140,7 @@ impl SessionExecutor {
                 if assignments.iter().any(|(at, _)| table.tracked_positions().contains(at)));
         let (mut ending, mut taken) = (HashSet::new(), Taken::default());
         let mut effect = WriteEffect::default();
+        let (watched, mut changes) = (self.is_watched(transaction, table), RowChanges::default());
         for Gathered { batch, split, .. } in gathered {
             let inserted = rows::take_rows(batch, &split.inserted)?;
             if checks {
@@ -144,6 +148,7 @@ impl SessionExecutor {
                 duplicates::check_keys(table, snapshot, &inserted, &keys, &ending, &mut taken)?;
             }
             overlay(transaction, table).insert(&inserted).map_err(|error| storage_error(&error))?;
+            changes.begun.extend(watched.then(|| inserted.clone()));
             let mut touched = vec![(split.inserted.clone(), inserted)];
             if let Some(updated) = updated(plan, conflict, snapshot, (batch, split), context)? {
                 ending.extend(updated.targets.iter().map(duplicates::identity));
@@ -161,12 +166,15 @@ impl SessionExecutor {
                     buffer.delete(*target, rows::delete_key(key));
                 }
                 buffer.insert(&updated.rows).map_err(|error| storage_error(&error))?;
+                let ended = Ended { old: updated.tracked, new: Some(updated.rows.clone()) };
+                changes.ended.extend(watched.then_some(ended));
                 touched.push((updated.sources, updated.rows));
             }
             let shown = in_source_order(&touched)?;
             effect.affected += shown.num_rows() as u64;
             effect.returned.extend(Self::returning(plan.returning.as_ref(), &shown, context)?);
         }
+        self.keep_references(transaction, table, changes).await?;
         Ok(effect)
     }
 }
@@ -218,7 +226,8 @@ fn updated(
         return Ok(None);
     }
     let table = &plan.table;
-    let existing = read_rows(snapshot, &split.met, &(0..table.columns.len()).collect::<Vec<_>>())?;
+    let every: Vec<usize> = (0..table.columns.len()).collect();
+    let existing = rows::read_rows(snapshot, &targets(&split.met), &every)?;
     let sources: Vec<u32> = split.met.iter().map(|met| met.row).collect();
     let pair = beside(&existing, &rows::take_rows(batch, &sources)?)?;
     let kept = passing(filter.as_ref(), schema, &pair, context)?;
@@ -229,6 +238,7 @@ fn updated(
         sources: kept.iter().map(|&position| sources[position as usize]).collect(),
         targets: kept.iter().map(|&position| split.met[position as usize].target).collect(),
         old: KeyValues::of(&rows::take_rows(&existing, &kept)?, table)?,
+        tracked: rows::project(&rows::take_rows(&existing, &kept)?, &table.tracked_positions())?,
         new: KeyValues::of(&rows, table)?,
         rows,
     }))
@@ -302,29 +312,8 @@ fn second_time() -> SqlError {
         .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values.")
 }
 
-/// Columns of the rows that were met, in their order.
-fn read_rows(snapshot: &TableSnapshot, met: &[Met], positions: &[usize]) -> Result<RecordBatch, SqlError> {
-    let columns: Vec<ScanColumn> = positions.iter().copied().map(ScanColumn::Column).collect();
-    let mut wanted: HashMap<SegmentId, Vec<usize>> = HashMap::new();
-    for (position, met) in met.iter().enumerate() {
-        wanted.entry(met.target.segment).or_default().push(position);
-    }
-    let mut pieces = Vec::new();
-    let mut place = vec![0_u32; met.len()];
-    let mut read = 0_u32;
-    for view in &snapshot.segments {
-        let Some(positions) = wanted.get(&view.id()) else { continue };
-        let ordinals: Vec<u32> = positions.iter().map(|&position| met[position].target.ordinal).collect();
-        pieces.push(view.read_rows(&columns, &ordinals).map_err(|error| storage_error(&error))?);
-        for &position in positions {
-            place[position] = read;
-            read += 1;
-        }
-    }
-    let schema = snapshot.table.arrow_schema().project(positions).map_err(rows_error("ON CONFLICT"))?;
-    let schema = pieces.first().map_or_else(|| Arc::new(schema), RecordBatch::schema);
-    let together = arrow::compute::concat_batches(&schema, &pieces).map_err(rows_error("ON CONFLICT"))?;
-    arrow::compute::take_record_batch(&together, &UInt32Array::from(place)).map_err(rows_error("ON CONFLICT"))
+fn targets(met: &[Met]) -> Vec<RowRef> {
+    met.iter().map(|met| met.target).collect()
 }
 
 /// The primary keys of the rows that were met; without one the bytes are empty.
@@ -333,7 +322,10 @@ fn primary_keys(snapshot: &TableSnapshot, met: &[Met]) -> Result<Vec<Box<[u8]>>,
     if positions.is_empty() {
         return Ok(vec![Box::default(); met.len()]);
     }
-    rows::keys(&read_rows(snapshot, met, &positions)?, &(0..positions.len()).collect::<Vec<_>>())
+    rows::keys(
+        &rows::read_rows(snapshot, &targets(met), &positions)?,
+        &(0..positions.len()).collect::<Vec<_>>(),
+    )
 }
 
 /// One batch with the columns of both: the existing row, then the excluded one.

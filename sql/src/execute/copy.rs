@@ -184,7 +184,7 @@ impl SessionExecutor {
         let Some(mut run) = self.copy.take() else {
             return Err(SqlError::new(ErrorKind::ProtocolViolation, "no COPY is in progress"));
         };
-        let finished = run.sink.finish(&mut run.transaction);
+        let finished = run.sink.finish(self, &mut run.transaction).await;
         if run.transaction.extent != Extent::Statement {
             self.transaction = Some(run.transaction);
             return finished.map(|()| run.rows).map_err(super::write::WriteFailure::into_error);
@@ -214,7 +214,7 @@ impl SessionExecutor {
 }
 
 /// `count` values of an expression without columns.
-fn evaluate_constant(
+pub(super) fn evaluate_constant(
     expression: &datafusion::logical_expr::Expr,
     count: usize,
     context: &Arc<StatementContext>,

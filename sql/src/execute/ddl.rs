@@ -1,6 +1,6 @@
 //! DDL: catalog changes with fresh OIDs, committed at once or with the block they belong to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cluster::locks::LockMode;
@@ -105,11 +105,14 @@ impl SessionExecutor {
                 return Ok(());
             }
             DdlCommand::CreateTable(create) => self.create_table(create).await?,
-            DdlCommand::DropTable { tables, skipped, .. } => {
+            DdlCommand::DropTable { tables, skipped, released, notices } => {
                 for name in skipped {
                     self.notices.push(Notice::notice(format!("table \"{name}\" does not exist, skipping")));
                 }
-                self.drop_tables(transaction, tables)
+                self.notify(notices);
+                let mut changes: Vec<_> = released.iter().cloned().map(CatalogChange::PutTable).collect();
+                changes.extend(self.drop_tables(transaction, tables));
+                changes
             }
             DdlCommand::CreateIndex(create) => self.create_index(transaction, create).await?,
             DdlCommand::DropIndex { indexes, skipped } => {
@@ -229,7 +232,7 @@ impl SessionExecutor {
     }
 
     /// The catalog as a transaction sees it.
-    fn catalog_of(&self, transaction: &Transaction) -> Arc<CatalogSnapshot> {
+    pub(super) fn catalog_of(&self, transaction: &Transaction) -> Arc<CatalogSnapshot> {
         transaction.catalog.clone().unwrap_or_else(|| self.shared.node.catalog())
     }
 
@@ -254,7 +257,7 @@ impl SessionExecutor {
             return Ok(Vec::new());
         }
         let sequences = create.columns.iter().filter(|column| column.sequence.is_some()).count() as u32;
-        let constraints = (create.checks.len() + create.uniques.len() * 2) as u32;
+        let constraints = (create.checks.len() + create.foreign_keys.len() + create.uniques.len() * 2) as u32;
         let first = self
             .shared
             .node
@@ -270,6 +273,10 @@ impl SessionExecutor {
         for check in &mut table.checks {
             check.oid = next();
         }
+        for key in &mut table.foreign_keys {
+            key.oid = next();
+        }
+        settle_own_references(&mut table);
         let mut changes = Vec::new();
         let mut next_sequence = first.0 + TABLE_OIDS;
         for (new, column) in create.columns.iter().zip(&table.columns) {
@@ -311,7 +318,7 @@ impl SessionExecutor {
                 ..key.clone()
             }),
             uniques: create.uniques.clone(),
-            foreign_keys: Vec::new(),
+            foreign_keys: create.foreign_keys.clone(),
             checks: create.checks.clone(),
             former: Vec::new(),
             rewritten: 0,
@@ -361,6 +368,20 @@ impl SessionExecutor {
     }
 }
 
+/// Points foreign keys that refer to a new key of their own table at it.
+fn settle_own_references(table: &mut TableMeta) {
+    let keys: Vec<(Oid, BTreeSet<u32>)> =
+        table.keys().map(|key| (key.index_oid, key.columns.iter().copied().collect())).collect();
+    let id = table.id;
+    for foreign in table.foreign_keys.iter_mut().filter(|foreign| foreign.target_index == Oid(0)) {
+        let columns: BTreeSet<u32> = foreign.target_columns.iter().copied().collect();
+        foreign.target = id;
+        if let Some((index, _)) = keys.iter().find(|(_, key)| *key == columns) {
+            foreign.target_index = *index;
+        }
+    }
+}
+
 /// The changes that drop indexes: those behind keys make another version of their table.
 fn without_indexes(indexes: &[(Arc<TableMeta>, Oid)]) -> Vec<CatalogChange> {
     let mut changes = Vec::new();
@@ -388,10 +409,21 @@ fn locked_by(command: &DdlCommand) -> Vec<(TableId, LockMode)> {
                 AlterStatement::AlterTable => LockMode::AccessExclusive,
                 AlterStatement::CreateUniqueIndex { .. } => LockMode::Share,
             };
-            vec![(alter.before.id, mode)]
+            let mut locked = vec![(alter.before.id, mode)];
+            locked.extend(alter.released.iter().map(|table| (table.id, LockMode::AccessExclusive)));
+            let new = alter.after.foreign_keys.iter().filter(|key| key.oid == Oid(0));
+            let targets = new.map(|key| key.target).filter(|target| *target != alter.before.id);
+            locked.extend(targets.map(|target| (target, LockMode::ShareRowExclusive)));
+            locked
         }
-        DdlCommand::DropTable { tables, .. } => {
-            tables.iter().map(|table| (table.id, LockMode::AccessExclusive)).collect()
+        DdlCommand::CreateTable(create) => {
+            let targets = create.foreign_keys.iter().map(|key| key.target);
+            let others = targets.filter(|target| *target != TableId(0));
+            others.map(|target| (target, LockMode::ShareRowExclusive)).collect()
+        }
+        DdlCommand::DropTable { tables, released, .. } => {
+            let locked = tables.iter().chain(released);
+            locked.map(|table| (table.id, LockMode::AccessExclusive)).collect()
         }
         DdlCommand::DropIndex { indexes, .. } => {
             indexes.iter().map(|(table, _)| (table.id, LockMode::AccessExclusive)).collect()

@@ -17,6 +17,7 @@ use segments::{TableOverlay, TableSnapshot};
 use super::duplicates::Taken;
 use super::keys::KeyValues;
 use super::locking::Wanted;
+use super::references::RowChanges;
 use super::transaction::{Extent, Transaction};
 use super::write::{WriteEffect, WriteFailure};
 use super::{SessionExecutor, duplicates, payload, rows, storage_error};
@@ -29,16 +30,19 @@ pub(super) struct RowSink {
     pending: Vec<RecordBatch>,
     pending_bytes: usize,
     taken: Taken,
+    /// Rows that may refer to rows of the same statement, which are looked at when all are there.
+    begun: Vec<RecordBatch>,
 }
 
 impl RowSink {
     pub(super) fn new(table: Arc<TableMeta>, transaction: &Transaction) -> Self {
         Self {
+            streaming: transaction.extent == Extent::Statement && !refers_to_itself(&table),
             table,
-            streaming: transaction.extent == Extent::Statement,
             pending: Vec::new(),
             pending_bytes: 0,
             taken: Taken::default(),
+            begun: Vec::new(),
         }
     }
 
@@ -54,6 +58,12 @@ impl RowSink {
         let mut wanted = Wanted::default();
         wanted.add_keys(&self.table, &keys, &rows::all(&batch));
         session.take_locks(transaction, wanted).await?;
+        if refers_to_itself(&self.table) {
+            self.begun.push(batch.clone());
+        } else if !self.table.foreign_keys.is_empty() {
+            let changes = RowChanges { begun: vec![batch.clone()], ended: Vec::new() };
+            session.check_references(transaction, &self.table, &changes).await?;
+        }
         if !self.streaming {
             let none = HashSet::new();
             let newest = session.newest_snapshot(transaction, snapshot).await?;
@@ -74,12 +84,21 @@ impl RowSink {
     }
 
     /// Leaves the rows that did not fill a part for the commit.
-    pub(super) fn finish(self, transaction: &mut Transaction) -> Result<(), WriteFailure> {
+    pub(super) async fn finish(
+        self,
+        session: &SessionExecutor,
+        transaction: &mut Transaction,
+    ) -> Result<(), WriteFailure> {
         for batch in &self.pending {
             overlay(transaction, &self.table).insert(batch).map_err(|error| storage_error(&error))?;
         }
-        Ok(())
+        let changes = RowChanges { begun: self.begun, ended: Vec::new() };
+        session.check_references(transaction, &self.table, &changes).await
     }
+}
+
+fn refers_to_itself(table: &TableMeta) -> bool {
+    table.foreign_keys.iter().any(|key| key.target == table.id)
 }
 
 /// The transaction's buffered writes to a table.
@@ -108,7 +127,7 @@ impl SessionExecutor {
             effect.returned.extend(Self::returning(plan.returning.as_ref(), &batch, context)?);
             sink.push(self, transaction, &snapshot, batch).await?;
         }
-        sink.finish(transaction)?;
+        sink.finish(self, transaction).await?;
         Ok(effect)
     }
 

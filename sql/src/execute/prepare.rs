@@ -17,7 +17,7 @@ use proto::{ColumnType, ErrorKind, SqlError, TableId};
 
 use super::SessionExecutor;
 use super::template::TemplateSlot;
-use super::transaction::{CatalogStamp, Extent};
+use super::transaction::{CatalogStamp, Extent, Transaction};
 use crate::session::{Description, Prepared, ResultColumn};
 
 /// Statement texts and plans a session keeps; beyond it the cache starts anew.
@@ -219,6 +219,22 @@ impl SessionExecutor {
             template: TemplateSlot::default(),
         };
         Ok((Arc::new(planned), description))
+    }
+
+    /// What rules of tables are bound against while a transaction's statement runs.
+    pub(super) fn rule_context(&mut self, transaction: &Transaction) -> PlanContext {
+        let catalog = self.catalog_of(transaction);
+        let session = self.session_values(Arc::clone(&catalog), transaction.started_micros);
+        PlanContext {
+            database: self.database,
+            search_path: self.search_path(),
+            parameter_types: Vec::new(),
+            system: Arc::new(self.system_relations(&catalog)),
+            catalog,
+            session,
+            settings: PlanSettings::default(),
+            instants: planner::Instants::default(),
+        }
     }
 
     fn description(&self, plan: &Plan) -> Description {

@@ -4,9 +4,10 @@
 //!
 //! Invariant: a batch that leaves `conform` has the table's schema and no NULL in a NOT NULL column.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::cast;
 use arrow::datatypes::{UInt32Type, UInt64Type};
 use bytes::Bytes;
@@ -15,8 +16,10 @@ use planner::RowChecks;
 use proto::catalog::TableMeta;
 use proto::record::RowRef;
 use proto::{ErrorKind, RowId, SegmentId, SqlError};
+use segments::{ScanColumn, TableSnapshot};
 
 use super::display::failing_row;
+use super::{rows_error, storage_error};
 
 /// Gives `batch` the table's schema: same columns in the same order, carriers cast where DataFusion chose another.
 ///
@@ -151,6 +154,42 @@ pub(crate) fn take_rows(batch: &RecordBatch, wanted: &[u32]) -> Result<RecordBat
     }
     arrow::compute::take_record_batch(batch, &UInt32Array::from(wanted.to_vec()))
         .map_err(|error| SqlError::new(ErrorKind::Internal, format!("take rows: {error}")))
+}
+
+/// Columns of rows wherever they are in a snapshot, in the order of the rows.
+///
+/// # Errors
+/// `Corrupted` for damaged bytes.
+pub(crate) fn read_rows(
+    snapshot: &TableSnapshot,
+    targets: &[RowRef],
+    positions: &[usize],
+) -> Result<RecordBatch, SqlError> {
+    let columns: Vec<ScanColumn> = positions.iter().copied().map(ScanColumn::Column).collect();
+    let mut wanted: HashMap<SegmentId, Vec<usize>> = HashMap::new();
+    for (position, target) in targets.iter().enumerate() {
+        wanted.entry(target.segment).or_default().push(position);
+    }
+    let mut pieces = Vec::new();
+    let mut place = vec![0_u32; targets.len()];
+    let mut read = 0_u32;
+    for view in &snapshot.segments {
+        let Some(positions) = wanted.get(&view.id()) else { continue };
+        let ordinals: Vec<u32> = positions.iter().map(|&position| targets[position].ordinal).collect();
+        pieces.push(view.read_rows(&columns, &ordinals).map_err(|error| storage_error(&error))?);
+        for &position in positions {
+            place[position] = read;
+            read += 1;
+        }
+    }
+    let schema = snapshot.table.stored_schema().project(positions).map_err(rows_error("a table"))?;
+    let schema = pieces.first().map_or_else(|| Arc::new(schema), RecordBatch::schema);
+    let together = arrow::compute::concat_batches(&schema, &pieces).map_err(rows_error("a table"))?;
+    let order = UInt32Array::from(place);
+    let arrays = together.columns().iter().map(|column| arrow::compute::take(column, &order, None));
+    let arrays = arrays.collect::<Result<Vec<_>, _>>().map_err(rows_error("a table"))?;
+    let options = RecordBatchOptions::new().with_row_count(Some(targets.len()));
+    RecordBatch::try_new_with_options(schema, arrays, &options).map_err(rows_error("a table"))
 }
 
 /// The columns of a batch at `positions`, in that order.

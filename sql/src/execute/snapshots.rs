@@ -124,6 +124,8 @@ impl SessionExecutor {
             CatalogChange::PutTable(table) => CatalogChange::PutTable(Arc::new(TableMeta {
                 name: name.to_owned(),
                 schema_version: table.schema_version + 1,
+                // Rows that they referred to may have gone meanwhile.
+                foreign_keys: Vec::new(),
                 ..TableMeta::clone(table)
             })),
             other => other.clone(),

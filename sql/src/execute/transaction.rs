@@ -81,6 +81,8 @@ pub(crate) struct Transaction {
     pub(crate) savepoints: Vec<Savepoint>,
     /// Tables whose rows a catalog change rests on, with the instant they were read at.
     pub(crate) unchanged: Vec<(TableId, Timestamp)>,
+    /// Since when rows of other tables have been looked at for references to what this transaction took away.
+    pub(crate) references_since: Option<Timestamp>,
     /// The next values of sequences that only this transaction knows.
     pub(crate) sequences: Arc<Mutex<BTreeMap<SequenceId, i64>>>,
     /// Payload records already appended for this transaction.
@@ -112,6 +114,7 @@ impl Transaction {
             changes_made: 0,
             savepoints: Vec::new(),
             unchanged: Vec::new(),
+            references_since: None,
             sequences: Arc::default(),
             parts: 0,
             wrote_in_step: false,

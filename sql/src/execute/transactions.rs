@@ -284,6 +284,7 @@ impl SessionExecutor {
             txn: transaction.id,
             read_ts: point.map_or(Timestamp::MAX, |point| point.read_ts),
             unchanged: std::mem::take(&mut transaction.unchanged),
+            references_since: transaction.references_since.unwrap_or(Timestamp::ZERO),
             changes,
             payload_parts: transaction.parts,
             catalog: transaction.take_catalog_changes(),

@@ -20,9 +20,11 @@ use super::duplicates::Taken;
 use super::insert::overlay;
 use super::keys::KeyValues;
 use super::locking::Wanted;
+use super::references::{Ended, RowChanges};
 use super::transaction::{Extent, Transaction};
 use super::write::{WriteEffect, WriteFailure};
 use super::{SessionExecutor, duplicates, rows, storage_error};
+use crate::session::Notice;
 
 /// Columns of a DML source before the table's: `_segment, _ordinal, _row`.
 const IDENTITY_COLUMNS: usize = 3;
@@ -76,6 +78,8 @@ impl SessionExecutor {
         };
         let mut taken = Taken::default();
         let mut effect = WriteEffect::default();
+        let (watched, mut row_changes) = (self.is_watched(transaction, table), RowChanges::default());
+        let tracked: Vec<usize> = (tracked..tracked + table.tracked_positions().len()).collect();
         for (Affected { targets, batch }, (new_rows, old, new)) in affected.iter().zip(&changes) {
             rows::check(new_rows, table, plan.checks.as_deref(), context)?;
             if let Some(newest) = &newest {
@@ -86,10 +90,15 @@ impl SessionExecutor {
                 buffer.delete(*target, rows::delete_key(key));
             }
             buffer.insert(new_rows).map_err(|error| storage_error(&error))?;
+            if watched {
+                let old = rows::project(batch, &tracked)?;
+                row_changes.ended.push(Ended { old, new: Some(new_rows.clone()) });
+            }
             effect.affected += targets.len() as u64;
             let visible = with_extra(new_rows, batch, plan.extra)?;
             effect.returned.extend(Self::returning(plan.returning.as_ref(), &visible, context)?);
         }
+        self.keep_references(transaction, table, row_changes).await?;
         Ok(effect)
     }
 
@@ -122,10 +131,17 @@ impl SessionExecutor {
         }
         self.lock_rows(transaction, table, &snapshot, wanted, read).await?;
         let mut effect = WriteEffect::default();
+        let (watched, mut row_changes) = (self.is_watched(transaction, table), RowChanges::default());
+        let tracked = table.tracked_positions();
+        let tracked: Vec<usize> = tracked.into_iter().map(|at| IDENTITY_COLUMNS + at).collect();
         for Affected { targets, batch } in &affected {
             let buffer = overlay(transaction, table);
             for (target, key) in targets.iter().zip(rows::keys(batch, &keys)?) {
                 buffer.delete(*target, rows::delete_key(&key));
+            }
+            if watched {
+                let old = rows::project(batch, &tracked)?;
+                row_changes.ended.push(Ended { old, new: None });
             }
             effect.affected += targets.len() as u64;
             if plan.returning.is_some() {
@@ -134,6 +150,7 @@ impl SessionExecutor {
                 effect.returned.extend(Self::returning(plan.returning.as_ref(), &visible, context)?);
             }
         }
+        self.keep_references(transaction, table, row_changes).await?;
         Ok(effect)
     }
 
@@ -144,6 +161,9 @@ impl SessionExecutor {
     ) -> Result<WriteEffect, WriteFailure> {
         if plan.restart_identity {
             return Err(SqlError::unsupported("TRUNCATE ... RESTART IDENTITY").into());
+        }
+        for notice in &plan.notices {
+            self.notices.push(Notice::notice(notice.message.clone()));
         }
         let ids: Vec<_> = plan.tables.iter().map(|table| table.id).collect();
         let exclusive = ids.iter().map(|table| (*table, LockMode::AccessExclusive));

@@ -1,7 +1,7 @@
-//! Constraints and their columns: unique keys, and NOT NULL as the standard's CHECK.
+//! Constraints and their columns: unique keys, foreign keys, and NOT NULL as the standard's CHECK.
 
 use exec::functions::catalog::Key;
-use proto::catalog::{KeyMeta, PUBLIC_NAMESPACE_OID};
+use proto::catalog::{ForeignKey, KeyMeta, MatchType, PUBLIC_NAMESPACE_OID, ReferentialAction, TableMeta};
 
 use crate::pg_catalog::{Computed, Facts, Row, Value, row};
 
@@ -59,6 +59,56 @@ pub(crate) const TABLE_CONSTRAINTS: Computed = Computed {
     rows: constraints,
 };
 
+/// `information_schema.referential_constraints`.
+pub(crate) const REFERENTIAL_CONSTRAINTS: Computed = Computed {
+    schema: "information_schema",
+    name: "referential_constraints",
+    columns: &[
+        "constraint_catalog",
+        "constraint_schema",
+        "constraint_name",
+        "unique_constraint_catalog",
+        "unique_constraint_schema",
+        "unique_constraint_name",
+        "match_option",
+        "update_rule",
+        "delete_rule",
+    ],
+    rows: referential,
+};
+
+const fn rule(action: ReferentialAction) -> &'static str {
+    match action {
+        ReferentialAction::NoAction => "NO ACTION",
+        ReferentialAction::Restrict => "RESTRICT",
+        ReferentialAction::Cascade => "CASCADE",
+        ReferentialAction::SetNull => "SET NULL",
+        ReferentialAction::SetDefault => "SET DEFAULT",
+    }
+}
+
+fn referential(facts: &Facts) -> Vec<Row> {
+    let database = facts.database_name();
+    let of = |(table, foreign): (&TableMeta, &ForeignKey)| {
+        let target = facts.scope().tables().find(|target| target.id == foreign.target)?;
+        let key = target.key(foreign.target_index)?;
+        // An index without a constraint has no name here.
+        let key = key.constraint.map(|_| key.name.to_owned());
+        Some(row![
+            Value::name(database),
+            &table.namespace,
+            &foreign.name,
+            key.as_ref().map(|_| database.to_owned()),
+            key.as_ref().map(|_| target.namespace.clone()),
+            key,
+            if foreign.match_type == MatchType::Full { "FULL" } else { "NONE" },
+            rule(foreign.on_update),
+            rule(foreign.on_delete),
+        ])
+    };
+    facts.scope().foreign_keys().filter_map(of).collect()
+}
+
 fn column_usage(facts: &Facts) -> Vec<Row> {
     let database = facts.database_name();
     let of_key = |(_, index): (u32, Key<'_>)| {
@@ -78,7 +128,27 @@ fn column_usage(facts: &Facts) -> Vec<Row> {
             })
             .collect::<Vec<_>>()
     };
-    facts.scope().key_constraints().flat_map(of_key).collect()
+    let of_foreign = |(table, foreign): (&TableMeta, &ForeignKey)| {
+        let target = facts.scope().tables().find(|target| target.id == foreign.target);
+        let columns = target.into_iter().flat_map(|target| {
+            target.positions(&foreign.target_columns).into_iter().map(move |at| (target, at))
+        });
+        columns
+            .map(|(target, at)| {
+                row![
+                    Value::name(database),
+                    &target.namespace,
+                    &target.name,
+                    Value::name(&target.columns[at].name),
+                    Value::name(database),
+                    &table.namespace,
+                    Value::name(&foreign.name),
+                ]
+            })
+            .collect::<Vec<_>>()
+    };
+    let keys = facts.scope().key_constraints().flat_map(of_key);
+    keys.chain(facts.scope().foreign_keys().flat_map(of_foreign)).collect()
 }
 
 fn key_columns(facts: &Facts) -> Vec<Row> {
@@ -103,7 +173,30 @@ fn key_columns(facts: &Facts) -> Vec<Row> {
             })
             .collect::<Vec<_>>()
     };
-    facts.scope().key_constraints().flat_map(of_key).collect()
+    let of_foreign = |(table, foreign): (&TableMeta, &ForeignKey)| {
+        let target = facts.scope().tables().find(|target| target.id == foreign.target);
+        let key = target.and_then(|target| target.key(foreign.target_index));
+        let place = |id: &u32| key.and_then(|key| key.columns.iter().position(|known| known == id));
+        let columns = table.positions(&foreign.columns).into_iter().zip(&foreign.target_columns);
+        columns
+            .zip(1_i64..)
+            .map(|((at, target), number)| {
+                row![
+                    Value::name(database),
+                    &table.namespace,
+                    Value::name(&foreign.name),
+                    Value::name(database),
+                    &table.namespace,
+                    &table.name,
+                    Value::name(&table.columns[at].name),
+                    number,
+                    place(target).map(|place| place as i64 + 1),
+                ]
+            })
+            .collect::<Vec<_>>()
+    };
+    let keys = facts.scope().key_constraints().flat_map(of_key);
+    keys.chain(facts.scope().foreign_keys().flat_map(of_foreign)).collect()
 }
 
 fn constraints(facts: &Facts) -> Vec<Row> {
@@ -131,6 +224,9 @@ fn constraints(facts: &Facts) -> Vec<Row> {
             _ => ("UNIQUE", Some("NO")),
         };
         rows.push(line(&table.namespace, key.name.to_owned(), &table.name, kind, nulls));
+    }
+    for (table, key) in facts.scope().foreign_keys() {
+        rows.push(line(&table.namespace, key.name.clone(), &table.name, "FOREIGN KEY", None));
     }
     for table in facts.scope().tables() {
         for check in &table.checks {

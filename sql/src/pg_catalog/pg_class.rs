@@ -58,6 +58,8 @@ struct Class<'a> {
     checks: i64,
     has_index: bool,
     has_rules: bool,
+    /// Foreign keys are triggers of both tables.
+    has_triggers: bool,
     is_shared: bool,
     replica_identity: &'static str,
     /// What was written in WITH.
@@ -89,7 +91,7 @@ impl Class<'_> {
             i64::try_from(self.columns).unwrap_or_default(),
             self.checks,
             self.has_rules,
-            false,
+            self.has_triggers,
             false,
             false,
             false,
@@ -126,6 +128,7 @@ fn of_relation(facts: &Facts, relation: Relation<'_>) -> Row {
         checks: 0,
         has_index: false,
         has_rules: false,
+        has_triggers: false,
         is_shared: false,
         replica_identity: "n",
         options: Vec::new(),
@@ -136,6 +139,8 @@ fn of_relation(facts: &Facts, relation: Relation<'_>) -> Row {
             method: HEAP_OID,
             checks: i64::try_from(table.checks.len()).unwrap_or_default(),
             has_index: table.index_names().next().is_some(),
+            has_triggers: !table.foreign_keys.is_empty()
+                || facts.catalog.references_to(table).next().is_some(),
             replica_identity: "d",
             ..plain
         },

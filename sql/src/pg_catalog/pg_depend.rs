@@ -55,6 +55,14 @@ fn rows(facts: &Facts) -> Vec<Row> {
             rows.push(row![class, object, 0, PG_CLASS, table, i64::from(column), "a"]);
         }
     }
+    for (table, key) in scope.foreign_keys() {
+        let own = key.columns.iter().map(|&column| (table.id.oid().0, i64::from(column), "a"));
+        let target = key.target.oid().0;
+        let others = key.target_columns.iter().map(|&column| (target, i64::from(column), "n"));
+        for (object, column, kind) in own.chain(others).chain([(key.target_index.0, 0, "n")]) {
+            rows.push(row![PG_CONSTRAINT, key.oid.0, 0, PG_CLASS, object, column, kind]);
+        }
+    }
     for sequence in scope.sequences() {
         rows.push(row![PG_CLASS, sequence.id.oid().0, 0, PG_NAMESPACE, PUBLIC_NAMESPACE_OID, 0, "n"]);
         rows.extend(of_sequence(facts, sequence));

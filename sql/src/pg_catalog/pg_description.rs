@@ -31,6 +31,7 @@ fn rows(facts: &Facts) -> Vec<Row> {
         scope.relations().any(|relation| relation.oid() == oid)
             || scope.checks().any(|(_, check)| check.oid.0 == oid)
             || scope.key_constraints().any(|(constraint, _)| constraint == oid)
+            || scope.foreign_keys().any(|(_, key)| key.oid.0 == oid)
             || scope.namespace_name(oid).is_some()
     };
     let has_vector = facts.has_extension("vector");

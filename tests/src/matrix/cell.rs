@@ -158,6 +158,7 @@ impl World {
             txn: self.node().draw_txn(),
             read_ts: self.barrier().await?.read_ts,
             unchanged: Vec::new(),
+            references_since: Timestamp::ZERO,
             changes: Vec::new(),
             payload_parts: 0,
             catalog: Vec::new(),

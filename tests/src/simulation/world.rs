@@ -212,6 +212,7 @@ impl World {
             txn: node.draw_txn(),
             read_ts,
             unchanged: Vec::new(),
+            references_since: proto::Timestamp::ZERO,
             changes: Vec::new(),
             payload_parts: 0,
             catalog: Vec::new(),

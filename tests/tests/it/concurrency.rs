@@ -244,3 +244,63 @@ async fn connect_idle(url: &str) -> Client {
     });
     client
 }
+
+#[test]
+fn nobody_refers_to_a_row_that_is_gone() {
+    const PARENTS: i32 = 6;
+    const ROUNDS: usize = 40;
+    run(|url| async move {
+        let admin = connect(&url).await;
+        let setup = "CREATE TABLE p (id int PRIMARY KEY, code int UNIQUE);
+            CREATE TABLE kept (id serial PRIMARY KEY, pid int REFERENCES p);
+            CREATE TABLE follows (id serial PRIMARY KEY, code int REFERENCES p (code) ON DELETE CASCADE ON UPDATE CASCADE)";
+        admin.batch_execute(setup).await.expect("set up");
+        let (done, mut stop) = tokio::sync::oneshot::channel::<()>();
+        let auditor = connect(&url).await;
+        let auditing = tokio::spawn(async move {
+            let orphans = "SELECT (SELECT count(*) FROM kept LEFT JOIN p ON p.id = pid WHERE p.id IS NULL)
+                + (SELECT count(*) FROM follows LEFT JOIN p ON p.code = follows.code WHERE p.id IS NULL)";
+            let mut audits = 0;
+            while audits == 0 || stop.try_recv().is_err() {
+                let orphans = auditor.query_one(orphans, &[]).await.expect("an audit");
+                assert_eq!(orphans.get::<_, i64>(0), 0);
+                audits += 1;
+            }
+        });
+        let counts = all(&url, CLIENTS, |number, client| async move {
+            client.batch_execute("SET deadlock_timeout = '20ms'").await.expect("set");
+            let (mut made, mut refused) = (0, 0);
+            for round in 0..ROUNDS {
+                let step = number * 31 + round * 17;
+                let id = step as i32 % PARENTS;
+                let statement = match step / 3 % 6 {
+                    0 => format!("INSERT INTO p VALUES ({id}, {id}) ON CONFLICT DO NOTHING"),
+                    1 => format!("INSERT INTO kept (pid) VALUES ({id})"),
+                    2 => format!("INSERT INTO follows (code) SELECT code FROM p WHERE id = {id}"),
+                    3 => format!("UPDATE p SET code = {} WHERE id = {id}", 100 + step),
+                    4 => format!("DELETE FROM kept WHERE pid = {id}"),
+                    _ => format!("DELETE FROM p WHERE id = {id}"),
+                };
+                let (begin, end) = if step % 2 == 0 { ("BEGIN", "COMMIT") } else { ("", "") };
+                client.batch_execute(begin).await.expect("begin");
+                match client.batch_execute(&statement).await {
+                    Ok(()) => {
+                        made += 1;
+                        client.batch_execute(end).await.expect(&statement);
+                    }
+                    Err(error) => {
+                        assert!(["23503", "40P01"].contains(&code(&error)), "{statement}: {error:?}");
+                        refused += 1;
+                        client.batch_execute("ROLLBACK").await.expect("rollback");
+                    }
+                }
+            }
+            (made, refused)
+        })
+        .await;
+        done.send(()).expect("the auditor is there");
+        auditing.await.expect("the auditor");
+        let (made, refused) = counts.iter().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        assert!(made > 100 && refused > 0, "{made} done, {refused} refused");
+    });
+}

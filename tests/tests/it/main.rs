@@ -4,6 +4,7 @@
 mod bad_input;
 mod clients;
 mod concurrency;
+mod constraints;
 mod copy;
 mod crash;
 mod drivers;

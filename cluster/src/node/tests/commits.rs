@@ -1,6 +1,6 @@
 use arrow::array::AsArray as _;
 use arrow::datatypes::Int64Type;
-use proto::catalog::CatalogChange;
+use proto::catalog::{CatalogChange, ForeignKey, UniqueKey};
 use proto::record::TableChange;
 
 use super::*;
@@ -217,4 +217,88 @@ async fn a_reader_ahead_of_the_channel_waits() {
         futures::join!(tested.node.snapshot(table.id, ahead), tested.insert(&table, &rows));
     committed.expect("a commit");
     assert_eq!(snapshot.expect("a snapshot").table.id, table.id);
+}
+
+#[tokio::test]
+async fn a_second_unique_key_is_as_good_as_the_first() {
+    let (_bench, tested) = started().await;
+    let oid = tested.node.allocate_oids(5).await.expect("oids");
+    let mut meta = (*table_meta(tested.database, oid.0, "t")).clone();
+    meta.uniques.push(UniqueKey {
+        constraint: None,
+        index_oid: (oid.0 + 4).into(),
+        name: "t_name".into(),
+        columns: vec![2],
+        nulls_distinct: true,
+    });
+    tested.ddl(vec![CatalogChange::PutTable(Arc::new(meta.clone()))]).await.expect("a table");
+    let table = Arc::clone(&tested.node.catalog().tables[&meta.id]);
+    tested.insert(&table, &[row(1, "a"), row(2, "b")]).await.expect("a commit");
+    for (rows, constraint) in [
+        (vec![row(3, "c"), row(4, "a")], "t_name"),
+        (vec![row(3, "c"), row(4, "c")], "t_name"),
+        (vec![row(1, "b")], "t_pkey"),
+    ] {
+        match tested.insert(&table, &rows).await {
+            Err(Error::DuplicateKey { constraint: found, .. }) => assert_eq!(found, constraint),
+            other => panic!("{other:?}"),
+        }
+    }
+    let names: Vec<[_; 1]> = (0..40).map(|racer| [row(100 + racer, &(racer % 4).to_string())]).collect();
+    let outcomes = futures::future::join_all(names.iter().map(|rows| tested.insert(&table, rows))).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 4);
+    tested.update(&table, &[row(1, "moved")]).await.expect("an update");
+    tested.insert(&table, &[row(5, "a")]).await.expect("the value is free again");
+}
+
+/// Statements lock what they refer to; without locks the owner is the last to look.
+#[tokio::test]
+async fn no_commit_leaves_a_row_that_refers_to_nothing() {
+    let (_bench, tested) = started().await;
+    let parents = tested.create("p").await.expect("a table");
+    let oid = tested.node.allocate_oids(5).await.expect("oids");
+    let mut meta = (*table_meta(tested.database, oid.0, "c")).clone();
+    meta.foreign_keys.push(ForeignKey {
+        oid: (oid.0 + 4).into(),
+        name: "c_id_fkey".into(),
+        columns: vec![1],
+        target: parents.id,
+        target_columns: vec![1],
+        target_index: parents.primary_key.as_ref().expect("a key").index_oid,
+        match_type: Default::default(),
+        on_delete: Default::default(),
+        on_update: Default::default(),
+    });
+    tested.ddl(vec![CatalogChange::PutTable(Arc::new(meta.clone()))]).await.expect("a table");
+    let children = Arc::clone(&tested.node.catalog().tables[&meta.id]);
+    let refused = |outcome: Result<_>| assert!(matches!(outcome, Err(Error::Conflict)), "{outcome:?}");
+    refused(tested.insert(&children, &[row(1, "orphan")]).await);
+    let first = tested.insert(&parents, &[row(1, "a"), row(2, "b"), row(3, "c")]).await.expect("parents");
+    let taken = tested.deleting(&parents, &[1]).await.expect("a row");
+    tested.insert(&children, &[row(1, "child"), row(3, "child")]).await.expect("children");
+    // Whether nobody has looked, or somebody before the children came.
+    for since in [Timestamp::ZERO, first.ts] {
+        let mut request = tested.request(vec![taken.clone()]).await.expect("a request");
+        request.references_since = since;
+        refused(tested.node.commit(request).await);
+    }
+    let mut all = tested.inserting(&parents, &[row(2, "stays")]);
+    all.truncate = true;
+    refused(tested.commit(vec![all.clone()]).await);
+    tested.update(&parents, &[row(1, "same key")]).await.expect("the key is there as before");
+    let both = vec![
+        tested.deleting(&parents, &[1]).await.expect("a row"),
+        tested.deleting(&children, &[1]).await.expect("a row"),
+    ];
+    tested.commit(both).await.expect("both ends at once");
+    let both = vec![tested.inserting(&children, &[row(9, "x")]), tested.inserting(&parents, &[row(9, "y")])];
+    tested.commit(both).await.expect("both begin at once");
+    let mut empty = TableChange::new(children.id, 1);
+    empty.truncate = true;
+    tested.commit(vec![all, empty]).await.expect("nobody is left to refer");
+    assert_eq!(tested.rows(&parents).await.expect("a read"), [row(2, "stays")]);
+    refused(tested.insert(&children, &[row(2, "x"), row(3, "x")]).await);
+    // What is referred to cannot go, whatever the catalog change was planned on.
+    let gone = tested.ddl(vec![CatalogChange::DropTable(parents.id)]).await;
+    assert!(matches!(gone, Err(Error::SchemaChanged)), "{gone:?}");
 }

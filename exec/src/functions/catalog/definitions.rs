@@ -2,7 +2,7 @@
 //!
 //! Invariant: texts are PostgreSQL's, character by character, for everything a table of ours can have.
 
-use proto::catalog::{CheckConstraint, KeyMeta};
+use proto::catalog::{CheckConstraint, ForeignKey, KeyMeta, MatchType, ReferentialAction, TableMeta};
 use proto::{ColumnType, ErrorKind, SqlError, TypeKind};
 
 use super::builtin;
@@ -57,6 +57,32 @@ pub fn constraint_definition(key: Key<'_>) -> String {
         _ => "UNIQUE",
     };
     format!("{kind} ({})", column_list(Index::Key(key)))
+}
+
+/// `pg_get_constraintdef(constraint)` of a foreign key.
+fn foreign_key_definition(scope: Scope<'_>, table: &TableMeta, key: &ForeignKey) -> Option<String> {
+    let target = scope.tables().find(|target| target.id == key.target)?;
+    let names = |table: &TableMeta, ids: &[u32]| {
+        let positions = table.positions(ids).into_iter();
+        let names: Vec<String> = positions.map(|at| quote_identifier(&table.columns[at].name)).collect();
+        names.join(", ")
+    };
+    let full = if key.match_type == MatchType::Full { " MATCH FULL" } else { "" };
+    let action = |event: &str, action: ReferentialAction| match action {
+        ReferentialAction::NoAction => String::new(),
+        ReferentialAction::Restrict => format!(" ON {event} RESTRICT"),
+        ReferentialAction::Cascade => format!(" ON {event} CASCADE"),
+        ReferentialAction::SetNull => format!(" ON {event} SET NULL"),
+        ReferentialAction::SetDefault => format!(" ON {event} SET DEFAULT"),
+    };
+    Some(format!(
+        "FOREIGN KEY ({}) REFERENCES {}({}){full}{}{}",
+        names(table, &key.columns),
+        scope.relation_text(Relation::Table(target)),
+        names(target, &key.target_columns),
+        action("UPDATE", key.on_update),
+        action("DELETE", key.on_delete)
+    ))
 }
 
 /// `pg_get_constraintdef(constraint, short)` of a CHECK.
@@ -251,6 +277,9 @@ fn constraintdef(row: &Row<'_>) -> Answer {
     let oid = row.oid(0)?;
     if let Some((_, check)) = row.scope.checks().find(|(_, check)| check.oid.0 == oid) {
         return Ok(Some(Value::Text(check_definition(check, row.is_set(1)))));
+    }
+    if let Some((table, key)) = row.scope.foreign_keys().find(|(_, key)| key.oid.0 == oid) {
+        return Ok(foreign_key_definition(row.scope, table, key).map(Value::Text));
     }
     let key = row.scope.key_constraints().find(|(constraint, _)| *constraint == oid);
     Ok(key.map(|(_, key)| Value::Text(constraint_definition(key))))

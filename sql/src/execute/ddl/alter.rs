@@ -20,7 +20,7 @@ use super::super::duplicates::{duplicated, prove_key};
 use super::super::insert::overlay;
 use super::super::transaction::{Extent, Transaction};
 use super::super::{SessionExecutor, node_error, rows, rows_error, storage_error};
-use super::sequence_meta;
+use super::{sequence_meta, settle_own_references};
 use crate::session::Notice;
 
 impl SessionExecutor {
@@ -48,10 +48,18 @@ impl SessionExecutor {
             Some(source) => Some(self.shared.engine.execute(source.clone(), Arc::clone(&context)).await?),
             None => None,
         };
-        if alter.rewrite.is_some() || !alter.proofs.is_empty() || !alter.proven_keys.is_empty() {
+        let proves = !alter.proofs.is_empty()
+            || !alter.proven_keys.is_empty()
+            || !alter.proven_foreign_keys.is_empty();
+        if alter.rewrite.is_some() || proves {
             let read_ts = context.snapshots.get(&alter.before.id).map(|snapshot| snapshot.read_ts);
-            transaction.unchanged.extend(read_ts.map(|read_ts| (alter.before.id, read_ts)));
+            let targets = after.foreign_keys.iter();
+            let targets = targets.filter(|key| alter.proven_foreign_keys.contains(&key.name));
+            for table in targets.map(|key| key.target).chain([alter.before.id]) {
+                transaction.unchanged.extend(read_ts.map(|read_ts| (table, read_ts)));
+            }
         }
+        changes.extend(alter.released.iter().cloned().map(CatalogChange::PutTable));
         changes.push(CatalogChange::PutTable(Arc::clone(&after)));
         changes.extend(alter.dropped_sequences.iter().map(|id| CatalogChange::DropSequence(*id)));
         transaction
@@ -68,6 +76,16 @@ impl SessionExecutor {
                 overlay(transaction, &after).insert(&batch).map_err(|error| storage_error(&error))?;
             }
         }
+        self.prove(transaction, alter, &after).await
+    }
+
+    /// Shows that existing rows meet what is new.
+    async fn prove(
+        &mut self,
+        transaction: &mut Transaction,
+        alter: &AlterTable,
+        after: &Arc<TableMeta>,
+    ) -> Result<(), SqlError> {
         for proof in &alter.proofs {
             let context = self.statement_context(transaction, &[after.id]).await?;
             let mut found = self.shared.engine.execute(proof.plan.clone(), context).await?;
@@ -79,9 +97,17 @@ impl SessionExecutor {
         }
         if !alter.proven_keys.is_empty() {
             let context = self.statement_context(transaction, &[after.id]).await?;
-            let snapshot = self.snapshot_of(&context, &after)?;
+            let snapshot = self.snapshot_of(&context, after)?;
             for key in after.keys().filter(|key| alter.proven_keys.iter().any(|name| name == key.name)) {
                 prove_key(&snapshot, key)?;
+            }
+        }
+        if !alter.proven_foreign_keys.is_empty() {
+            let context = self.statement_context(transaction, &[after.id]).await?;
+            let snapshot = self.snapshot_of(&context, after)?;
+            let catalog = self.catalog_of(transaction);
+            for name in &alter.proven_foreign_keys {
+                self.prove_reference(transaction, &catalog, &snapshot, name).await?;
             }
         }
         Ok(())
@@ -96,7 +122,9 @@ impl SessionExecutor {
         let new_checks = table.checks.iter().filter(|check| check.oid == Oid(0)).count();
         let new_key = table.primary_key.as_ref().is_some_and(|key| key.oid == Oid(0));
         let new_uniques = table.uniques.iter().filter(|key| key.index_oid == Oid(0)).count();
-        let count = new_checks + (usize::from(new_key) + new_uniques) * 2 + alter.sequences.len();
+        let new_foreign = table.foreign_keys.iter().filter(|key| key.oid == Oid(0)).count();
+        let count =
+            new_foreign + new_checks + (usize::from(new_key) + new_uniques) * 2 + alter.sequences.len();
         if count == 0 {
             return Ok((table, Vec::new(), Vec::new()));
         }
@@ -112,6 +140,10 @@ impl SessionExecutor {
         for key in table.uniques.iter_mut().filter(|key| key.index_oid == Oid(0)) {
             (key.index_oid, key.constraint) = (next(), key.constraint.map(|_| next()));
         }
+        for key in table.foreign_keys.iter_mut().filter(|key| key.oid == Oid(0)) {
+            key.oid = next();
+        }
+        settle_own_references(&mut table);
         let mut changes = Vec::new();
         let mut drawn = Vec::new();
         for (column, sequence) in &alter.sequences {
