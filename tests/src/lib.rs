@@ -19,6 +19,7 @@ pub mod matrix;
 #[cfg(feature = "planted-bugs")]
 pub mod model;
 pub mod passages;
+pub mod proxy;
 mod reads;
 mod rows;
 pub mod server;

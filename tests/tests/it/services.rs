@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{ObjectStore, ObjectStoreExt as _, PutMode};
 use tests::crash::{self, Plan};
+use tests::proxy::{Lost, Proxy};
 use tests::server::{Options, Server, binary};
 use tests::services::Place;
 use tests::wire::Connection;
@@ -131,8 +132,7 @@ fn services_that_cannot_be_reached_are_waited_for() {
     let address = free.local_addr().expect("its address");
     drop(free);
     let mut options = place.options(&["--log", "--store"]);
-    let etcd = place.address("ETCD");
-    let prefix = etcd.rsplit('/').next().expect("a prefix");
+    let (host, prefix) = etcd(&place);
     options.arguments.extend(["--meta".into(), format!("etcd://{address}/{prefix}").into()]);
     let folder = folder();
     let directory = folder.path().to_owned();
@@ -145,7 +145,7 @@ fn services_that_cannot_be_reached_are_waited_for() {
         assert!(!waiting.is_finished() && Instant::now() < deadline, "it does not wait: {}", said());
         std::thread::yield_now();
     }
-    let proxy = Proxy::start(address, &place.address("ETCD"));
+    let proxy = Proxy::start(address, &host);
     let server = waiting.join().expect("no panic").unwrap_or_else(|error| panic!("{error}"));
     server.connect().run("CREATE TABLE t (id int4)").expect("create");
     // Nobody answers in the middle of a change: its outcome is unknown, and known again afterwards.
@@ -156,40 +156,48 @@ fn services_that_cannot_be_reached_are_waited_for() {
     assert!(failure.to_string().contains("08007") || failure.to_string().contains("57P03"), "{failure}");
 }
 
-/// Passes connections on until it is told to stop.
-struct Proxy(Arc<std::sync::Mutex<(bool, Vec<std::net::TcpStream>)>>);
+/// Host and port of etcd in a place, and the prefix there.
+fn etcd(place: &Place) -> (String, String) {
+    let url = place.address("ETCD");
+    let (host, prefix) = url.trim_start_matches("etcd://").split_once('/').expect("host and prefix");
+    (host.to_owned(), prefix.to_owned())
+}
 
-impl Proxy {
-    fn start(address: std::net::SocketAddr, url: &str) -> Self {
-        let target = url.trim_start_matches("etcd://").split('/').next().expect("a host").to_owned();
-        let listener = std::net::TcpListener::bind(address).expect("the port is still free");
-        let state = Arc::new(std::sync::Mutex::new((false, Vec::new())));
-        let shared = Arc::clone(&state);
-        std::thread::spawn(move || {
-            for near in listener.incoming().map_while(Result::ok) {
-                let Ok(far) = std::net::TcpStream::connect(&target) else { continue };
-                let clone = |stream: &std::net::TcpStream| stream.try_clone().expect("a descriptor");
-                let mut state = shared.lock().expect("no panic");
-                if state.0 {
-                    continue;
-                }
-                state.1.extend([clone(&near), clone(&far)]);
-                for (mut from, mut to) in [(clone(&near), clone(&far)), (far, near)] {
-                    std::thread::spawn(move || std::io::copy(&mut from, &mut to));
-                }
-            }
-        });
-        Self(state)
-    }
-
-    /// Ends all connections and makes no more.
-    fn cut(&self) {
-        let mut state = self.0.lock().expect("no panic");
-        state.0 = true;
-        for stream in state.1.drain(..) {
-            // It may have ended by itself.
-            let _ = stream.shutdown(std::net::Shutdown::Both);
+/// A change of the catalog whose way to etcd or back is lost in the middle of its commit: the client is told that the
+/// outcome is unknown, and the next process finds one of the two, whole.
+#[test]
+fn a_change_cut_off_from_etcd_in_mid_commit_is_unknown_and_then_settled() {
+    for arrives in [true, false] {
+        let place = Place::fresh();
+        let (host, prefix) = etcd(&place);
+        let proxy = Proxy::start("127.0.0.1:0".parse().expect("an address"), &host);
+        let arguments = |address: &str| Options {
+            arguments: vec!["--meta".into(), format!("etcd://{address}/{prefix}").into()],
+            ..Options::default()
+        };
+        let (folder, address) = (folder(), proxy.address().to_string());
+        let mut first = start(&folder.path().join("data"), &arguments(&address));
+        let mut connection = first.connect();
+        connection.run("CREATE TABLE before (id int4 PRIMARY KEY)").expect("create");
+        connection.run("INSERT INTO before VALUES (1)").expect("insert");
+        proxy.lose_from("during", if arrives { Lost::Answers } else { Lost::Requests });
+        let failure =
+            connection.run("CREATE TABLE during (id int4 PRIMARY KEY)").expect_err("no answer comes");
+        assert!(proxy.loses(), "the change was on its way: {failure}");
+        println!("arrives: {arrives}: {failure}");
+        assert!(failure.to_string().contains("08007"), "{failure}");
+        first.kill();
+        proxy.cut();
+        let second = start(&folder.path().join("data"), &arguments(&host));
+        let mut connection = second.connect();
+        assert_eq!(connection.value("SELECT count(*) FROM before").expect("what was acknowledged"), "1");
+        let exists = connection.value("SELECT to_regclass('during') IS NOT NULL").expect("a look");
+        assert_eq!(exists, if arrives { "t" } else { "f" }, "what etcd decided holds");
+        if !arrives {
+            connection.run("CREATE TABLE during (id int4 PRIMARY KEY)").expect("the name is free");
         }
+        connection.run("INSERT INTO during VALUES (7)").expect("it is a whole table");
+        assert_eq!(connection.refusal("INSERT INTO during VALUES (7)").code, "23505");
     }
 }
 
