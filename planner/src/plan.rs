@@ -19,9 +19,11 @@ use proto::{ColumnType, DistanceMetric, Oid, TableId};
 use crate::syntax::{Parsed, WrittenInstant};
 
 mod alter;
+mod copy;
 mod steps;
 
 pub use alter::{AlterStatement, AlterTable, RowChecks, RowProof, RowRules};
+pub use copy::{CopyFormat, CopyFrom, CopyHeader, CopyOptions, CopyPlan};
 pub use steps::{LockPlan, LockWait, LockedRows, LockingQuery, RowLock, Step, StepWork, TableLockMode};
 
 /// A planned statement.
@@ -312,59 +314,6 @@ pub struct ExplainOptions {
 pub enum ExplainFormat {
     Text,
     Json,
-}
-
-/// `COPY`.
-#[derive(Clone, Debug)]
-pub enum CopyPlan {
-    From(Box<CopyFrom>),
-    To { query: Box<QueryPlan>, options: CopyOptions },
-}
-
-/// `COPY … FROM STDIN`.
-#[derive(Clone, Debug)]
-pub struct CopyFrom {
-    pub table: Arc<TableMeta>,
-    /// Positions of the table columns that the data's fields go to, in field order.
-    pub columns: Vec<usize>,
-    /// For each table column not among `columns` that has a default: its position and value, without input columns.
-    pub defaults: Vec<(usize, Expr)>,
-    pub checks: Option<Box<RowChecks>>,
-    pub options: CopyOptions,
-}
-
-/// The options of `COPY`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CopyOptions {
-    pub format: CopyFormat,
-    pub delimiter: u8,
-    pub null: String,
-    pub header: CopyHeader,
-    pub quote: u8,
-    pub escape: u8,
-    /// Columns (by name) whose values are quoted always; `*` is every column.
-    pub force_quote: Vec<String>,
-    /// Columns whose values never match the null string.
-    pub force_not_null: Vec<String>,
-    /// Columns whose quoted values match the null string too.
-    pub force_null: Vec<String>,
-}
-
-/// How the rows are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyFormat {
-    Text,
-    Csv,
-    Binary,
-}
-
-/// The first line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CopyHeader {
-    No,
-    Yes,
-    /// The line must name the columns.
-    Match,
 }
 
 /// DDL, as values; ids and OIDs are drawn when it is carried out.

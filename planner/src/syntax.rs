@@ -166,6 +166,8 @@ pub struct CopyStatement {
     /// Whether rows leave the server.
     pub to: bool,
     pub options: CopyOptions,
+    /// A path or address that the server reads or writes; none for STDIN and STDOUT.
+    pub file: Option<String>,
 }
 
 /// What is copied.

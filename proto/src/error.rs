@@ -210,6 +210,8 @@ error_kinds! {
     CannotConnectNow,
     /// 58030
     IoError,
+    /// 58P01
+    UndefinedFile,
     /// 72000
     SnapshotTooOld,
     /// XX000

@@ -23,6 +23,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 
 pub mod fault;
+pub mod outside;
 pub mod volatile;
 
 /// How a file is opened.

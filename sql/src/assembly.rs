@@ -22,6 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::authentication::Verifier;
 use crate::cli::Serve;
+use crate::copy::place::Places;
 use crate::execute::{NodeBackend, Shared};
 use crate::server::ServerSettings;
 
@@ -36,7 +37,7 @@ mod verify;
 pub use error::StartError;
 pub use verify::verify;
 
-use backends::{Backends, Doors};
+use backends::{Backends, Doors, S3Buckets};
 
 /// Threads of the asynchronous runtime besides DataFusion's work on them: one per core.
 fn worker_threads() -> usize {
@@ -124,6 +125,8 @@ async fn run(options: &Serve) -> Result<(), StartError> {
         dice,
         sessions: Arc::default(),
         connections: Arc::default(),
+        places: Places { directory: options.data_dir.clone(), buckets: Arc::new(S3Buckets) },
+        copies: Arc::default(),
     });
     if options.sample {
         sample::load(&shared).await?;

@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use arrow::array::Array as _;
 use arrow::record_batch::RecordBatch;
 use exec::text::InputContext;
 use proto::{ErrorKind, SqlError};
@@ -19,8 +20,12 @@ mod csv;
 mod fields;
 pub mod options;
 mod output;
+pub(crate) mod parquet;
+pub mod place;
+pub mod progress;
 mod text;
 
+pub(crate) use fields::nullable;
 pub use options::{CopyColumns, CopyFormat, CopyHeader, CopyOptions};
 pub use output::{CopyEncoder, CopyRows};
 
@@ -117,6 +122,30 @@ fn too_long() -> SqlError {
         ErrorKind::ProgramLimitExceeded,
         format!("a row of COPY data is longer than {ROW_LIMIT} bytes"),
     )
+}
+
+/// Adds the place of a refused row to an error that has none: the executor's word (`failed`), or the first NULL in a
+/// column that must not have one. `before` counts the rows of the batches before.
+pub(crate) fn located(
+    error: SqlError,
+    failed: Option<u64>,
+    batch: Option<(&RecordBatch, u64)>,
+    position_of: impl FnOnce(u64) -> String,
+) -> SqlError {
+    let found = batch.and_then(|(batch, before)| Some(before + refused_null(&error, batch)?));
+    match failed.or(found) {
+        Some(row) if error.context.is_none() => error.with_context(position_of(row)),
+        _ => error,
+    }
+}
+
+/// The row that violates NOT NULL, when the column it names came with the data.
+fn refused_null(error: &SqlError, batch: &RecordBatch) -> Option<u64> {
+    if error.kind != ErrorKind::NotNullViolation {
+        return None;
+    }
+    let column = batch.column_by_name(error.column.as_deref()?)?;
+    (0..column.len()).find(|&row| column.is_null(row)).map(|row| row as u64)
 }
 
 /// A value as the CONTEXT line shows it: cut after 100 bytes.

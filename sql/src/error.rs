@@ -111,6 +111,7 @@ sqlstates! {
     CannotConnectNow "57P03"
     IdleSessionTimeout "57P05"
     IoError "58030"
+    UndefinedFile "58P01"
     SnapshotTooOld "72000"
     Internal "XX000"
     DataCorrupted "XX001"

@@ -21,6 +21,8 @@ use planner::syntax::{Parsed, ReadHints};
 use proto::time::{Clock, Dice};
 use proto::{ColumnType, DatabaseId, ErrorKind, SqlError};
 
+use crate::copy::place::Places;
+use crate::copy::progress::CopyRegistry;
 use crate::session::{Backend, ConnectRequest, Executor, Notice, Outcome, Parameter, TransactionStatus};
 use crate::settings::SessionSettings;
 
@@ -85,6 +87,10 @@ pub struct Shared {
     /// Sessions connected now, for `pg_stat_activity`-like views and metrics.
     pub sessions: Arc<crate::session::CancelRegistry>,
     pub connections: Arc<Connections>,
+    /// Where COPY reads and writes besides the client's connection.
+    pub places: Places,
+    /// The COPYs that run now.
+    pub copies: Arc<CopyRegistry>,
 }
 
 /// Makes sessions on the process's node.

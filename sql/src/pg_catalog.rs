@@ -18,6 +18,7 @@ use exec::functions::catalog::{Scope, builtin};
 use proto::catalog::CatalogSnapshot;
 use proto::{DatabaseId, TableId};
 
+use crate::copy::progress::CopyRow;
 use crate::settings::SettingRow;
 use crate::views::SegmentRow;
 
@@ -95,6 +96,7 @@ pub struct Facts {
     pub indexes: Source<IndexStatus>,
     pub builds: Source<IndexBuild>,
     pub compactions: Source<Compaction>,
+    pub copies: Source<CopyRow>,
     pub garbage: Source<(TableId, GarbageInfo)>,
     pub snapshots: Source<Arc<cluster::NamedSnapshot>>,
 }
@@ -115,6 +117,7 @@ impl Facts {
             indexes: Source::default(),
             builds: Source::default(),
             compactions: Source::default(),
+            copies: Source::default(),
             garbage: Source::default(),
             snapshots: Source::default(),
         }

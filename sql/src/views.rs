@@ -6,6 +6,7 @@ use crate::pg_catalog::Computed;
 
 mod channels;
 mod compactions;
+mod copies;
 mod indexes;
 mod segments;
 mod snapshots;
@@ -19,6 +20,7 @@ pub(crate) const RELATIONS: &[&Computed] = &[
     &compactions::COMPACTIONS,
     &compactions::GARBAGE,
     &compactions::PG_STAT_PROGRESS_VACUUM,
+    &copies::PG_STAT_PROGRESS_COPY,
     &indexes::INDEX_BUILDS,
     &indexes::INDEX_STATUS,
     &indexes::PG_STAT_PROGRESS_CREATE_INDEX,

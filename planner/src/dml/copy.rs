@@ -12,7 +12,7 @@ use crate::ddl::row_checks;
 use crate::environment::{Ctes, Outside};
 use crate::error::{At, Result, unsupported};
 use crate::names::{qualified, target_table};
-use crate::plan::{CopyFrom, CopyOptions, CopyPlan, QueryPlan};
+use crate::plan::{CopyFrom, CopyPlan, QueryPlan};
 use crate::query::{Planned, QueryColumn, finish, plan_query, project};
 use crate::syntax::{CopySource, CopyStatement};
 
@@ -22,15 +22,21 @@ pub(crate) fn plan_copy(copy: &CopyStatement, context: &PlanContext) -> Result<C
         (CopySource::Query(statement), _) => match &**statement {
             ast::Statement::Query(query) => Ok(CopyPlan::To {
                 query: Box::new(without_parameters(plan_query(query, context)?)?),
+                table: None,
                 options,
+                file: copy.file.clone(),
             }),
             _ => Err(unsupported("COPY with a statement that is no query")),
         },
         (CopySource::Table { name, columns }, true) => {
             let query = Box::new(table_query(name, columns, context)?);
-            Ok(CopyPlan::To { query, options })
+            let table = match query.tables.as_slice() {
+                [table] => context.catalog.tables.get(table).cloned(),
+                _ => None,
+            };
+            Ok(CopyPlan::To { query, table, options, file: copy.file.clone() })
         }
-        (CopySource::Table { name, columns }, false) => copy_from(name, columns, options, context),
+        (CopySource::Table { name, columns }, false) => copy_from(name, columns, copy, context),
     }
 }
 
@@ -44,10 +50,11 @@ fn without_parameters(query: QueryPlan) -> Result<QueryPlan> {
 fn copy_from(
     name: &ast::ObjectName,
     columns: &[ast::Ident],
-    options: CopyOptions,
+    copy: &CopyStatement,
     context: &PlanContext,
 ) -> Result<CopyPlan> {
     let table = target_table(&qualified(name, context)?, context)?;
+    let listed = !columns.is_empty();
     let columns = positions(&table, columns)?;
     let binder = Binder::new(context);
     let ctes = Ctes::default();
@@ -61,7 +68,8 @@ fn copy_from(
         }
     }
     let checks = row_checks(&table, &binder)?;
-    Ok(CopyPlan::From(Box::new(CopyFrom { table, columns, defaults, checks, options })))
+    let (options, file) = (copy.options.clone(), copy.file.clone());
+    Ok(CopyPlan::From(Box::new(CopyFrom { table, columns, listed, defaults, checks, options, file })))
 }
 
 fn positions(table: &TableMeta, columns: &[ast::Ident]) -> Result<Vec<usize>> {

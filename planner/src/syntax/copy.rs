@@ -37,19 +37,25 @@ pub(super) fn parse(mut cursor: Cursor<'_>) -> Result<Statement, SqlError> {
         }
         false
     };
-    if !(cursor.keyword("stdin") || cursor.keyword("stdout")) {
-        if cursor.keyword("program") || matches!(cursor.peek(), Some(Token::SingleQuotedString(_))) {
-            return Ok(Statement::Unsupported("COPY with a file or program on the server".to_owned()));
-        }
-        return Err(cursor.error());
-    }
+    let file = if cursor.keyword("stdin") || cursor.keyword("stdout") {
+        None
+    } else if cursor.keyword("program") {
+        return Ok(Statement::Unsupported("COPY with a program on the server".to_owned()));
+    } else {
+        Some(cursor.string()?)
+    };
     options(&mut cursor, &mut written)?;
     if cursor.keyword("where") {
         return Ok(Statement::Unsupported("COPY FROM with WHERE".to_owned()));
     }
     cursor.expect_end()?;
     let options = finish(written, to)?;
-    Ok(Statement::Copy(CopyStatement { source, to, options }))
+    if options.format == CopyFormat::Parquet && file.is_none() {
+        let what =
+            if to { "COPY TO STDOUT with FORMAT parquet" } else { "COPY FROM STDIN with FORMAT parquet" };
+        return Ok(Statement::Unsupported(what.to_owned()));
+    }
+    Ok(Statement::Copy(CopyStatement { source, to, options, file }))
 }
 
 fn source(cursor: &mut Cursor<'_>) -> Result<CopySource, SqlError> {
@@ -99,6 +105,7 @@ fn named_option(cursor: &mut Cursor<'_>, written: &mut Written) -> Result<(), Sq
                 "text" => CopyFormat::Text,
                 "csv" => CopyFormat::Csv,
                 "binary" => CopyFormat::Binary,
+                "parquet" => CopyFormat::Parquet,
                 _ => return Err(invalid(format!("COPY format \"{format}\" not recognized"))),
             });
         }
@@ -198,18 +205,23 @@ fn word_or_string(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
 fn finish(written: Written, to: bool) -> Result<CopyOptions, SqlError> {
     let format = written.format.unwrap_or(CopyFormat::Text);
     let csv = format == CopyFormat::Csv;
-    if format == CopyFormat::Binary {
+    if matches!(format, CopyFormat::Binary | CopyFormat::Parquet) {
+        let mode = if format == CopyFormat::Binary { "BINARY" } else { "PARQUET" };
         for (given, name) in [(written.delimiter.is_some(), "DELIMITER"), (written.null.is_some(), "NULL")] {
             if given {
-                return Err(super::syntax_error(format!("cannot specify {name} in BINARY mode")));
+                return Err(super::syntax_error(format!("cannot specify {name} in {mode} mode")));
             }
         }
         if written.header.is_some_and(|header| header != CopyHeader::No) {
             return Err(SqlError::new(
                 ErrorKind::FeatureNotSupported,
-                "cannot specify HEADER in BINARY mode",
+                format!("cannot specify HEADER in {mode} mode"),
             ));
         }
+    }
+    let lists = [&written.force_quote, &written.force_not_null, &written.force_null];
+    if format == CopyFormat::Parquet && lists.iter().any(|names| !names.is_empty()) {
+        return Err(SqlError::new(ErrorKind::FeatureNotSupported, "COPY FORCE options require CSV mode"));
     }
     if to && written.header == Some(CopyHeader::Match) {
         return Err(invalid("cannot use \"match\" with HEADER in COPY TO".to_owned()));
@@ -225,7 +237,7 @@ fn finish(written: Written, to: bool) -> Result<CopyOptions, SqlError> {
         return Err(invalid("COPY delimiter and quote must be different".to_owned()));
     }
     if !csv
-        && format != CopyFormat::Binary
+        && format == CopyFormat::Text
         && (delimiter.is_ascii_alphanumeric() || matches!(delimiter, b'\\' | b'.'))
     {
         let shown = char::from(delimiter);

@@ -22,6 +22,7 @@ use segments::{CachedStore, LocalStore};
 
 use super::{StartError, directory};
 use crate::cli::{Location, Serve};
+use crate::copy::place::Buckets;
 
 /// How long a service may be unreachable at the start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -96,6 +97,16 @@ pub(super) async fn open(options: &Serve, doors: &Doors) -> Result<Backends, Sta
         }
     };
     Ok(Backends { meta, log, store, lease, tasks })
+}
+
+/// The buckets of S3 that COPY may name, opened with the credentials of this process.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct S3Buckets;
+
+impl Buckets for S3Buckets {
+    fn open(&self, bucket: &str) -> Result<Arc<dyn ObjectStore>, String> {
+        open_bucket(bucket, "").map_err(|error| error.to_string())
+    }
 }
 
 /// The objects below a prefix of a bucket.

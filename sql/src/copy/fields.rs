@@ -202,7 +202,7 @@ impl Fields {
 }
 
 /// The schema with every column nullable.
-pub(super) fn nullable(schema: &SchemaRef) -> SchemaRef {
+pub(crate) fn nullable(schema: &SchemaRef) -> SchemaRef {
     if schema.fields().iter().all(|field| field.is_nullable()) {
         return Arc::clone(schema);
     }

@@ -9,7 +9,8 @@ use super::*;
 fn decode(data: &[u8], options: CopyOptions, piece: usize) -> Result<Vec<Vec<Option<String>>>, SqlError> {
     let schema =
         Schema::new(vec![ColumnType::TEXT.arrow_field("a", true), ColumnType::TEXT.arrow_field("b", false)]);
-    let copy = CopyIn { table: "t".to_owned(), schema: Arc::new(schema), options };
+    let copy =
+        CopyIn { table: "t".to_owned(), schema: Arc::new(schema), options, progress: Default::default() };
     let mut decoder = CopyDecoder::new(copy, InputContext::default())?;
     let mut batches = Vec::new();
     for piece in data.chunks(piece) {

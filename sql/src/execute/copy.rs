@@ -1,4 +1,4 @@
-//! COPY: rows from the client into a table, and query rows to the client.
+//! COPY: rows from the client or a place into a table, and query rows to the client or a place.
 //!
 //! What it is not: no data formats (`crate::copy`) and no protocol (session).
 //!
@@ -8,11 +8,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use exec::StatementContext;
 use planner::plan::{self, CopyFrom, CopyPlan};
 use planner::syntax::Parsed;
+use proto::catalog::TableMeta;
 use proto::{ErrorKind, SequenceId, SqlError};
 use segments::TableSnapshot;
 
@@ -21,10 +22,13 @@ use super::prepare::result_columns;
 use super::transaction::{Extent, Transaction};
 use super::{SessionExecutor, rows, rows_error};
 use crate::copy::options::CopyColumns;
+use crate::copy::progress::{CopyProgress, CopyWork};
 use crate::copy::{CopyFormat, CopyOptions};
 use crate::session::{CopyIn, CopyOut, Outcome};
 
-/// A COPY … FROM STDIN under way; it holds the session's transaction until it ends.
+mod places;
+
+/// A COPY … FROM under way; it holds the session's transaction until it ends.
 pub(super) struct CopyRun {
     transaction: Transaction,
     plan: CopyFrom,
@@ -36,6 +40,7 @@ pub(super) struct CopyRun {
     rows: u64,
     /// The row of the data that failed a check, counted from 0.
     refused: Option<u64>,
+    progress: CopyProgress,
 }
 
 impl std::fmt::Debug for CopyRun {
@@ -51,16 +56,43 @@ impl std::fmt::Debug for CopyRun {
 impl SessionExecutor {
     pub(super) async fn copy_statement(&mut self, copy: &CopyPlan) -> Result<Outcome<Parsed>, SqlError> {
         match copy {
-            CopyPlan::To { query, options } => {
+            CopyPlan::To { query, table, options, file: Some(file) } => {
+                self.copy_to_place(query, table.as_ref(), options, file).await
+            }
+            CopyPlan::To { query, table, options, file: None } => {
+                let options = wire_options(options)?;
                 let rows = self.query_rows(query).await?;
                 let columns = result_columns(&query.columns).into();
-                Ok(Outcome::CopyOut(CopyOut { columns, rows, options: wire_options(options) }))
+                let progress = self.begin_progress(table.as_ref(), false, None);
+                Ok(Outcome::CopyOut(CopyOut { columns, rows, options, progress }))
             }
-            CopyPlan::From(from) => self.copy_begin(from).await,
+            CopyPlan::From(from) => match &from.file {
+                Some(file) => self.copy_from_place(from, file).await,
+                None => {
+                    let options = wire_options(&from.options)?;
+                    let progress = self.begin_progress(Some(&from.table), true, None);
+                    let schema = self.copy_begin(from, progress.clone()).await?;
+                    let table = from.table.name.clone();
+                    Ok(Outcome::CopyIn(CopyIn { table, schema, options, progress }))
+                }
+            },
         }
     }
 
-    async fn copy_begin(&mut self, from: &CopyFrom) -> Result<Outcome<Parsed>, SqlError> {
+    /// Begins to count a COPY; `size` is that of a place's bytes, none for the client's connection.
+    fn begin_progress(&self, table: Option<&Arc<TableMeta>>, from: bool, size: Option<u64>) -> CopyProgress {
+        self.shared.copies.begin(CopyWork {
+            pid: self.backend_pid,
+            database: self.database,
+            table: table.map(|table| table.id),
+            from,
+            file: size.is_some(),
+            bytes_total: size.unwrap_or(0),
+        })
+    }
+
+    /// Begins to take rows; the schema of the columns that the data name.
+    async fn copy_begin(&mut self, from: &CopyFrom, progress: CopyProgress) -> Result<SchemaRef, SqlError> {
         let mut transaction = self.take_transaction();
         if transaction.read_only || self.reads_the_past() {
             self.keep(transaction);
@@ -91,11 +123,6 @@ impl SessionExecutor {
             .collect();
         let schema = table.arrow_schema();
         let fields: Vec<_> = from.columns.iter().map(|&at| Arc::clone(&schema.fields()[at])).collect();
-        let copy_in = CopyIn {
-            table: table.name.clone(),
-            schema: Arc::new(Schema::new(fields)),
-            options: wire_options(&from.options),
-        };
         let sink = RowSink::new(Arc::clone(table), &transaction);
         self.copy = Some(CopyRun {
             transaction,
@@ -106,14 +133,15 @@ impl SessionExecutor {
             sink,
             rows: 0,
             refused: None,
+            progress,
         });
-        Ok(Outcome::CopyIn(copy_in))
+        Ok(Arc::new(Schema::new(fields)))
     }
 
     async fn copy_context(
         &mut self,
         transaction: &mut Transaction,
-        table: &Arc<proto::catalog::TableMeta>,
+        table: &Arc<TableMeta>,
     ) -> Result<(Arc<StatementContext>, Arc<TableSnapshot>), SqlError> {
         self.lock_for_writing(transaction, table.id, &[]).await?;
         let context = self.statement_context(transaction, &[table.id]).await?;
@@ -139,7 +167,9 @@ impl SessionExecutor {
             run.refused = Some(run.rows + row as u64);
             return Err(rows::check_violation(&whole, &run.plan.table, row, name));
         }
-        run.rows += whole.num_rows() as u64;
+        let rows = whole.num_rows() as u64;
+        run.rows += rows;
+        run.progress.add_rows(rows);
         run.sink
             .push(self, &mut run.transaction, &run.snapshot, whole)
             .await
@@ -228,17 +258,23 @@ pub(super) fn evaluate_constant(
 }
 
 /// The planner's options in the codecs' form.
-fn wire_options(options: &plan::CopyOptions) -> CopyOptions {
+///
+/// # Errors
+/// 0A000 for Parquet, which no client sends or takes.
+fn wire_options(options: &plan::CopyOptions) -> Result<CopyOptions, SqlError> {
     let columns = |names: &[String]| match names {
         [] => CopyColumns::None,
         [star] if star == "*" => CopyColumns::All,
         named => CopyColumns::Named(named.to_vec()),
     };
-    CopyOptions {
+    Ok(CopyOptions {
         format: match options.format {
             plan::CopyFormat::Text => CopyFormat::Text,
             plan::CopyFormat::Csv => CopyFormat::Csv,
             plan::CopyFormat::Binary => CopyFormat::Binary,
+            plan::CopyFormat::Parquet => {
+                return Err(SqlError::unsupported("COPY with FORMAT parquet over the connection"));
+            }
         },
         delimiter: options.delimiter,
         null: options.null.clone(),
@@ -252,5 +288,5 @@ fn wire_options(options: &plan::CopyOptions) -> CopyOptions {
         force_quote: columns(&options.force_quote),
         force_not_null: columns(&options.force_not_null),
         force_null: columns(&options.force_null),
-    }
+    })
 }

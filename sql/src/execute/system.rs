@@ -68,6 +68,8 @@ impl SessionExecutor {
         facts.builds = Source::new(move || node.index_builds());
         let node = Arc::clone(&self.shared.node);
         facts.compactions = Source::new(move || node.compactions());
+        let copies = Arc::clone(&self.shared.copies);
+        facts.copies = Source::new(move || copies.rows());
         let node = Arc::clone(&self.shared.node);
         facts.garbage = Source::new(move || node.garbage().into_iter().collect());
         let node = Arc::clone(&self.shared.node);

@@ -19,6 +19,7 @@ use futures::stream::BoxStream;
 use proto::{ColumnType, SqlError};
 
 use crate::copy::CopyOptions;
+use crate::copy::progress::CopyProgress;
 use crate::session::cancel::CancelFlag;
 use crate::settings::SessionSettings;
 
@@ -144,6 +145,8 @@ pub struct CopyIn {
     /// The columns that the data names, in data order, with the table's types.
     pub schema: SchemaRef,
     pub options: CopyOptions,
+    /// Counts the bytes; rows are counted as the executor takes them.
+    pub progress: CopyProgress,
 }
 
 /// A COPY … TO STDOUT.
@@ -151,6 +154,8 @@ pub struct CopyOut {
     pub columns: Arc<[ResultColumn]>,
     pub rows: RowStream,
     pub options: CopyOptions,
+    /// Counts what is sent.
+    pub progress: CopyProgress,
 }
 
 impl fmt::Debug for CopyOut {

@@ -1,13 +1,12 @@
 //! COPY over the wire: data from the client into batches, batches to the client as data.
 
-use arrow::array::Array;
 use arrow::record_batch::RecordBatch;
 use proto::{ErrorKind, SqlError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::backend::{CopyIn, CopyOut, Executor};
 use super::{Failure, Session};
-use crate::copy::{CopyDecoder, CopyEncoder, CopyFormat};
+use crate::copy::{self, CopyDecoder, CopyEncoder, CopyFormat};
 use crate::wire::frame::GateError;
 use crate::wire::messages::Message;
 use crate::wire::reply::{FLUSH_AT, begin, end};
@@ -41,6 +40,7 @@ where
         let context = crate::decode::input_context(self.executor.settings(), self.executor.now_micros());
         let columns = copy.schema.fields().len();
         let binary = copy.options.format == CopyFormat::Binary;
+        let progress = copy.progress.clone();
         let mut decoder = CopyDecoder::new(copy, context)?;
         self.replies.copy_response(b'G', binary, columns);
         self.replies.flush().await?;
@@ -48,6 +48,7 @@ where
         loop {
             match self.copy_message().await? {
                 Some(Message::CopyData(data)) => {
+                    progress.add_bytes(data.len() as u64);
                     for piece in data.chunks(DECODE_STEP) {
                         decoder.push(piece)?;
                         while let Some(batch) = decoder.take_full()? {
@@ -89,11 +90,7 @@ where
         decoder: &CopyDecoder,
         batch: Option<(&RecordBatch, u64)>,
     ) -> SqlError {
-        let found = batch.and_then(|(batch, before)| Some(before + refused_null(&error, batch)?));
-        match self.executor.failed_copy_row().or(found) {
-            Some(row) if error.context.is_none() => error.with_context(decoder.position_of(row)),
-            _ => error,
-        }
+        copy::located(error, self.executor.failed_copy_row(), batch, |row| decoder.position_of(row))
     }
 
     /// The next message during COPY; `None` for Flush and Sync, which mean nothing there.
@@ -119,7 +116,7 @@ where
 
     /// Sends a result as COPY data; gives the command tag.
     pub(super) async fn copy_out(&mut self, copy: CopyOut) -> Result<String, Failure> {
-        let CopyOut { columns, mut rows, options } = copy;
+        let CopyOut { columns, mut rows, options, progress } = copy;
         let encoder = CopyEncoder::new(&columns, options, self.encode_context());
         self.replies.copy_response(b'H', encoder.is_binary(), columns.len());
         let mut sent = 0_u64;
@@ -138,6 +135,8 @@ where
                 buffer.extend(header.take().into_iter().flatten());
                 writer.write_row(row, buffer);
                 end(buffer, start);
+                progress.add_bytes((buffer.len() - start) as u64);
+                progress.add_rows(1);
                 sent += 1;
                 if self.replies.buffer().len() >= FLUSH_AT {
                     self.send_full().await?;
@@ -154,13 +153,4 @@ where
         self.replies.empty(b'c');
         Ok(format!("COPY {sent}"))
     }
-}
-
-/// The row that violates NOT NULL, when the column it names came with the data.
-fn refused_null(error: &SqlError, batch: &RecordBatch) -> Option<u64> {
-    if error.kind != ErrorKind::NotNullViolation {
-        return None;
-    }
-    let column = batch.column_by_name(error.column.as_deref()?)?;
-    (0..column.len()).find(|&row| column.is_null(row)).map(|row| row as u64)
 }

@@ -6,6 +6,7 @@ mod clients;
 mod concurrency;
 mod constraints;
 mod copy;
+mod copy_places;
 mod crash;
 mod drivers;
 mod index;

@@ -242,6 +242,7 @@ impl Executor for ScriptExecutor {
                 table: "t".to_owned(),
                 schema: Self::copy_schema(),
                 options: CopyOptions::of_format(format_of(format)),
+                progress: Default::default(),
             }),
             ["COPY", "OUT", format, count] => {
                 let count: i32 = count.parse().unwrap();
@@ -260,6 +261,7 @@ impl Executor for ScriptExecutor {
                     .into(),
                     rows: futures::stream::iter([Ok(batch)]).boxed(),
                     options: CopyOptions::of_format(format_of(format)),
+                    progress: Default::default(),
                 })
             }
             ["PREPARE", name, "AS", ..] => Outcome::Session(SessionRequest::Prepare {
