@@ -46,7 +46,7 @@ impl ParquetSink {
         columns: &Arc<[ResultColumn]>,
         context: EncodeContext,
         progress: CopyProgress,
-    ) -> Result<Self, (Sink, SqlError)> {
+    ) -> Result<Self, Box<(Sink, SqlError)>> {
         let field = |column: &ResultColumn| Field::new(&column.name, exported(column.ty), true);
         let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
         let buffer = Shared::default();
@@ -60,7 +60,7 @@ impl ParquetSink {
                 buffer,
                 progress,
             }),
-            Err(error) => Err((sink, internal(&error))),
+            Err(error) => Err(Box::new((sink, internal(&error)))),
         }
     }
 

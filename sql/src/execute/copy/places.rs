@@ -180,7 +180,8 @@ impl SessionExecutor {
         let context = EncodeContext::of(&self.settings);
         let mut sink = match ParquetSink::new(sink, columns, context, progress.clone()) {
             Ok(sink) => sink,
-            Err((sink, error)) => {
+            Err(refused) => {
+                let (sink, error) = *refused;
                 sink.abandon().await;
                 return Err(error);
             }
