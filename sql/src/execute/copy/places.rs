@@ -3,7 +3,8 @@
 //! What it is not: no formats and no places (`crate::copy`); a program is none of them.
 //!
 //! Invariants: a COPY that fails or is cancelled leaves no row, no transaction of its own and no half-written place;
-//! what is held at once is a piece of the data and a batch of rows, whatever the size of the whole.
+//! this side holds a piece of the data and a batch of rows at once. The channel's owner still holds the rows of a
+//! COPY FROM in memory until its commit.
 
 use std::sync::Arc;
 
