@@ -15,11 +15,13 @@
 //! storage/<table>/manifest            pointer to the table's newest manifest (`flusher`)
 //! oracle/mark                         see `oracle`
 //! history/…                           see `history`
+//! rebuild/unfinished                  see `rebuild`
 //! horizon/… | snapshot/…              see `horizon`
 //! ```
 //! Invariants: a change is one meta transaction guarded by `catalog/revision`, so two changes never overlap;
 //! numbers are never given out twice (blocks lost in a crash stay unused).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -36,13 +38,19 @@ use crate::horizon::Horizons;
 use crate::meta::{Guard, MetaStore, Outcome, Write};
 
 mod history;
+mod rollback;
 
 pub use history::DroppedTable;
 use history::Step;
+pub(crate) use history::mentioned_tables;
+pub(crate) use rollback::roll_back;
 
-const REVISION: &str = "catalog/revision";
-const OIDS: &str = "counter/oid";
-const SEGMENTS: &str = "counter/segment";
+const PREFIX: &str = "catalog/";
+pub(crate) const REVISION: &str = "catalog/revision";
+pub(crate) const OIDS: &str = "counter/oid";
+pub(crate) const SEGMENTS: &str = "counter/segment";
+/// There while a rebuild fills the store.
+pub(crate) const UNFINISHED: &str = "rebuild/unfinished";
 /// The database users get.
 pub const DEFAULT_DATABASE: &str = "elanus";
 
@@ -149,6 +157,10 @@ impl Catalog {
         horizons: Arc<Horizons>,
         now: Timestamp,
     ) -> Result<Self> {
+        if meta.get(UNFINISHED).await?.is_some() {
+            let reason = "a rebuild of it was interrupted; empty it and rebuild it again";
+            return Err(Error::Unavailable { what: "the meta store".into(), reason: reason.into() });
+        }
         if load(meta.as_ref()).await?.revision == 0 {
             bootstrap(meta.as_ref()).await?;
         }
@@ -463,12 +475,18 @@ fn apply_one(change: &CatalogChange, snapshot: &mut CatalogSnapshot) {
 
 /// Everything below `catalog/` at one revision of the store.
 pub(crate) async fn load(meta: &dyn MetaStore) -> Result<CatalogSnapshot> {
+    let listing = meta.list(PREFIX).await?;
+    of_entries(&listing.entries.into_iter().map(|entry| (entry.key, entry.value)).collect())
+}
+
+/// The catalog that entries make; those of other parts are passed over.
+pub(crate) fn of_entries(entries: &BTreeMap<String, Bytes>) -> Result<CatalogSnapshot> {
     let mut snapshot = CatalogSnapshot::default();
-    for entry in meta.list("catalog/").await?.entries {
-        if entry.key == REVISION {
-            snapshot.revision = read_number(&entry.key, &entry.value)?;
+    for (key, value) in entries.iter().filter(|(key, _)| key.starts_with(PREFIX)) {
+        if key == REVISION {
+            snapshot.revision = read_number(key, value)?;
         } else {
-            put_entry(&mut snapshot, &entry.key, &entry.value)?;
+            put_entry(&mut snapshot, key, value)?;
         }
     }
     Ok(snapshot)

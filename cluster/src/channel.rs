@@ -21,6 +21,7 @@ use proto::{ChannelId, Epoch, Offset, RowId, SequenceId, TableId, Timestamp, Txn
 use crate::catalog::{
     Catalog, checkpoint_key, decision_key, decision_prefix, epoch_key, number, read_number,
 };
+use crate::catalog_objects::CatalogObjects;
 use crate::collector::{Garbage, Writers};
 use crate::error::{Error, Result};
 use crate::flusher;
@@ -42,6 +43,7 @@ pub(crate) struct Parts {
     pub(crate) oracle: Arc<dyn TimestampOracle>,
     pub(crate) dice: Arc<dyn Dice>,
     pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog_objects: Arc<CatalogObjects>,
     pub(crate) horizons: Arc<Horizons>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) writers: Arc<Writers>,
@@ -84,6 +86,20 @@ pub(crate) struct TableMark {
     pub(crate) table: u64,
     #[prost(uint64, tag = "2")]
     pub(crate) next_row: u64,
+}
+
+impl SequenceMark {
+    /// The marks of a state.
+    pub(crate) fn all(state: &ChannelState) -> Vec<Self> {
+        state.sequences.iter().map(|(id, next)| Self { sequence: id.0, next: *next }).collect()
+    }
+}
+
+impl TableMark {
+    /// The marks of a state.
+    pub(crate) fn all(state: &ChannelState) -> Vec<Self> {
+        state.tables.iter().map(|(id, table)| Self { table: id.0, next_row: table.next_row.0 }).collect()
+    }
 }
 
 /// A channel taken over.

@@ -168,7 +168,9 @@ impl Collector {
     }
 
     async fn delete_due(&self) -> Result<()> {
-        let due = self.parts.garbage.due(self.parts.clock.now_millis());
+        let mut due = self.parts.garbage.due(self.parts.clock.now_millis());
+        // Manifests before what they name: a rebuild goes by the highest manifest there is.
+        due.sort_by_key(|(key, _)| ObjectName::parse(key).is_some_and(|name| name.segment.is_some()));
         let mut dropped = BTreeSet::new();
         for (key, table) in due {
             let (store, location) = (Arc::clone(&self.parts.store), key.clone());

@@ -288,7 +288,7 @@ pub(crate) async fn forget_dropped(
             due = Some(due.map_or(passed, |due: u64| due.min(passed)));
         }
     }
-    if parts.catalog.expire().await? {
+    if parts.catalog.expire(parts.catalog_objects.oldest()).await? {
         owner.ask(|reply| OwnerMessage::Forget { reply }).await?;
         parts.garbage.scan();
     }

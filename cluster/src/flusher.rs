@@ -8,7 +8,8 @@
 //! transaction, guarded by the channel's epoch and by the table's manifest pointer, moves the pointer: from here
 //! on the segment is stored; (5) the owner serves it from the files. A checkpoint seals and flushes
 //! everything, writes the deletes of stored segments that are in no object yet, then (6) stores the first
-//! record that a restart still needs and (7) trims the log before it.
+//! record that a restart still needs and (7) trims the log before it. Between the two the catalog object says how far the files
+//! reach (`catalog_objects`); before (4) it has the catalog that the manifest was written under.
 //!
 //! Why no crash loses anything: before (4) there are only objects that nothing names, and the log still holds the
 //! rows, because the checkpoint never passes the first record of a segment that is not stored. After (4) a
@@ -31,10 +32,11 @@ use segments::{ObjectEntry, SealedSegment, SegmentForm, SegmentHold, SegmentInde
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::catalog::checkpoint_key;
+use crate::catalog_objects::RecoveryMark;
 use crate::channel::{Checkpoint, Parts, SequenceMark, TableMark, epoch_guard};
 use crate::collector::Writer;
 use crate::error::{Error, Result};
-use crate::follower::{ChannelState, Segment, Stage, TableState};
+use crate::follower::{ChannelState, Segment, Stage, TableState, Unsaved};
 use crate::meta::{Outcome, Write};
 use crate::owner::{OwnerHandle, OwnerMessage, Replaced, Stored};
 use crate::settings::PlantedBug;
@@ -42,7 +44,7 @@ use crate::tasks::{Stop, sleep};
 
 mod files;
 
-pub(crate) use files::{load_tables, table_files, tables_with_files};
+pub(crate) use files::{load_tables, pointer_bytes, pointer_of, table_files, tables_with_files};
 
 /// A flush that failed (a full disk) is not tried again before this many bytes were appended.
 const RETRY_BYTES: u64 = 16 << 20;
@@ -296,7 +298,7 @@ impl Flusher {
     async fn checkpoint(&self, owner: &OwnerHandle) -> Result<()> {
         owner.ask(|reply| OwnerMessage::Seal { only: None, reply }).await?;
         self.flush_frozen(owner).await?;
-        let unsaved = |segment: &Segment| segment.stage == Stage::Stored && segment.first_unsaved.is_some();
+        let unsaved = |segment: &Segment| segment.stage == Stage::Stored && segment.unsaved.is_some();
         let mut seen = Vec::new();
         // Each segment once: a busy one could keep this loop going for ever.
         while let Some(next) = next_unseen(&owner.published.state(), unsaved, &seen) {
@@ -323,7 +325,8 @@ impl Flusher {
         let through = through(rows, &[segment], covered);
         let job = self.job(epoch, meta, through);
         let form = job.store(found).await?;
-        let stored = Stored { table, segment, form, deletes: found.state.deletes.clone(), covered };
+        let later = Unsaved { first: covered, ts: state.last_ts.next() };
+        let stored = Stored { table, segment, form, deletes: found.state.deletes.clone(), later };
         owner.ask(|reply| OwnerMessage::Stored { stored, reply }).await?;
         self.indexer.notify_one();
         self.compactor.notify_one();
@@ -343,6 +346,10 @@ impl Flusher {
 
     /// Names a merged segment instead of its inputs, with the deletes that those have by now, and serves it.
     async fn replace(&self, owner: &OwnerHandle, replacement: Replacement) -> Result<()> {
+        if replacement.purged > self.parts.catalog_objects.complete(self.channel) {
+            // Rows are gone that a rebuild as of the known instant would miss.
+            self.checkpoint(owner).await?;
+        }
         let epoch = owner.epoch();
         let durable = self.parts.log.bounds(self.channel).await?.end;
         let state = owner.published.state();
@@ -366,7 +373,8 @@ impl Flusher {
             }
             return Err(error);
         }
-        let replaced = Replaced { replacement, deletes, covered, before: state.next };
+        let later = Unsaved { first: covered, ts: state.last_ts.next() };
+        let replaced = Replaced { replacement, deletes, later, before: state.next };
         owner.ask(|reply| OwnerMessage::Replaced { replaced: Box::new(replaced), reply }).await?;
         self.indexer.notify_one();
         Ok(())
@@ -390,6 +398,9 @@ impl Flusher {
                 return Err(Error::Unavailable { what, reason: "it was taken over meanwhile".into() });
             }
         }
+        // Before the trimming: from here on the files can be had back to this instant without the log.
+        let reached = (self.channel, RecoveryMark::of(&state));
+        self.parts.catalog_objects.write(vec![reached]).await?;
         // What came meanwhile counts towards the next one.
         let left = |bytes: u64| Some(bytes.saturating_sub(appended));
         let _ = self.signals.log_bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
@@ -406,8 +417,8 @@ fn covered(state: &ChannelState, durable: Offset) -> Offset {
 /// Every delete of a table in a record before this offset is in an object once those of `written` are.
 fn through(rows: &TableState, written: &[SegmentId], covered: Offset) -> Offset {
     let others = rows.segments.iter().filter(|other| !written.contains(&other.state.form.id()));
-    let unsaved = others.filter(|other| other.stage == Stage::Stored).filter_map(|other| other.first_unsaved);
-    unsaved.min().map_or(covered, |unsaved| unsaved.min(covered))
+    let unsaved = others.filter(|other| other.stage == Stage::Stored).filter_map(|other| other.unsaved);
+    unsaved.map(|unsaved| unsaved.first).min().map_or(covered, |unsaved| unsaved.min(covered))
 }
 
 /// Whether a segment cannot be searched by an index that its table has.
@@ -418,15 +429,13 @@ pub(crate) fn lacks_index(segment: &SealedSegment, table: &TableMeta) -> bool {
 }
 
 fn checkpoint_of(state: &ChannelState, offset: Offset, incarnation: u64) -> Checkpoint {
-    let sequences = state.sequences.iter();
-    let tables = state.tables.iter();
     Checkpoint {
         offset: offset.0,
         epoch: state.epoch_at(offset).0,
         last_ts: state.last_ts.0,
         incarnation,
-        sequences: sequences.map(|(id, next)| SequenceMark { sequence: id.0, next: *next }).collect(),
-        tables: tables.map(|(id, table)| TableMark { table: id.0, next_row: table.next_row.0 }).collect(),
+        sequences: SequenceMark::all(state),
+        tables: TableMark::all(state),
     }
 }
 

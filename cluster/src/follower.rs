@@ -22,7 +22,7 @@ mod apply;
 pub(crate) mod replay;
 mod state;
 
-pub(crate) use state::{ChannelState, Segment, Stage, TableState};
+pub(crate) use state::{ChannelState, Segment, Stage, TableState, Unsaved};
 
 /// The newest state of a channel, shared by its owner with all readers.
 #[derive(Debug)]

@@ -7,7 +7,9 @@
 //! (epochs); readers never block writers (states are immutable values, swapped whole); nothing runs when
 //! nothing happens.
 
+pub mod backup;
 mod catalog;
+mod catalog_objects;
 mod channel;
 pub mod clock;
 mod collector;
@@ -24,6 +26,7 @@ pub mod meta;
 pub mod node;
 pub mod oracle;
 mod owner;
+pub mod rebuild;
 pub mod settings;
 pub mod tasks;
 #[cfg(any(test, feature = "suites"))]

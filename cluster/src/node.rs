@@ -21,6 +21,7 @@ use segments::{SnapshotSource, TableSnapshot};
 use tokio::sync::{Notify, mpsc};
 
 use crate::catalog::Catalog;
+use crate::catalog_objects::{CatalogObjects, RecoveryMark};
 use crate::channel::Parts;
 use crate::collector::{self, Collector};
 use crate::compactor::{self, Compactor};
@@ -97,7 +98,7 @@ struct Runtime {
 /// See the file header.
 #[derive(Debug)]
 pub struct Node {
-    parts: Parts,
+    pub(crate) parts: Parts,
     channels: RwLock<BTreeMap<ChannelId, Arc<Runtime>>>,
     /// Held while channels are started or stopped.
     changing: tokio::sync::Mutex<()>,
@@ -116,6 +117,7 @@ impl Node {
         let (meta, oracle) = (Arc::clone(&parts.meta), Arc::clone(&parts.oracle));
         let horizons = Horizons::open(Arc::clone(&meta), oracle, parts.settings.retention_millis).await?;
         let horizons = Arc::new(horizons);
+        let catalog_objects = CatalogObjects::open(Arc::clone(&meta), Arc::clone(&parts.store)).await?;
         let catalog = Catalog::open(meta, Arc::clone(&horizons), parts.oracle.now()).await?;
         let catalog = Arc::new(catalog);
         let parts = Parts {
@@ -125,6 +127,7 @@ impl Node {
             oracle: parts.oracle,
             dice: parts.dice,
             catalog,
+            catalog_objects: Arc::new(catalog_objects),
             horizons,
             settings: Arc::new(parts.settings),
             writers: Arc::default(),
@@ -145,6 +148,7 @@ impl Node {
             node.stop().await?;
             return Err(error);
         }
+        node.parts.catalog_objects.try_write(node.recovery_marks()).await;
         node.tasks.spawn("collector", move |stop| collector.run(stop));
         Ok(node)
     }
@@ -202,6 +206,13 @@ impl Node {
         tasks.spawn(format!("compactor {channel}"), move |stop| work.run(to_owner, stop));
         let locks = Arc::new(Locks::new(self.database_of(channel)));
         Ok(Arc::new(Runtime { owner, flusher: handle, builds, indexer, locks, compactor, tasks }))
+    }
+
+    /// How far the files of every channel reach.
+    fn recovery_marks(&self) -> Vec<(ChannelId, RecoveryMark)> {
+        let channels = self.channels.read();
+        let mark = |runtime: &Arc<Runtime>| RecoveryMark::of(&runtime.owner.published.state());
+        channels.iter().map(|(channel, runtime)| (*channel, mark(runtime))).collect()
     }
 
     fn runtime(&self, database: DatabaseId) -> Result<Arc<Runtime>> {
@@ -277,6 +288,9 @@ impl Node {
         unfinished.done(outcome.is_ok());
         if changes_catalog {
             runtime.indexer.notify_one();
+            let state = runtime.owner.published.state();
+            let reached = (runtime.owner.published.channel, RecoveryMark::of(&state));
+            self.parts.catalog_objects.try_write(vec![reached]).await;
         }
         if drops && outcome.is_ok() {
             self.parts.garbage.scan();

@@ -143,8 +143,8 @@ pub(crate) struct Stored {
     pub(crate) form: Option<SegmentForm>,
     /// The deletes that are in the files.
     pub(crate) deletes: segments::DeleteSet,
-    /// Every delete in a record before this offset is among them.
-    pub(crate) covered: proto::Offset,
+    /// Where a delete that is not among them may begin.
+    pub(crate) later: crate::follower::Unsaved,
 }
 
 /// A merged segment that a table's newest manifest names instead of its inputs.
@@ -153,8 +153,8 @@ pub(crate) struct Replaced {
     pub(crate) replacement: flusher::Replacement,
     /// The deletes of the merged segment that are in the files.
     pub(crate) deletes: segments::DeleteSet,
-    /// Every delete in a record before this offset is among them.
-    pub(crate) covered: proto::Offset,
+    /// Where a delete that is not among them may begin.
+    pub(crate) later: crate::follower::Unsaved,
     /// Behind every record that may carry rows of the inputs.
     pub(crate) before: proto::Offset,
 }

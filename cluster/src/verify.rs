@@ -16,8 +16,10 @@ use prost::Message as _;
 use proto::ChannelId;
 use proto::catalog::TableMeta;
 use proto::record::decode_record;
+use segments::format::catalog_object::{CATALOG_FOLDER, CatalogObject, list_catalogs};
 use segments::format::manifest::{Manifest, SegmentFiles, TableFiles};
 use segments::format::object_name::ObjectName;
+use segments::store::read_object;
 use segments::{SealedSegment, verify_object};
 
 use crate::catalog::{checkpoint_key, epoch_key, load};
@@ -126,6 +128,7 @@ pub async fn verify(stores: &Stores, progress: &(dyn Fn(u64, u64) + Sync)) -> Re
         }
     }
     count_unnamed(&mut report, &objects, &tables);
+    verify_catalogs(stores, &mut report).await?;
     let channels: BTreeSet<ChannelId> =
         catalog.databases.values().map(|database| database.home_channel).collect();
     for channel in channels {
@@ -166,6 +169,16 @@ async fn verify_segment(
                 report.damaged(format!("index {} of {name}", index.oid()), reason);
             }
         }
+    }
+    Ok(())
+}
+
+/// Every catalog object, each by itself: one that is no longer needed may have lost its parent.
+async fn verify_catalogs(stores: &Stores, report: &mut Report) -> Result<()> {
+    for n in list_catalogs(stores.store.as_ref(), CATALOG_FOLDER).await? {
+        let key = CatalogObject::key(CATALOG_FOLDER, n);
+        let read = read_object(stores.store.as_ref(), &key).await.and_then(CatalogObject::decode);
+        report.settle(key.as_ref(), read.map_err(Error::from))?;
     }
     Ok(())
 }

@@ -55,6 +55,7 @@ pub(crate) fn plan_call(call: &CallStatement, context: &PlanContext) -> Result<C
     let procedure = match (name.name.as_str(), count) {
         ("flush", 0 | 1) if ours => Procedure::Flush,
         ("compact", 1) if ours => Procedure::Compact,
+        ("backup", 1) if ours => Procedure::Backup,
         _ => {
             let types = arguments.iter().flat_map(|arguments| &arguments.columns);
             let types: Vec<String> = types.map(|column| column.ty.without_typmod().display()).collect();

@@ -72,6 +72,8 @@ pub struct MaintenancePlan {
 pub enum Procedure {
     Flush,
     Compact,
+    /// Everything, to the place that the argument names.
+    Backup,
 }
 
 /// `CALL`: the arguments are the columns of a query of one row.

@@ -7,6 +7,7 @@
 //!
 //! Invariant: a change of any layout is a new format version; golden files keep the old ones readable.
 
+pub mod catalog_object;
 pub mod deletes_object;
 pub(crate) mod graph_file;
 pub mod header;

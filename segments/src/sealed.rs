@@ -251,12 +251,7 @@ impl SealedSegment {
         table: Arc<TableMeta>,
         files: SegmentFiles,
     ) -> Result<SegmentState> {
-        let deletes = match files.object(ObjectKind::Deletes) {
-            None => DeleteSet::new(),
-            Some(entry) => {
-                deletes_object::decode(fetch(store, entry).await?, files.segment, files.rows as usize)?
-            }
-        };
+        let deletes = read_deletes(store, &files).await?;
         let form = SegmentForm::Sealed(Self::open(store, table, files).await?);
         Ok(SegmentState { form, deletes })
     }
@@ -539,6 +534,32 @@ pub async fn verify_object(store: &dyn ObjectStore, entry: &ObjectEntry) -> Resu
         return Ok(());
     }
     Err(bytes.corrupted(format!("its checksum is {found:08x} instead of {:08x}", entry.checksum)))
+}
+
+/// The deletes that a segment's files know.
+///
+/// # Errors
+/// `Missing` or `Corrupted` naming the object.
+pub async fn read_deletes(store: &dyn ObjectStore, files: &SegmentFiles) -> Result<DeleteSet> {
+    match files.object(ObjectKind::Deletes) {
+        None => Ok(DeleteSet::new()),
+        Some(entry) => deletes_object::decode(fetch(store, entry).await?, files.segment, files.rows as usize),
+    }
+}
+
+/// When each row of a segment began, and its id, by ordinal.
+///
+/// # Errors
+/// `Missing` or `Corrupted` naming the object.
+pub async fn read_identities(
+    store: &dyn ObjectStore,
+    files: &SegmentFiles,
+) -> Result<Vec<(Timestamp, RowId)>> {
+    let entry = required(files, ObjectKind::Scalars)?;
+    let rows = u32::try_from(files.rows).map_err(|_| Error::SegmentFull(files.segment))? as usize;
+    let scalars = Scalars::open(fetch(store, entry).await?, entry.checksum, files.segment, rows)?;
+    let (ts, ids) = scalars.identities()?;
+    Ok(ts.into_iter().zip(ids).map(|(ts, id)| (Timestamp(ts), RowId(id))).collect())
 }
 
 async fn fetch(store: &dyn ObjectStore, entry: &ObjectEntry) -> Result<ObjectBytes> {

@@ -27,14 +27,18 @@ use crate::execute::{NodeBackend, Shared};
 use crate::server::ServerSettings;
 
 mod backends;
+mod backup;
 mod directory;
 mod error;
 mod memory;
 mod password;
+mod rebuild;
 mod sample;
 mod verify;
 
+pub use backup::{backup, restore};
 pub use error::StartError;
+pub use rebuild::rebuild_meta;
 pub use verify::verify;
 
 use backends::{Backends, Doors, S3Buckets};
@@ -87,13 +91,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
 }
 
 async fn run(options: &Serve) -> Result<(), StartError> {
-    let _lock = directory::lock(&options.data_dir)?;
+    let _lock = directory::lock(&options.places.data_dir)?;
     let memory_limit = options.memory_limit.unwrap_or_else(memory::default_limit);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let dice: Arc<dyn Dice> = Arc::new(SystemDice);
     let door: Arc<dyn FileDoor> = Arc::new(SystemDoor);
     let doors = Doors { files: door, clock: Arc::clone(&clock), dice: Arc::clone(&dice) };
-    let Backends { meta, log, store, lease, tasks } = backends::open(options, &doors).await?;
+    let Backends { meta, log, store, lease, tasks } = backends::open(&options.places, &doors).await?;
     let verifier = password::load(options.password_file.as_deref(), &meta, dice.as_ref()).await?;
     let oracle = Arc::new(WindowOracle::open(Arc::clone(&meta), Arc::clone(&clock)).await?);
     let node = Node::start(NodeParts {
@@ -125,8 +129,9 @@ async fn run(options: &Serve) -> Result<(), StartError> {
         dice,
         sessions: Arc::default(),
         connections: Arc::default(),
-        places: Places { directory: options.data_dir.clone(), buckets: Arc::new(S3Buckets) },
+        places: Places { directory: options.places.data_dir.clone(), buckets: Arc::new(S3Buckets) },
         copies: Arc::default(),
+        open_store: backends::open_place,
     });
     if options.sample {
         sample::load(&shared).await?;

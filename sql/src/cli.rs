@@ -25,12 +25,12 @@ pub enum Command {
     Version(Version),
     /// Check every object and every log record of a data directory that no server uses.
     Verify(Verify),
-    /// Restore the catalog from the object store alone (not available yet).
-    RebuildMeta,
-    /// Copy a database through the object store (not available yet).
-    Backup,
-    /// Bring a backup back (not available yet).
-    Restore,
+    /// Make a meta store and an empty log from the object store alone, when they are lost.
+    RebuildMeta(Box<RebuildMeta>),
+    /// Copy all databases to a folder or a bucket, while no server runs; a running one does it by `CALL elanus.backup(…)`.
+    Backup(Box<Backup>),
+    /// Bring a backup back into an empty place.
+    Restore(Box<Restore>),
     /// Estimate memory and disk for a data set (not available yet).
     Sizing,
     /// Build indexes for a cluster (not available yet).
@@ -53,6 +53,56 @@ pub struct Verify {
     pub data_dir: PathBuf,
 }
 
+/// Where everything of a server is kept, for the tools that work on it while no server does.
+#[derive(Clone, Debug, Args)]
+pub struct Places {
+    /// Where everything is kept that is not kept elsewhere.
+    #[arg(long, default_value = "./elanus-data")]
+    pub data_dir: PathBuf,
+    /// Where the catalog is kept: `redb` in the data directory, or `etcd://host:port[,host:port]/prefix`.
+    #[arg(long, default_value = "redb", value_parser = |text: &str| Location::parse(text, "redb", "etcd"))]
+    pub meta: Location,
+    /// Where the log is kept: `file` in the data directory, or `kafka://host:port[,host:port]/prefix`.
+    #[arg(long, default_value = "file", value_parser = |text: &str| Location::parse(text, "file", "kafka"))]
+    pub log: Location,
+    /// Where segments are kept: `file` in the data directory, or `s3://bucket/prefix`.
+    #[arg(long, default_value = "file", value_parser = |text: &str| Location::parse(text, "file", "s3"))]
+    pub store: Location,
+}
+
+/// Options of `elanus rebuild-meta`.
+#[derive(Debug, Args)]
+pub struct RebuildMeta {
+    #[command(flatten)]
+    pub places: Places,
+    /// Rename a meta store and a log that are still in the data directory, and make new ones.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Options of `elanus backup`.
+#[derive(Debug, Args)]
+pub struct Backup {
+    #[command(flatten)]
+    pub places: Places,
+    /// Where to: a folder, or `s3://bucket/prefix`. What is there already of this server is not copied again.
+    #[arg(long)]
+    pub to: String,
+}
+
+/// Options of `elanus restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    #[command(flatten)]
+    pub places: Places,
+    /// Where the backup is: a folder, or `s3://bucket/prefix`.
+    #[arg(long)]
+    pub from: String,
+    /// Bring back as of this time (`2026-01-31 12:00:00+00`, or a raw timestamp), not of the newest backup.
+    #[arg(long, value_parser = parse_instant)]
+    pub to_timestamp: Option<proto::Timestamp>,
+}
+
 /// Options of `elanus serve`.
 #[derive(Debug, Args)]
 pub struct Serve {
@@ -62,9 +112,8 @@ pub struct Serve {
     /// Address for /livez, /readyz and /metrics.
     #[arg(long, default_value = "127.0.0.1:9433")]
     pub http: SocketAddr,
-    /// Where everything is kept.
-    #[arg(long, default_value = "./elanus-data")]
-    pub data_dir: PathBuf,
+    #[command(flatten)]
+    pub places: Places,
     /// Configuration file (not available yet).
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -83,15 +132,6 @@ pub struct Serve {
     /// Roles of this process.
     #[arg(long, default_value = "all")]
     pub roles: String,
-    /// Where the catalog is kept: `redb` in the data directory, or `etcd://host:port[,host:port]/prefix`.
-    #[arg(long, default_value = "redb", value_parser = |text: &str| Location::parse(text, "redb", "etcd"))]
-    pub meta: Location,
-    /// Where the log is kept: `file` in the data directory, or `kafka://host:port[,host:port]/prefix`.
-    #[arg(long, default_value = "file", value_parser = |text: &str| Location::parse(text, "file", "kafka"))]
-    pub log: Location,
-    /// Where segments are kept: `file` in the data directory, or `s3://bucket/prefix`.
-    #[arg(long, default_value = "file", value_parser = |text: &str| Location::parse(text, "file", "s3"))]
-    pub store: Location,
 }
 
 /// Where a back end keeps what it holds.
@@ -150,6 +190,20 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
     number.checked_mul(factor).ok_or_else(|| format!("\"{text}\" is more bytes than there are"))
 }
 
+/// Reads a time with its zone, or a timestamp as the server counts.
+fn parse_instant(text: &str) -> Result<proto::Timestamp, String> {
+    if let Ok(raw) = text.parse() {
+        return Ok(proto::Timestamp(raw));
+    }
+    let forms = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
+    let parsed = forms.iter().find_map(|form| chrono::DateTime::parse_from_str(text, form).ok());
+    let time = parsed
+        .ok_or_else(|| format!("\"{text}\" is not a time with its zone, as in 2026-01-31 12:00:00+00"))?;
+    let millis = u64::try_from(time.timestamp_millis()).map_err(|_| format!("\"{text}\" is before 1970"))?;
+    // Everything of that millisecond.
+    Ok(proto::Timestamp(proto::Timestamp::from_millis(millis + 1).0 - 1))
+}
+
 /// Reads a time as milliseconds: seconds, or a number with a unit (s, min, h, d).
 fn parse_retention(text: &str) -> Result<u64, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -193,9 +247,12 @@ mod tests {
             hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
             path: path.to_owned(),
         };
-        assert_eq!(services.meta, service(&["a:1", "b:2"], "p/q"));
-        assert_eq!((services.log, services.store), (service(&["c:3"], ""), service(&["b"], "")));
-        assert_eq!(serve(&[]).log, Location::Local);
+        assert_eq!(services.places.meta, service(&["a:1", "b:2"], "p/q"));
+        assert_eq!(
+            (services.places.log, services.places.store),
+            (service(&["c:3"], ""), service(&["b"], ""))
+        );
+        assert_eq!(serve(&[]).places.log, Location::Local);
         for (option, wrong) in [("--meta", "file"), ("--log", "kafka://"), ("--store", "s3://a,,b/")] {
             assert!(CommandLine::try_parse_from(["elanus", "serve", option, wrong]).is_err(), "{wrong}");
         }

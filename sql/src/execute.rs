@@ -91,6 +91,8 @@ pub struct Shared {
     pub places: Places,
     /// The COPYs that run now.
     pub copies: Arc<CopyRegistry>,
+    /// Opens an object store by a folder's name or `s3://…`, for backups.
+    pub open_store: fn(&str) -> Result<Arc<dyn object_store::ObjectStore>, SqlError>,
 }
 
 /// Makes sessions on the process's node.

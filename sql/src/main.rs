@@ -19,9 +19,9 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Verify(options) => assembly::verify(&options),
-        Command::RebuildMeta => assembly::not_available("rebuild-meta"),
-        Command::Backup => assembly::not_available("backup"),
-        Command::Restore => assembly::not_available("restore"),
+        Command::RebuildMeta(options) => assembly::rebuild_meta(&options),
+        Command::Backup(options) => assembly::backup(&options),
+        Command::Restore(options) => assembly::restore(&options),
         Command::Sizing => assembly::not_available("sizing"),
         Command::IndexWorker => assembly::not_available("index-worker"),
     };

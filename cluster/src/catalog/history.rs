@@ -19,6 +19,7 @@ use bytes::Bytes;
 use prost::Message;
 use proto::catalog::{CatalogChange, CatalogSnapshot, SequenceMeta, TableMeta};
 use proto::{DatabaseId, TableId, Timestamp};
+use segments::format::catalog_object::Entries;
 
 use super::{Catalog, Known, REVISION, number, object_key, put_entry, read_number, remove_entry};
 use crate::error::{Error, Result};
@@ -72,6 +73,11 @@ impl Step {
         Ok(Self { revision, form: StepForm { ts: ts.0, former } })
     }
 
+    /// The keys that the step wrote, and what they held before.
+    pub(super) fn former(&self) -> impl Iterator<Item = (&str, Option<&Bytes>)> {
+        self.form.former.iter().map(|former| (former.key.as_str(), former.value.as_ref()))
+    }
+
     pub(super) const fn ts(&self) -> Timestamp {
         Timestamp(self.form.ts)
     }
@@ -118,21 +124,41 @@ fn step_key(revision: u64) -> String {
     format!("{STEPS}{revision:020}")
 }
 
+/// The step that a key holds; `None` for keys of other things.
+pub(super) fn decode_step(key: &str, value: &Bytes) -> Result<Option<Step>> {
+    let Some(revision) = key.strip_prefix(STEPS) else { return Ok(None) };
+    let revision = revision.parse().map_err(|error| Error::corrupted(key, error))?;
+    let form = StepForm::decode(value.clone()).map_err(|error| Error::corrupted(key, error))?;
+    Ok(Some(Step { revision, form }))
+}
+
 /// The steps that the store has, ascending, and the instant they reach back to; none when nobody has begun.
 pub(super) async fn load(meta: &dyn MetaStore) -> Result<(Vec<Arc<Step>>, Option<Timestamp>)> {
     let mut steps = Vec::new();
     for entry in meta.list(STEPS).await?.entries {
-        let damaged = |reason: String| Error::corrupted(&entry.key, reason);
-        let revision = entry.key[STEPS.len()..].parse();
-        let revision = revision.map_err(|error: std::num::ParseIntError| damaged(error.to_string()))?;
-        let form = StepForm::decode(entry.value.clone()).map_err(|error| damaged(error.to_string()))?;
-        steps.push(Arc::new(Step { revision, form }));
+        steps.extend(decode_step(&entry.key, &entry.value)?.map(Arc::new));
     }
     let since = match meta.get(SINCE).await? {
         Some(entry) => Some(Timestamp(read_number(SINCE, &entry.value)?)),
         None => None,
     };
     Ok((steps, since))
+}
+
+/// The former definitions of tables that the history among entries of a store has, newest last.
+pub(crate) fn mentioned_tables(entries: &Entries) -> Result<Vec<Arc<TableMeta>>> {
+    let mut tables = Vec::new();
+    for (key, value) in entries {
+        let Some(step) = decode_step(key, value)? else { continue };
+        let mut before = CatalogSnapshot::default();
+        for (key, former) in step.former() {
+            if let Some(value) = former {
+                put_entry(&mut before, key, value)?;
+            }
+        }
+        tables.extend(before.tables.into_values());
+    }
+    Ok(tables)
 }
 
 /// A table that was dropped and is still stored.
@@ -303,11 +329,11 @@ impl Catalog {
     }
 
     /// Lets go of dropped tables that the horizon has passed, and of steps that no instant needs. Whether a table
-    /// went. Horizons must have been raised before.
-    pub(crate) async fn expire(&self) -> Result<bool> {
+    /// went. Horizons must have been raised before. Steps behind `rebuildable` are kept: a rebuild would undo them.
+    pub(crate) async fn expire(&self, rebuildable: Timestamp) -> Result<bool> {
         let _turn = self.turn.lock().await;
         let known = self.known();
-        let horizon = self.horizons.catalog_horizon(known.stored.tables.values());
+        let horizon = self.horizons.catalog_horizon(known.stored.tables.values()).min(rebuildable);
         let (gone, steps): (Vec<_>, Vec<_>) =
             known.steps.iter().cloned().partition(|step| step.ts() <= horizon);
         let mut since = known.since;

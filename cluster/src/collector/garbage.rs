@@ -3,6 +3,7 @@
 //! What it is not: durable. A crash forgets the list; the scan at the next start finds the objects again.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use object_store::path::Path;
 use parking_lot::Mutex;
@@ -43,6 +44,19 @@ struct State {
     waiting: BTreeMap<Path, Retired>,
     reclaimed: BTreeMap<TableId, (u64, u64)>,
     scan: bool,
+    /// Those who copy objects: meanwhile none is deleted.
+    holds: usize,
+}
+
+/// Keeps every object from being deleted until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<Garbage>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.state.lock().holds -= 1;
+        self.0.look.notify_one();
+    }
 }
 
 /// See the file header.
@@ -65,6 +79,12 @@ impl Garbage {
         }
     }
 
+    /// Holds all deletions back.
+    pub(crate) fn hold(self: &Arc<Self>) -> Hold {
+        self.state.lock().holds += 1;
+        Hold(Arc::clone(self))
+    }
+
     /// Asks for a look at everything in the store: after a drop, or when a writer failed.
     pub(crate) fn scan(&self) {
         self.state.lock().scan = true;
@@ -83,6 +103,9 @@ impl Garbage {
     /// The objects whose time has come.
     pub(super) fn due(&self, now_millis: u64) -> Vec<(Path, TableId)> {
         let state = self.state.lock();
+        if state.holds > 0 {
+            return Vec::new();
+        }
         let due = state.waiting.iter().filter(|(_, retired)| retired.is_due(now_millis));
         due.map(|(key, retired)| (key.clone(), retired.table)).collect()
     }

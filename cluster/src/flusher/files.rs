@@ -263,6 +263,7 @@ impl Job<'_> {
     }
 
     async fn move_pointer(&self, manifest: &Manifest, guard: Guard) -> Result<()> {
+        self.parts.catalog_objects.cover(self.parts.catalog.snapshot().revision).await?;
         let path = Manifest::key(self.table.database, self.table.id, manifest.id);
         let (store, bytes): (Arc<dyn ObjectStore>, _) = (Arc::clone(&self.parts.store), manifest.encode());
         let stored = blocking_async(async move { put_new(store.as_ref(), &path, bytes).await }).await?;
@@ -279,8 +280,16 @@ impl Job<'_> {
     }
 }
 
-fn pointer_bytes(id: ManifestId) -> Vec<u8> {
+/// The stored form of a pointer.
+pub(crate) fn pointer_bytes(id: ManifestId) -> Vec<u8> {
     [id.epoch.0.to_le_bytes(), id.n.to_le_bytes()].concat()
+}
+
+/// Reads a pointer back.
+pub(crate) fn pointer_of(key: &str, value: &[u8]) -> Result<ManifestId> {
+    let (epoch, n) = value.split_at_checked(8).ok_or_else(|| Error::corrupted(key, "not 16 bytes"))?;
+    let number = |bytes| crate::catalog::read_number(key, bytes);
+    Ok(ManifestId { epoch: Epoch(number(epoch)?), n: number(n)? })
 }
 
 /// A table's pointer, and the guard that nobody else has moved it.
@@ -289,12 +298,7 @@ async fn read_pointer(meta: &dyn MetaStore, table: TableId) -> Result<(Option<Ma
     let Some(entry) = meta.get(&key).await? else {
         return Ok((None, Guard::Absent { key }));
     };
-    let (epoch, n) = entry.value.split_at_checked(8).ok_or_else(|| Error::corrupted(&key, "not 16 bytes"))?;
-    let id = ManifestId {
-        epoch: Epoch(crate::catalog::read_number(&key, epoch)?),
-        n: crate::catalog::read_number(&key, n)?,
-    };
-    Ok((Some(id), Guard::Equals { key, value: entry.value }))
+    Ok((Some(pointer_of(&key, &entry.value)?), Guard::Equals { key, value: entry.value }))
 }
 
 /// What a table consists of by its newest manifest; `None` before its first.
@@ -352,7 +356,7 @@ async fn load_table(parts: &Parts, table: &Arc<TableMeta>) -> Result<Option<(Tab
         if parts.settings.has(PlantedBug::SegmentServedWithoutDeletes) {
             state.deletes = DeleteSet::new();
         }
-        segments.push(Segment { state, stage: Stage::Stored, first_row: Offset(0), first_unsaved: None });
+        segments.push(Segment { state, stage: Stage::Stored, first_row: Offset(0), unsaved: None });
     }
     Ok(Some((files, segments)))
 }

@@ -13,7 +13,7 @@ use proto::record::{LogRecord, Placement, RecordBody, RowDelete, TableChange};
 use proto::{Offset, RowId, SegmentId, TableId, Timestamp, TxnId};
 use segments::{DeleteSet, GrowingRows, SegmentForm, SegmentState};
 
-use super::state::{ChannelState, OpenTransaction, Segment, Stage, TableState};
+use super::state::{ChannelState, OpenTransaction, Segment, Stage, TableState, Unsaved};
 use crate::error::{Error, Result};
 use crate::settings::{PlantedBug, Settings};
 
@@ -141,7 +141,7 @@ impl Commit<'_> {
             if rows > 0 && !known {
                 let segment = Arc::make_mut(segment);
                 segment.state.deletes.end_all(rows, self.ts);
-                segment.first_unsaved.get_or_insert(self.first);
+                segment.unsaved.get_or_insert(Unsaved { first: self.first, ts: self.ts });
             }
         }
     }
@@ -171,7 +171,7 @@ impl Commit<'_> {
             return Ok(());
         }
         segment.state.deletes.insert(ordinal, target.row, self.ts);
-        segment.first_unsaved.get_or_insert(self.first);
+        segment.unsaved.get_or_insert(Unsaved { first: self.first, ts: self.ts });
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl Commit<'_> {
                 state: SegmentState { form: empty(), deletes: DeleteSet::new() },
                 stage: Stage::Growing,
                 first_row: self.first,
-                first_unsaved: None,
+                unsaved: None,
             });
         }
         let Some(segment) = table.segment_mut(placement.segment) else {

@@ -24,6 +24,15 @@ pub(crate) enum Stage {
     Stored,
 }
 
+/// From where on deletes of a segment are in no delete object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unsaved {
+    /// No record before it holds one.
+    pub(crate) first: Offset,
+    /// None of them is earlier.
+    pub(crate) ts: Timestamp,
+}
+
 /// A segment as this node holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Segment {
@@ -31,8 +40,8 @@ pub(crate) struct Segment {
     pub(crate) stage: Stage,
     /// The first record that carries rows of it, until it is stored.
     pub(crate) first_row: Offset,
-    /// The first record with a delete that is in no delete object yet.
-    pub(crate) first_unsaved: Option<Offset>,
+    /// Where the deletes begin that are in no delete object yet.
+    pub(crate) unsaved: Option<Unsaved>,
 }
 
 impl Segment {
@@ -277,6 +286,20 @@ impl ChannelState {
         self.sequences.retain(|id, _| catalog.sequences.contains_key(id));
     }
 
+    /// Every row that began or ended at or before this instant is in files that manifests name.
+    pub(crate) fn complete(&self) -> Timestamp {
+        let segments = self.tables.values().flat_map(|table| &table.segments);
+        let outside = segments.filter_map(|segment| match segment.stage {
+            Stage::Stored => segment.unsaved.map(|unsaved| unsaved.ts),
+            Stage::Growing | Stage::Frozen => {
+                let form = &segment.state.form;
+                (form.rows() > 0).then(|| form.identity(0).0)
+            }
+        });
+        let before = |ts: Timestamp| Timestamp(ts.0.saturating_sub(1));
+        outside.map(before).fold(self.last_ts, Timestamp::min)
+    }
+
     /// Notes where a transaction with payloads begins and ends.
     pub(crate) fn add_decided(&mut self, first: Offset, commit: Offset) {
         Arc::make_mut(&mut self.decided).push((first, commit));
@@ -291,7 +314,8 @@ impl ChannelState {
         let segments = self.tables.values().flat_map(|table| &table.segments);
         let rows = segments.clone().filter(|segment| segment.stage != Stage::Stored && !ignore_rows);
         let deletes =
-            segments.filter_map(|segment| segment.first_unsaved.filter(|_| segment.stage == Stage::Stored));
+            segments.filter_map(|segment| segment.unsaved.filter(|_| segment.stage == Stage::Stored));
+        let deletes = deletes.map(|unsaved| unsaved.first);
         let open = self.open.values().map(|open| open.first);
         let first = rows.map(|segment| segment.first_row).chain(deletes).chain(open).min();
         let mut needed = first.unwrap_or(self.next).min(self.next);

@@ -6,7 +6,7 @@ use segments::{DeleteSet, SegmentForm, SegmentState};
 use super::{Owner, OwnerMessage, Replaced, Stored};
 use crate::error::Result;
 use crate::flusher::Replacement;
-use crate::follower::{Segment, Stage};
+use crate::follower::{Segment, Stage, Unsaved};
 use crate::settings::PlantedBug;
 
 impl Owner {
@@ -57,9 +57,9 @@ impl Owner {
                 segment.state.form = self.newest(stored.table, form)?;
                 segment.stage = Stage::Stored;
             }
-            segment.first_unsaved = unsaved(&segment.state.deletes, &stored.deletes, stored.covered);
+            segment.unsaved = unsaved(&segment.state.deletes, &stored.deletes, stored.later);
             if was_unflushed && self.parts.settings.has(PlantedBug::DeletesOfUnflushedRowsNotSaved) {
-                segment.first_unsaved = None;
+                segment.unsaved = None;
             }
         }
         self.handle.published.publish(state);
@@ -83,7 +83,7 @@ impl Owner {
 
     /// Serves a merged segment instead of its inputs, with the deletes that those have by now.
     fn take_replaced(&self, replaced: Replaced) -> Result<()> {
-        let Replaced { replacement, deletes: saved, covered, before } = replaced;
+        let Replaced { replacement, deletes: saved, later, before } = replaced;
         let Replacement { table, inputs, merged, purged, .. } = replacement;
         let mut state = self.handle.published.state().as_ref().clone();
         if !state.tables.contains_key(&table) {
@@ -101,10 +101,10 @@ impl Owner {
                 if self.parts.settings.has(PlantedBug::MergeIgnoresNewDeletes) {
                     deletes = saved.clone();
                 }
-                let first_unsaved = unsaved(&deletes, &saved, covered);
+                let unsaved = unsaved(&deletes, &saved, later);
                 let form = self.newest(table, SegmentForm::Sealed(merged))?;
                 let state = SegmentState { form, deletes };
-                Some(Segment { state, stage: Stage::Stored, first_row: Offset(0), first_unsaved })
+                Some(Segment { state, stage: Stage::Stored, first_row: Offset(0), unsaved })
             }
         };
         rows.purged = rows.purged.max(purged);
@@ -123,9 +123,8 @@ impl Owner {
     }
 }
 
-/// The first record that may hold a delete which is not in the files. Deletes are only ever added, so equal
-/// counts mean equal sets.
-fn unsaved(now: &DeleteSet, saved: &DeleteSet, covered: Offset) -> Option<Offset> {
+/// Where deletes may begin that are not in the files. Deletes are only ever added, so equal counts mean equal sets.
+fn unsaved(now: &DeleteSet, saved: &DeleteSet, later: Unsaved) -> Option<Unsaved> {
     let same = now.len() == saved.len() && now.ends().len() == saved.ends().len();
-    (!same).then_some(covered)
+    (!same).then_some(later)
 }

@@ -3,14 +3,14 @@
 //! ```text
 //! header, 128 bytes
 //!   0    8  magic "ELANUS\x1a\n"
-//!   8    4  kind: 1 vectors, 2 keys, 3 deletes, 4 manifest, 5 graph, 6 lists
+//!   8    4  kind: 1 vectors, 2 keys, 3 deletes, 4 manifest, 5 graph, 6 lists, 7 catalog
 //!  12    4  format version
 //!  16    4  block length in bytes (65536)
 //!  20    4  zero
 //!  24    8  body offset: 4096 for vectors, else 128; the bytes between are zero
 //!  32    8  body length
-//!  40    8  segment id (manifest: table id)
-//!  48    8  rows of the segment (manifest: zero)
+//!  40    8  segment id (manifest: table id, catalog: its number)
+//!  48    8  rows of the segment (manifest, catalog: zero)
 //!  56   24  three numbers of the kind
 //!  80   44  zero
 //! 124    4  CRC32C of bytes 0..124
@@ -55,13 +55,14 @@ pub enum Kind {
     Manifest = 4,
     Graph = 5,
     Lists = 6,
+    Catalog = 7,
 }
 
 impl Kind {
     const fn body_offset(self) -> usize {
         match self {
             Self::Vectors => 4096,
-            Self::Keys | Self::Deletes | Self::Manifest | Self::Graph | Self::Lists => HEADER,
+            Self::Keys | Self::Deletes | Self::Manifest | Self::Graph | Self::Lists | Self::Catalog => HEADER,
         }
     }
 }
@@ -70,7 +71,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     pub kind: Kind,
-    /// Segment id, or table id of a manifest.
+    /// Segment id, table id of a manifest, or number of a catalog object.
     pub owner: u64,
     pub rows: u64,
     /// Three numbers whose meaning the kind decides.

@@ -17,11 +17,12 @@ use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt as _, RetryConfig};
 use proto::time::{Clock, Dice};
-use segments::file::FileDoor;
+use proto::{ErrorKind, SqlError};
+use segments::file::{FileDoor, SystemDoor};
 use segments::{CachedStore, LocalStore};
 
 use super::{StartError, directory};
-use crate::cli::{Location, Serve};
+use crate::cli::{Location, Places};
 use crate::copy::place::Buckets;
 
 /// How long a service may be unreachable at the start.
@@ -52,7 +53,7 @@ pub(super) struct Doors {
 ///
 /// # Errors
 /// A service that does not answer in time; a file that cannot be opened; settings of S3 that are no settings.
-pub(super) async fn open(options: &Serve, doors: &Doors) -> Result<Backends, StartError> {
+pub(super) async fn open(options: &Places, doors: &Doors) -> Result<Backends, StartError> {
     let tasks = TaskSet::new();
     let (meta, lease): (Arc<dyn MetaStore>, _) = match &options.meta {
         Location::Local => {
@@ -106,6 +107,27 @@ pub(super) struct S3Buckets;
 impl Buckets for S3Buckets {
     fn open(&self, bucket: &str) -> Result<Arc<dyn ObjectStore>, String> {
         open_bucket(bucket, "").map_err(|error| error.to_string())
+    }
+}
+
+/// The objects of a folder, which is made when it is not there, or of `s3://bucket/prefix`.
+///
+/// # Errors
+/// In words for the user.
+pub(super) fn open_place(name: &str) -> Result<Arc<dyn ObjectStore>, SqlError> {
+    let refused = |error: String| SqlError::new(ErrorKind::InvalidParameterValue, error);
+    match name.strip_prefix("s3://") {
+        Some(place) => {
+            let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+            open_bucket(bucket, prefix.trim_matches('/')).map_err(|error| refused(error.to_string()))
+        }
+        None if name.is_empty() || name.contains("://") => {
+            Err(refused(format!("\"{name}\" is neither a folder nor s3://bucket/prefix")))
+        }
+        None => {
+            let store = LocalStore::open(Arc::new(SystemDoor), name);
+            Ok(Arc::new(store.map_err(|error| refused(error.to_string()))?))
+        }
     }
 }
 

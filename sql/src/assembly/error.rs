@@ -15,6 +15,8 @@ pub enum StartError {
     Io { what: String, source: std::io::Error },
     #[error("there is no data in {}", path.display())]
     NoData { path: PathBuf },
+    #[error("{} is in the way: a rebuild makes a new one (--force renames it)", path.display())]
+    InTheWay { path: PathBuf },
     #[error("{0} damaged")]
     Damaged(usize),
     #[error("password: {0}")]
@@ -29,4 +31,6 @@ pub enum StartError {
     LeaseLost,
     #[error("sample: {0}")]
     Sample(#[from] SqlError),
+    #[error("{0}")]
+    Place(SqlError),
 }

@@ -113,6 +113,10 @@ impl SessionExecutor {
             Some(arguments) => self.evaluated(arguments).await?,
             None => Vec::new(),
         };
+        if call.procedure == Procedure::Backup {
+            self.back_up(arguments.first().map(|argument| &argument.value)).await?;
+            return Ok(Outcome::Done { tag: "CALL".to_owned() });
+        }
         let tables: Vec<TableId> = match arguments.first() {
             Some(argument) => vec![self.table_of(&argument.value)?],
             None => {
@@ -125,9 +129,25 @@ impl SessionExecutor {
             match call.procedure {
                 Procedure::Flush => self.flushed(table).await?,
                 Procedure::Compact => self.compacted(table, CompactionGoal::Vacuum).await?,
+                Procedure::Backup => {}
             }
         }
         Ok(Outcome::Done { tag: "CALL".to_owned() })
+    }
+
+    /// Copies all databases to a folder or bucket; a cancel ends that and leaves what was copied for the next.
+    async fn back_up(&mut self, place: Option<&ScalarValue>) -> Result<(), SqlError> {
+        let Some(ScalarValue::Utf8(Some(place))) = place else {
+            let message = "the place of a backup must be a text that is not null";
+            return Err(SqlError::new(ErrorKind::InvalidParameterValue, message));
+        };
+        let store = (self.shared.open_store)(place)?;
+        let report = tokio::select! {
+            done = self.shared.node.backup(&store, &|_, _| {}) => done.map_err(|error| node_error(&error))?,
+            reason = self.cancel.cancelled() => return Err(reason.error()),
+        };
+        tracing::info!(?report, place, "backed up");
+        Ok(())
     }
 
     /// The table that a text or a regclass names.

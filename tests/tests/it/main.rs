@@ -17,6 +17,7 @@ mod memory;
 mod passages;
 mod password;
 mod readme;
+mod rebuild;
 mod services;
 mod tidy;
 mod time_travel;

@@ -191,7 +191,9 @@ async fn nothing_that_is_needed_is_collected_and_everything_else_is() {
         assert_eq!(tested.rows(&table).await.expect("a read"), expected);
         tested.kill().await;
 
-        let left = objects(&bench).await;
+        let mut left = objects(&bench).await;
+        // What exists is written down there, in a few objects at any time.
+        left.retain(|key| !key.starts_with("catalog/"));
         let ours = format!("16384/{}/", table.id);
         assert!(left.iter().all(|key| key.starts_with(&ours) || key == "backup/notes.txt"), "{left:?}");
         assert!(left.contains("backup/notes.txt") && !left.contains(orphan.as_ref()));
