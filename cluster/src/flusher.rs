@@ -37,7 +37,7 @@ use crate::channel::{Checkpoint, Parts, SequenceMark, TableMark, epoch_guard};
 use crate::collector::Writer;
 use crate::error::{Error, Result};
 use crate::follower::{ChannelState, Segment, Stage, TableState, Unsaved};
-use crate::meta::{Outcome, Write};
+use crate::meta::{Guard, Outcome, Write};
 use crate::owner::{OwnerHandle, OwnerMessage, Replaced, Stored};
 use crate::settings::PlantedBug;
 use crate::tasks::{Stop, sleep};
@@ -384,14 +384,20 @@ impl Flusher {
     async fn advance(&self, owner: &OwnerHandle) -> Result<()> {
         let epoch = owner.epoch();
         let appended = self.signals.log_bytes.load(Ordering::SeqCst);
+        // A checkpoint of unknown fate must not arrive behind this one, for which the log is trimmed.
+        let key = checkpoint_key(self.channel);
+        let guard = match self.parts.meta.get(&key).await? {
+            Some(entry) => Guard::WrittenAt { key: key.clone(), revision: entry.revision },
+            None => Guard::Absent { key: key.clone() },
+        };
         let durable = self.parts.log.bounds(self.channel).await?.end;
         let state = owner.published.state();
         let passes = self.parts.settings.has(PlantedBug::CheckpointPassesUnflushedRows);
         let offset = state.needed_from(passes).min(durable);
         let incarnation = self.signals.incarnation.load(Ordering::SeqCst);
         let checkpoint = checkpoint_of(&state, offset, incarnation);
-        let writes = vec![Write::put(checkpoint_key(self.channel), checkpoint.encode_to_vec())];
-        match self.parts.meta.commit(vec![epoch_guard(self.channel, epoch)], writes).await? {
+        let writes = vec![Write::put(key, checkpoint.encode_to_vec())];
+        match self.parts.meta.commit(vec![epoch_guard(self.channel, epoch), guard], writes).await? {
             Outcome::Committed(_) => {}
             Outcome::Refused { .. } => {
                 let what = format!("channel {}", self.channel);
