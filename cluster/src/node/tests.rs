@@ -10,5 +10,6 @@ use crate::testing::{Bench, Form};
 mod commits;
 mod compaction;
 mod crashes;
+mod disk;
 mod flush;
 mod recovery;

@@ -94,3 +94,13 @@ fn the_ratchet_excuses_and_shrinks() {
     assert_eq!(excuse(vec![finding()], ""), [finding()]);
     assert_eq!(excuse(vec![], "header a.rs\n").len(), 1);
 }
+
+#[test]
+fn planted_bugs_have_no_way_into_a_binary() {
+    assert!(crates::planted("cluster", "[features]\n# of bugs\nplanted-bugs = []\n").is_empty());
+    assert!(crates::planted("tests", "planted-bugs = [\"cluster/planted-bugs\"]\n").is_empty());
+    assert_eq!(crates::planted("cluster", "default = [\"planted-bugs\"]").len(), 1);
+    assert_eq!(crates::planted("tests", "default = [\"planted-bugs\"]").len(), 1);
+    let sql = "cluster = { workspace = true, features = [\"planted-bugs\"] }";
+    assert_eq!(crates::planted("sql", sql).len(), 1);
+}
