@@ -20,7 +20,15 @@ pub mod matrix;
 pub mod model;
 pub mod passages;
 pub mod proxy;
+#[cfg_attr(
+    not(feature = "planted-bugs"),
+    allow(dead_code, reason = "the model and the simulation, which only that feature builds, use more of them")
+)]
 mod reads;
+#[cfg_attr(
+    not(feature = "planted-bugs"),
+    allow(dead_code, reason = "the model and the simulation, which only that feature builds, use more of them")
+)]
 mod rows;
 pub mod server;
 pub mod services;
