@@ -6,7 +6,8 @@
 //! What it is not: Elanus' own stored form (`segments::format`).
 //!
 //! Invariants: a file is read a page per column at a time and written a row group at a time, so memory does not grow with
-//! its size; damaged bytes are an error that names the file.
+//! its size; bytes that cannot be read are an error that names the file. Values that were changed show only where the file
+//! has checksums of its pages.
 
 use parquet::errors::ParquetError;
 use proto::{ErrorKind, SqlError};

@@ -5,9 +5,12 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use parquet::arrow::ArrowWriter;
 use tests::server::Server;
 use tests::services::Place;
 use tests::wire::{self, Connection, Failure};
@@ -313,6 +316,23 @@ fn parquet_of_duckdb_is_read() {
     );
 }
 
+/// A file with a column `id` in two row groups, and where the second begins.
+fn two_row_groups(rows: i64) -> (Vec<u8>, usize) {
+    let batch = |from: i64| {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(from..from + rows));
+        RecordBatch::try_from_iter([("id", ids)]).expect("one column")
+    };
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch(0).schema(), None).expect("a writer");
+    for from in [0, rows] {
+        writer.write(&batch(from)).expect("rows");
+        writer.flush().expect("a row group");
+    }
+    let metadata = writer.close().expect("the footer");
+    let (second, _) = metadata.row_group(1).column(0).byte_range();
+    (bytes, second as usize)
+}
+
 #[test]
 fn damaged_parquet_shows_nothing() {
     let (server, folder) = (Server::start(), folder());
@@ -334,14 +354,18 @@ fn damaged_parquet_shows_nothing() {
         assert!(error.message.contains("is not a Parquet file that can be read"), "{}", error.message);
         assert_eq!(connection.value("SELECT count(*) FROM t").expect("count"), "0");
     }
-    // The pages in the middle are lost, the footer is whole: rows have been read before that is found.
-    let mut holed = bytes.clone();
-    let middle = holed.len() / 2;
-    holed[middle..middle + 4096].fill(0xff);
+    // The first row group is whole, the header of a page in the second is not: rows have been taken by then.
+    connection.run("CREATE TABLE numbers (id int8)").expect("create");
+    let copy_numbers = format!("COPY numbers FROM '{}' (FORMAT parquet)", shown(&broken));
+    let (mut holed, second) = two_row_groups(20_000);
     std::fs::write(&broken, &holed).expect("write");
-    let error = connection.refusal(&copy);
+    assert_eq!(tag(&mut connection, &copy_numbers), "COPY 40000");
+    connection.run("TRUNCATE numbers").expect("empty");
+    holed[second..second + 16].fill(0xff);
+    std::fs::write(&broken, &holed).expect("write");
+    let error = connection.refusal(&copy_numbers);
     assert_eq!(error.code, "22P04", "{}", error.message);
-    assert_eq!(connection.value("SELECT count(*) FROM t").expect("count"), "0");
+    assert_eq!(connection.value("SELECT count(*) FROM numbers").expect("count"), "0");
     std::fs::write(&broken, &bytes).expect("write");
     assert_eq!(tag(&mut connection, &copy), "COPY 30000");
 }
