@@ -22,12 +22,18 @@ pub mod passages;
 pub mod proxy;
 #[cfg_attr(
     not(feature = "planted-bugs"),
-    allow(dead_code, reason = "the model and the simulation, which only that feature builds, use more of them")
+    allow(
+        dead_code,
+        reason = "the model and the simulation, which only that feature builds, use more of them"
+    )
 )]
 mod reads;
 #[cfg_attr(
     not(feature = "planted-bugs"),
-    allow(dead_code, reason = "the model and the simulation, which only that feature builds, use more of them")
+    allow(
+        dead_code,
+        reason = "the model and the simulation, which only that feature builds, use more of them"
+    )
 )]
 mod rows;
 pub mod server;
