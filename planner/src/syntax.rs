@@ -254,7 +254,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, SqlError> {
     } else {
         on_big_stack(|| split(text, tokens))?
     };
-    for (parsed, hints) in statements.iter_mut().zip(hints::of_statements(text)?) {
+    for (parsed, hints) in statements.iter_mut().zip(hints::of_statements(text)) {
         parsed.hint(hints);
     }
     Ok(statements)
@@ -357,7 +357,7 @@ fn finish(
         statement,
         text: source.slice(start, end).to_owned(),
         position: u32::try_from(start).unwrap_or(u32::MAX),
-        hints: ReadHints::default(),
+        hints: ReadHints::new(),
     });
     Ok(())
 }

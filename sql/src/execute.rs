@@ -17,7 +17,7 @@ use cluster::Node;
 use cluster::locks::{LockOwner, Locks};
 use exec::Engine;
 use parking_lot::Mutex;
-use planner::syntax::{Parsed, ReadHints};
+use planner::syntax::Parsed;
 use proto::time::{Clock, Dice};
 use proto::{ColumnType, DatabaseId, ErrorKind, SqlError};
 
@@ -67,7 +67,7 @@ mod write;
 
 use connections::Connection;
 pub use connections::Connections;
-use consistency::Insisted;
+use consistency::{Hinted, Insisted};
 use context::SettingsCache;
 use copy::CopyRun;
 use cursors::Cursors;
@@ -157,7 +157,7 @@ impl Backend for NodeBackend {
             copy: None,
             cursors: Cursors::default(),
             moments: Moments::default(),
-            read_hints: ReadHints::default(),
+            hinted: Hinted::default(),
             insisted: Insisted::default(),
             last_commit: Arc::default(),
             _connection: connection,
@@ -189,7 +189,7 @@ pub struct SessionExecutor {
     /// The past instants of the running statement.
     moments: Moments,
     /// What the running statement says of its read.
-    read_hints: ReadHints,
+    hinted: Hinted,
     /// What its read point took.
     insisted: Insisted,
     /// The timestamp of the session's last commit; 0 before the first.
@@ -226,8 +226,8 @@ impl Executor for SessionExecutor {
         prepared: &Arc<PreparedStatement>,
         parameters: Vec<Parameter>,
     ) -> Result<Outcome<Parsed>, SqlError> {
+        self.hinted = Hinted::of(prepared.hints())?;
         self.moments = self.resolve_instants(prepared.statement(), Some(&parameters)).await?;
-        self.read_hints = prepared.hints();
         let outcome = self.execute_statement(prepared, parameters).await;
         self.moments = Moments::default();
         outcome

@@ -461,6 +461,14 @@ pub fn checked_shown(name: &str, value: &str) -> Result<String, SqlError> {
     })
 }
 
+/// A value of a setting in canonical form: numbers in the base unit.
+///
+/// # Errors
+/// As `SessionSettings::set`.
+pub fn canonical(name: &str, value: &str) -> Result<String, SqlError> {
+    checked(name, value).map(|(_, entry)| entry.value)
+}
+
 /// The key and canonical entry of a value that a session may set.
 fn checked(name: &str, value: &str) -> Result<(String, Entry), SqlError> {
     let key = name.to_ascii_lowercase();

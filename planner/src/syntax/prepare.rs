@@ -46,7 +46,7 @@ pub(super) fn prepare(source: &Source<'_>, mut cursor: Cursor<'_>) -> Result<Sta
     }
     let text = source.slice(start, end).to_owned();
     let position = u32::try_from(start).unwrap_or(u32::MAX);
-    let parsed = Parsed { statement: inner, text, position, hints: ReadHints::default() };
+    let parsed = Parsed { statement: inner, text, position, hints: ReadHints::new() };
     Ok(Statement::Prepare { name, types, statement: Arc::new(parsed) })
 }
 

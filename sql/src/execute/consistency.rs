@@ -8,10 +8,12 @@
 
 use std::time::Duration;
 
+use planner::syntax::ReadHints;
 use proto::catalog::Consistency;
 use proto::{SqlError, TableId, Timestamp};
 
 use super::{SessionExecutor, node_error};
+use crate::settings::canonical;
 
 /// What the newest statement's read point took, for EXPLAIN.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,10 +23,34 @@ pub(super) struct Insisted {
     pub(super) waited: Option<Duration>,
 }
 
+/// The settings that the running statement's hints set for it alone, in canonical form.
+#[derive(Debug, Default)]
+pub(super) struct Hinted(Vec<(&'static str, String)>);
+
+impl Hinted {
+    /// # Errors
+    /// Those of SET: 22023 for a value that a setting does not take.
+    pub(super) fn of(hints: &ReadHints) -> Result<Self, SqlError> {
+        let canonical = hints.iter().map(|(name, value)| Ok((*name, canonical(name, value)?)));
+        canonical.collect::<Result<_, SqlError>>().map(Self)
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+}
+
 impl SessionExecutor {
+    /// A setting of the read in its base unit: the statement's, else the session's.
+    fn read_number(&self, name: &str) -> u64 {
+        let hinted = self.hinted.value(name).and_then(|value| value.parse().ok());
+        hinted.unwrap_or_else(|| u64::try_from(self.settings.integer(name)).unwrap_or(0))
+    }
+
     /// The level of a statement that reads these tables.
     fn consistency(&self, tables: &[TableId]) -> Consistency {
-        if let Some(level) = self.read_hints.consistency {
+        let hinted = self.hinted.value("elanus.consistency_level").and_then(Consistency::of_word);
+        if let Some(level) = hinted {
             return level;
         }
         let of_session = self.settings.get("elanus.consistency_level").and_then(Consistency::of_word);
@@ -50,16 +76,14 @@ impl SessionExecutor {
                 self.last_commit.load(std::sync::atomic::Ordering::Relaxed)
             }
             Consistency::Bounded => {
-                let of_session = u64::try_from(self.settings.integer("elanus.staleness")).unwrap_or(0);
-                let staleness = self.read_hints.staleness_millis.unwrap_or(of_session);
+                let staleness = self.read_number("elanus.staleness");
                 let oldest = self.shared.node.oracle_millis().saturating_sub(staleness);
                 // What is that old was acknowledged, and is shown.
                 Timestamp::from_millis(oldest).min(self.newest_shown()?).0
             }
             Consistency::Eventual => 0,
         };
-        let of_session = u64::try_from(self.settings.integer("elanus.guarantee_ts")).unwrap_or(0);
-        let carried = self.read_hints.guarantee.unwrap_or(of_session);
+        let carried = self.read_number("elanus.guarantee_ts");
         let started = self.shared.clock.monotonic_micros();
         let guarantee = Timestamp(own.max(carried));
         if guarantee > self.newest_shown()? {

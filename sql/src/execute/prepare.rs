@@ -285,8 +285,8 @@ impl PreparedStatement {
         self.newest().plan.tables()
     }
 
-    pub(super) fn hints(&self) -> planner::syntax::ReadHints {
-        self.statement.hints
+    pub(super) fn hints(&self) -> &planner::syntax::ReadHints {
+        &self.statement.hints
     }
 
     pub(super) fn statement(&self) -> &planner::syntax::Statement {
