@@ -28,6 +28,7 @@ use crate::server::ServerSettings;
 
 mod backends;
 mod backup;
+mod bar;
 mod directory;
 mod error;
 mod memory;

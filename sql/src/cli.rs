@@ -55,7 +55,7 @@ pub struct Verify {
 
 /// Where everything of a server is kept, for the tools that work on it while no server does.
 #[derive(Clone, Debug, Args)]
-pub struct Places {
+pub struct StorageOptions {
     /// Where everything is kept that is not kept elsewhere.
     #[arg(long, default_value = "./elanus-data")]
     pub data_dir: PathBuf,
@@ -74,7 +74,7 @@ pub struct Places {
 #[derive(Debug, Args)]
 pub struct RebuildMeta {
     #[command(flatten)]
-    pub places: Places,
+    pub places: StorageOptions,
     /// Rename a meta store and a log that are still in the data directory, and make new ones.
     #[arg(long)]
     pub force: bool,
@@ -84,7 +84,7 @@ pub struct RebuildMeta {
 #[derive(Debug, Args)]
 pub struct Backup {
     #[command(flatten)]
-    pub places: Places,
+    pub places: StorageOptions,
     /// Where to: a folder, or `s3://bucket/prefix`. What is there already of this server is not copied again.
     #[arg(long)]
     pub to: String,
@@ -94,7 +94,7 @@ pub struct Backup {
 #[derive(Debug, Args)]
 pub struct Restore {
     #[command(flatten)]
-    pub places: Places,
+    pub places: StorageOptions,
     /// Where the backup is: a folder, or `s3://bucket/prefix`.
     #[arg(long)]
     pub from: String,
@@ -113,7 +113,7 @@ pub struct Serve {
     #[arg(long, default_value = "127.0.0.1:9433")]
     pub http: SocketAddr,
     #[command(flatten)]
-    pub places: Places,
+    pub places: StorageOptions,
     /// Configuration file (not available yet).
     #[arg(long)]
     pub config: Option<PathBuf>,

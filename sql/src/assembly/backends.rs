@@ -22,7 +22,7 @@ use segments::file::{FileDoor, SystemDoor};
 use segments::{CachedStore, LocalStore};
 
 use super::{StartError, directory};
-use crate::cli::{Location, Places};
+use crate::cli::{Location, StorageOptions};
 use crate::copy::place::Buckets;
 
 /// How long a service may be unreachable at the start.
@@ -53,7 +53,7 @@ pub(super) struct Doors {
 ///
 /// # Errors
 /// A service that does not answer in time; a file that cannot be opened; settings of S3 that are no settings.
-pub(super) async fn open(options: &Places, doors: &Doors) -> Result<Backends, StartError> {
+pub(super) async fn open(options: &StorageOptions, doors: &Doors) -> Result<Backends, StartError> {
     let tasks = TaskSet::new();
     let (meta, lease): (Arc<dyn MetaStore>, _) = match &options.meta {
         Location::Local => {

@@ -14,7 +14,8 @@ use cluster::rebuild::Target;
 use cluster::{Node, NodeParts};
 
 use super::backends::{self, Backends, Doors};
-use super::rebuild::{bar, clear, open_target, print};
+use super::bar::Bar;
+use super::rebuild::{clear, open_target, print};
 use super::{StartError, directory, runtime};
 use crate::cli::{Backup, Location, Restore};
 
@@ -46,17 +47,15 @@ async fn back_up(options: &Backup) -> Result<Report, StartError> {
     let settings =
         cluster::Settings { compacts: false, retention_millis: u64::MAX / 2, ..cluster::Settings::default() };
     let node = Node::start(NodeParts { meta, log, store, oracle, clock, dice, lease, settings }).await?;
-    let bar = bar(BAR)?;
-    let report = node
-        .backup(&to, &|done, total| {
-            bar.set_length(total);
-            bar.set_position(done);
-        })
-        .await;
-    bar.finish_and_clear();
-    node.stop().await?;
+    let bar = Bar::new(BAR)?;
+    let report = node.backup(&to, &|done, total| bar.show(done, total)).await;
+    bar.finish();
+    let stopped = node.stop().await;
     tasks.shutdown().await;
-    Ok(report?)
+    // Why there is no backup matters more than how the node ended.
+    let report = report?;
+    stopped?;
+    Ok(report)
 }
 
 fn print_backup(report: &Report) -> std::io::Result<()> {
@@ -85,13 +84,10 @@ async fn bring_back(options: &Restore) -> Result<cluster::rebuild::Report, Start
     let _lock = directory::lock(&options.places.data_dir)?;
     clear(&options.places, false)?;
     let (target, tasks): (Target, _) = open_target(&options.places).await?;
-    let bar = bar(BAR)?;
-    let report = cluster::backup::restore(&from, &target, options.to_timestamp, &|done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    })
-    .await;
-    bar.finish_and_clear();
+    let bar = Bar::new(BAR)?;
+    let show = |done, total| bar.show(done, total);
+    let report = cluster::backup::restore(&from, &target, options.to_timestamp, &show).await;
+    bar.finish();
     tasks.shutdown().await;
     Ok(report?)
 }

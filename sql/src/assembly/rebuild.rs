@@ -12,14 +12,14 @@ use std::sync::Arc;
 
 use cluster::clock::{SystemClock, SystemDice};
 use cluster::rebuild::{Report, Target};
-use indicatif::{ProgressBar, ProgressStyle};
 use proto::Timestamp;
 use proto::time::Clock;
 use segments::file::{FileDoor as _, SystemDoor};
 
 use super::backends::{self, Backends, Doors};
+use super::bar::Bar;
 use super::{StartError, directory, runtime};
-use crate::cli::{Location, Places, RebuildMeta};
+use crate::cli::{Location, RebuildMeta, StorageOptions};
 
 const BAR: &str = "{pos} of {len} tables {wide_bar} {eta}";
 
@@ -40,34 +40,25 @@ async fn rebuild(options: &RebuildMeta) -> Result<Report, StartError> {
     let _lock = directory::lock(&places.data_dir)?;
     clear(places, options.force)?;
     let (target, tasks) = open_target(places).await?;
-    let bar = bar(BAR)?;
-    let report = cluster::rebuild::rebuild(&target, &|done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    })
-    .await;
-    bar.finish_and_clear();
+    let bar = Bar::new(BAR)?;
+    let report = cluster::rebuild::rebuild(&target, &|done, total| bar.show(done, total)).await;
+    bar.finish();
     tasks.shutdown().await;
     Ok(report?)
 }
 
 /// The back ends to be filled, and what keeps the lease on them.
-pub(super) async fn open_target(places: &Places) -> Result<(Target, cluster::tasks::TaskSet), StartError> {
+pub(super) async fn open_target(
+    places: &StorageOptions,
+) -> Result<(Target, cluster::tasks::TaskSet), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let doors = Doors { files: Arc::new(SystemDoor), clock: Arc::clone(&clock), dice: Arc::new(SystemDice) };
     let Backends { meta, log, store, tasks, .. } = backends::open(places, &doors).await?;
     Ok((Target { meta, log, store, clock, dice: doors.dice }, tasks))
 }
 
-/// A bar that only a terminal shows.
-pub(super) fn bar(template: &str) -> Result<ProgressBar, StartError> {
-    let style = ProgressStyle::with_template(template)
-        .map_err(|error| StartError::Unsupported(format!("progress bar: {error}")))?;
-    Ok(ProgressBar::new(0).with_style(style))
-}
-
 /// Makes room in the data directory, or says what is in the way.
-pub(super) fn clear(places: &Places, force: bool) -> Result<(), StartError> {
+pub(super) fn clear(places: &StorageOptions, force: bool) -> Result<(), StartError> {
     let mut in_the_way = Vec::new();
     if places.meta == Location::Local {
         in_the_way.push(places.data_dir.join("meta.redb"));

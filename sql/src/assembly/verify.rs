@@ -13,11 +13,11 @@ use cluster::clock::SystemClock;
 use cluster::log::FileLog;
 use cluster::meta::RedbMeta;
 use cluster::verify::{Report, Stores};
-use indicatif::{ProgressBar, ProgressStyle};
 use proto::time::Clock;
 use segments::file::{FileDoor, SystemDoor};
 use segments::store::LocalStore;
 
+use super::bar::Bar;
 use super::{StartError, directory, runtime};
 use crate::cli::Verify;
 
@@ -49,15 +49,9 @@ async fn walk(data_dir: &Path) -> Result<Report, StartError> {
         log: FileLog::new(Arc::clone(&door), data_dir.join("log")),
         store: Arc::new(LocalStore::open(door, data_dir.join("objects"))?),
     };
-    let style = ProgressStyle::with_template(BAR)
-        .map_err(|error| StartError::Unsupported(format!("progress bar: {error}")))?;
-    let bar = ProgressBar::new(0).with_style(style);
-    let report = cluster::verify::verify(&stores, &|done, total| {
-        bar.set_length(total);
-        bar.set_position(done);
-    })
-    .await;
-    bar.finish_and_clear();
+    let bar = Bar::new(BAR)?;
+    let report = cluster::verify::verify(&stores, &|done, total| bar.show(done, total)).await;
+    bar.finish();
     Ok(report?)
 }
 
