@@ -3,9 +3,9 @@
 //! What it is not: no lookup and no decision (`duplicates`), no lock (`locking`).
 
 use arrow::array::RecordBatch;
-use proto::SqlError;
 use proto::catalog::{KeyMeta, TableMeta};
 use proto::key::encode_unique_keys;
+use proto::{ErrorKind, SqlError};
 
 use super::rows;
 
@@ -27,7 +27,7 @@ impl KeyValues {
     /// # Errors
     /// 0A000 for a column type that cannot be part of a key.
     pub(crate) fn of(batch: &RecordBatch, table: &TableMeta) -> Result<Self, SqlError> {
-        Self::encode(batch, table, |position| position)
+        Self::encode(batch, table, Ok)
     }
 
     /// The values in rows of which a batch has the tracked columns only, from `first` on.
@@ -35,22 +35,22 @@ impl KeyValues {
     /// # Errors
     /// As `of`.
     pub(crate) fn tracked(batch: &RecordBatch, table: &TableMeta, first: usize) -> Result<Self, SqlError> {
-        let tracked = table.tracked_positions();
-        Self::encode(batch, table, |position| {
-            first + tracked.iter().position(|known| *known == position).unwrap_or_default()
+        Self::encode(batch, table, |positions| {
+            Ok(tracked_places(table, &positions)?.into_iter().map(|place| first + place).collect())
         })
     }
 
     fn encode(
         batch: &RecordBatch,
         table: &TableMeta,
-        place: impl Fn(usize) -> usize,
+        places: impl Fn(Vec<usize>) -> Result<Vec<usize>, SqlError>,
     ) -> Result<Self, SqlError> {
-        let places = |ids: &[u32]| table.positions(ids).into_iter().map(&place).collect::<Vec<_>>();
-        let primary = table.primary_key.as_ref().map_or_else(Vec::new, |key| places(&key.columns));
+        let places = |ids: &[u32]| places(table.positions(ids));
+        let primary =
+            table.primary_key.as_ref().map_or_else(|| Ok(Vec::new()), |key| places(&key.columns))?;
         let mut others = Vec::with_capacity(table.uniques.len());
         for key in &table.uniques {
-            others.push(encode_unique_keys(batch, &places(&key.columns), key.nulls_distinct)?);
+            others.push(encode_unique_keys(batch, &places(&key.columns)?, key.nulls_distinct)?);
         }
         Ok(Self { primary: rows::keys(batch, &primary)?, others })
     }
@@ -72,4 +72,15 @@ impl KeyValues {
         let pairs = self.others.iter().zip(&old.others);
         self.primary[row] != old.primary[row] || pairs.into_iter().any(|(new, old)| new[row] != old[row])
     }
+}
+
+/// Where a batch of tracked columns has the columns at `positions`, which are columns of keys and so tracked.
+///
+/// # Errors
+/// XX000 when one is not: any other place would be the values of another column.
+pub(crate) fn tracked_places(table: &TableMeta, positions: &[usize]) -> Result<Vec<usize>, SqlError> {
+    let tracked = table.tracked_positions();
+    let place = |position: &usize| tracked.iter().position(|known| known == position);
+    let places: Option<Vec<usize>> = positions.iter().map(place).collect();
+    places.ok_or_else(|| SqlError::new(ErrorKind::Internal, "a column of a key is not among those read"))
 }

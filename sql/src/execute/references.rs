@@ -20,6 +20,7 @@ use segments::{PRIVATE_SEGMENT, ScanColumn, TableSnapshot};
 
 use super::display::value_text;
 use super::duplicates::identity;
+use super::keys::tracked_places;
 use super::locking::{Wanted, row_target};
 use super::transaction::Transaction;
 use super::write::WriteFailure;
@@ -222,9 +223,7 @@ fn new_references<'a>(
     changes: &'a RowChanges,
 ) -> Result<Vec<Referring<'a>>, SqlError> {
     let positions = reference.positions();
-    let tracked = reference.table.tracked_positions();
-    let place = |position: &usize| tracked.iter().position(|known| known == position).unwrap_or_default();
-    let places: Vec<usize> = positions.iter().map(place).collect();
+    let places = tracked_places(reference.table, &positions)?;
     let mut referring = Vec::new();
     let begun = changes.begun.iter().map(|batch| (batch, None));
     let updated = changes.ended.iter().filter_map(|ended| Some((ended.new.as_ref()?, Some(&ended.old))));

@@ -9,8 +9,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
-use arrow::compute::{cast, concat, take};
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::{cast, interleave};
 use cluster::locks::{LockMode, LockModes};
 use proto::catalog::{Reference, ReferentialAction, TableMeta};
 use proto::key::encode_unique_keys;
@@ -21,7 +21,7 @@ use segments::TableSnapshot;
 use super::copy::evaluate_constant;
 use super::duplicates::{self, Taken};
 use super::insert::overlay;
-use super::keys::KeyValues;
+use super::keys::{KeyValues, tracked_places};
 use super::locking::Wanted;
 use super::references::{Ended, RowChanges, plain_key_text};
 use super::transaction::{Extent, Transaction};
@@ -217,7 +217,7 @@ fn taken_away<'a>(
     ended: impl Iterator<Item = &'a Ended>,
 ) -> Result<GoneKeys<'a>, SqlError> {
     let positions = reference.target.positions(reference.key.columns);
-    let places = tracked_places(reference.target, &positions);
+    let places = tracked_places(reference.target, &positions)?;
     let mut gone = HashMap::new();
     for rows in ended {
         let old = encode_unique_keys(&rows.old, &places, reference.key.nulls_distinct)?;
@@ -235,13 +235,6 @@ fn taken_away<'a>(
         }
     }
     Ok(gone)
-}
-
-/// Where a batch of tracked columns has the columns at `positions`.
-fn tracked_places(table: &TableMeta, positions: &[usize]) -> Vec<usize> {
-    let tracked = table.tracked_positions();
-    let place = |position: &usize| tracked.iter().position(|known| known == position).unwrap_or_default();
-    positions.iter().map(place).collect()
 }
 
 /// NO ACTION asks for nothing where another row has the key by now.
@@ -267,19 +260,20 @@ fn new_values(
     number: usize,
 ) -> Result<ArrayRef, SqlError> {
     let position = reference.target.positions(&reference.foreign.target_columns)[number];
-    let mut pieces: Vec<ArrayRef> = Vec::with_capacity(found.keys.len());
+    let lost = || SqlError::new(ErrorKind::Internal, "a referring row without the row it refers to");
+    let mut batches: Vec<&RecordBatch> = Vec::new();
+    let mut places = Vec::with_capacity(found.keys.len());
     for key in &found.keys {
-        let (Some(new), row) = (match gone.keys.get(key) {
-            Some((ended, row)) => (ended.new.as_ref(), *row as u32),
-            None => (None, 0),
-        }) else {
-            return Err(SqlError::new(ErrorKind::Internal, "a referring row without the row it refers to"));
-        };
-        let one = take(new.column(position), &UInt32Array::from(vec![row]), None);
-        pieces.push(one.map_err(rows_error("a foreign key"))?);
+        let changed = gone.keys.get(key).and_then(|(ended, row)| Some((ended.new.as_ref()?, *row)));
+        let (new, row) = changed.ok_or_else(lost)?;
+        let batch = batches.iter().position(|known| std::ptr::eq(*known, new)).unwrap_or_else(|| {
+            batches.push(new);
+            batches.len() - 1
+        });
+        places.push((batch, row));
     }
-    let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
-    concat(&pieces).map_err(rows_error("a foreign key"))
+    let columns: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(position).as_ref()).collect();
+    interleave(&columns, &places).map_err(rows_error("a foreign key"))
 }
 
 /// 23503 of a row that is referred to.
@@ -296,7 +290,10 @@ fn still_referenced(reference: &Reference<'_>, gone: &Gone<'_>, key: Option<&[u8
     .with_constraint(&foreign.name);
     let Some((ended, row)) = key.and_then(|key| gone.keys.get(key)) else { return error };
     let positions = target.positions(&foreign.target_columns);
-    let places = tracked_places(target, &positions);
+    let places = match tracked_places(target, &positions) {
+        Ok(places) => places,
+        Err(error) => return error,
+    };
     let key = plain_key_text(target, &positions, &places, &ended.old, *row);
     error.with_detail(format!("Key {key} is still referenced from table \"{}\".", table.name))
 }
