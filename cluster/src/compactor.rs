@@ -303,12 +303,7 @@ fn candidates(rows: &TableState, horizon: Timestamp) -> Vec<Candidate> {
         }
         _ => None,
     });
-    let stored: Vec<_> = stored.collect();
-    // Rows of the table's present form that everybody sees prove that no former form can be read any more.
-    let is_settled = stored.iter().any(|(sealed, _)| {
-        sealed.files().schema_version == sealed.table().schema_version && sealed.files().min_ts <= horizon
-    });
-    let candidate = |(sealed, deletes): &(&Arc<segments::SealedSegment>, &segments::DeleteSet)| {
+    let candidate = |(sealed, deletes): (&Arc<segments::SealedSegment>, &segments::DeleteSet)| {
         let has_ended = sealed.files().schema_version < sealed.table().rewritten;
         Candidate {
             segment: sealed.id(),
@@ -316,8 +311,8 @@ fn candidates(rows: &TableState, horizon: Timestamp) -> Vec<Candidate> {
             rows: sealed.rows() as u64,
             purgeable: deletes.ended(sealed.rows(), horizon) as u64,
             bytes: sealed.stored_bytes(),
-            is_copyable: !has_ended && (is_settled || !sealed.has_dropped_columns()),
+            is_copyable: !has_ended,
         }
     };
-    stored.iter().map(candidate).collect()
+    stored.map(candidate).collect()
 }

@@ -116,7 +116,7 @@ pub struct TableMeta {
     /// What the columns were before, ascending by version.
     pub former: Vec<FormerColumns>,
     /// The schema version at which all rows were written anew, for another key or type: rows of older ones have ended,
-    /// and what they held cannot be read any more.
+    /// and only the table of then reads what they held.
     pub rewritten: u64,
     /// What WITH said.
     pub options: TableOptions,

@@ -91,7 +91,7 @@ impl StoredRows for GrowingRows {
     }
 
     fn pieces(&self, source: Source) -> Result<Vec<ArrayRef>> {
-        Ok(Self::pieces(self, source))
+        Self::pieces(self, source)
     }
 
     fn key_pairs(&self, key: KeyMeta<'_>) -> Result<Vec<(u64, u32)>> {
@@ -216,8 +216,11 @@ fn write_scalars(rows: &dyn StoredRows, positions: &[usize]) -> Result<Bytes> {
     let mut fields: Vec<FieldRef> = Vec::with_capacity(positions.len() + 2);
     for position in positions {
         let field = rows.schema().field(*position).clone();
-        // A user column may be called like a hidden one; in the file the name only informs.
-        let clashes = field.name() == scalars::TS || field.name() == scalars::ROW;
+        // A user column may be called like a hidden one, or like one that was dropped and is kept; in the file the
+        // name only informs.
+        let is_taken = |known: &FieldRef| known.name() == field.name();
+        let clashes =
+            field.name() == scalars::TS || field.name() == scalars::ROW || fields.iter().any(is_taken);
         let name = if clashes { format!("{}#{}", field.name(), position) } else { field.name().clone() };
         fields.push(Arc::new(field.with_name(name)));
     }

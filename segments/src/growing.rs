@@ -4,46 +4,41 @@
 //!
 //! Invariants: a `GrowingRows` value never changes for those who hold a clone; ordinals are given out in
 //! append order and never move; timestamps and row ids ascend with the ordinal; chunks merge while
-//! neighbours are of similar size and the result has at most `CHUNK_ROWS` rows.
+//! neighbours are of one schema version and of similar size and the result has at most `CHUNK_ROWS` rows; rows
+//! keep all columns they were written with, dropped ones too, until they are stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
-use arrow::compute::{concat_batches, interleave, take};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::compute::{interleave, take};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use parking_lot::{RwLock, RwLockUpgradableReadGuard};
 use proto::catalog::{KeyMeta, TableMeta};
 use proto::{Oid, RowId, SegmentId, Timestamp};
 
 use crate::error::{Error, Result};
-use crate::index::{VectorColumn, VectorPart};
+use crate::index::VectorColumn;
 use crate::keys::{KeyRuns, key_hashes, placed};
-use crate::layout;
+
+mod chunk;
+pub(crate) use chunk::Source;
+use chunk::{Chunk, Values};
 
 /// Merging stops at this many rows.
 pub const CHUNK_ROWS: usize = 8192;
-
-/// Rows appended together or merged later.
-#[derive(Clone, Debug)]
-struct Chunk {
-    batch: RecordBatch,
-    ts: UInt64Array,
-    rows: UInt64Array,
-}
-
-impl Chunk {
-    fn len(&self) -> usize {
-        self.ts.len()
-    }
-}
 
 /// The rows of a growing segment at one moment.
 #[derive(Clone, Debug)]
 pub struct GrowingRows {
     id: SegmentId,
+    /// What the rows are read as.
     table: Arc<TableMeta>,
     schema: SchemaRef,
+    /// The ids of the table's columns.
+    ids: Arc<[u32]>,
+    /// The newest schema version that a row was written at; 0 without rows.
+    version: u64,
     chunks: Arc<Vec<Arc<Chunk>>>,
     /// First ordinal of each chunk.
     starts: Arc<Vec<u32>>,
@@ -62,6 +57,8 @@ impl GrowingRows {
         Self {
             id,
             schema: table.stored_schema(),
+            ids: ids_of(&table),
+            version: 0,
             keys: Arc::new(table.keys().map(|key| (key.index_oid, KeyRuns::default())).collect()),
             table,
             chunks: Arc::default(),
@@ -78,7 +75,8 @@ impl GrowingRows {
     /// # Errors
     /// `RowShape` when the batch does not have the table's columns, `SegmentFull` behind 2^32 - 1 rows.
     pub fn append(&mut self, batch: &RecordBatch, ts: Timestamp, first_row: RowId) -> Result<()> {
-        self.add(batch, ts, first_row, true)
+        let (ids, schema) = (Arc::clone(&self.ids), Arc::clone(&self.schema));
+        self.add(self.table.schema_version, (ids, schema), batch, (ts, first_row))
     }
 
     /// Adds rows that were written at an older schema version of the table.
@@ -95,52 +93,60 @@ impl GrowingRows {
         if schema_version == self.table.schema_version {
             return self.append(batch, ts, first_row);
         }
-        let rows = layout::forward(&self.table, schema_version, batch)?;
-        self.add(&rows, ts, first_row, schema_version >= self.table.rewritten)
+        let ids: Arc<[u32]> = self.table.column_ids_at(schema_version).into();
+        let schema = batch.schema();
+        if ids.len() != schema.fields().len() {
+            let reason = format!("{} columns instead of {}", schema.fields().len(), ids.len());
+            return Err(self.shape(reason));
+        }
+        let known = |id: u32| self.table.columns.iter().find(|column| column.id == id);
+        for (id, field) in ids.iter().zip(schema.fields()).filter(|_| schema_version >= self.table.rewritten)
+        {
+            if known(*id).is_some_and(|column| column.ty.data_type() != *field.data_type()) {
+                return Err(self.shape(format!("column {id} of type {}", field.data_type())));
+            }
+        }
+        let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<Field>>()));
+        self.add(schema_version, (ids, schema), batch, (ts, first_row))
     }
 
-    /// The same rows under a later version of the table.
+    fn shape(&self, reason: String) -> Error {
+        Error::RowShape { table: self.table.name.clone(), reason }
+    }
+
+    /// The same rows as another version of the table, later or earlier.
     ///
     /// # Errors
-    /// When a missing value cannot be read.
+    /// When the rows of a key that the table had not before cannot be read.
     pub fn with_table(&self, table: Arc<TableMeta>) -> Result<Self> {
-        let schema = table.stored_schema();
-        let from: Vec<u32> = self.table.columns.iter().map(|column| column.id).collect();
-        let mut chunks = Vec::with_capacity(self.chunks.len());
-        for chunk in self.chunks.iter() {
-            let arrays = layout::columns(
-                &table,
-                self.table.schema_version,
-                &from,
-                chunk.batch.columns(),
-                chunk.len(),
-            )?;
-            let options = RecordBatchOptions::new().with_row_count(Some(chunk.len()));
-            let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)?;
-            chunks.push(Arc::new(Chunk { batch, ts: chunk.ts.clone(), rows: chunk.rows.clone() }));
-        }
-        // No key finds rows that have ended when the table was written anew.
-        let ended = self.table.schema_version < table.rewritten;
+        let is_kept = self.table.rewritten == table.rewritten;
+        let mut rows = Self {
+            schema: table.stored_schema(),
+            ids: ids_of(&table),
+            table,
+            keys: Arc::default(),
+            ..self.clone()
+        };
         let mut keys = BTreeMap::new();
-        for key in table.keys() {
-            let runs = match self.keys.get(&key.index_oid) {
-                _ if ended => KeyRuns::default(),
+        for key in rows.table.keys() {
+            let runs = match self.keys.get(&key.index_oid).filter(|_| is_kept) {
                 Some(known) => known.clone(),
-                None => runs_of(key, &table.positions(key.columns), &chunks, &self.starts)?,
+                None => rows.runs_of(key)?,
             };
             keys.insert(key.index_oid, runs);
         }
-        Ok(Self {
-            schema,
-            table,
-            bytes: chunks.iter().map(|chunk| chunk_bytes(chunk)).sum(),
-            chunks: Arc::new(chunks),
-            keys: Arc::new(keys),
-            ..self.clone()
-        })
+        rows.keys = Arc::new(keys);
+        Ok(rows)
     }
 
-    fn add(&mut self, batch: &RecordBatch, ts: Timestamp, first_row: RowId, keyed: bool) -> Result<()> {
+    fn add(
+        &mut self,
+        version: u64,
+        (ids, schema): (Arc<[u32]>, SchemaRef),
+        batch: &RecordBatch,
+        (ts, first_row): (Timestamp, RowId),
+    ) -> Result<()> {
         let count = batch.num_rows();
         if count == 0 {
             return Ok(());
@@ -150,31 +156,51 @@ impl GrowingRows {
             return Err(Error::SegmentFull(self.id));
         }
         let options = RecordBatchOptions::new().with_row_count(Some(count));
-        let batch = RecordBatch::try_new_with_options(
-            Arc::clone(&self.schema),
-            batch.columns().to_vec(),
-            &options,
-        )
-        .map_err(|error| Error::RowShape { table: self.table.name.clone(), reason: error.to_string() })?;
+        let batch = RecordBatch::try_new_with_options(schema, batch.columns().to_vec(), &options)
+            .map_err(|error| self.shape(error.to_string()))?;
+        let chunk = Chunk {
+            version,
+            ids,
+            batch,
+            ts: UInt64Array::from_value(ts.0, count),
+            rows: (first_row.0..first_row.0 + count as u64).collect::<Vec<_>>().into(),
+        };
         let mut hashes = Vec::new();
-        for key in self.table.keys().filter(|_| keyed) {
-            let positions = self.table.positions(key.columns);
-            hashes.push((key.index_oid, key_hashes(key, &batch, &positions)?));
+        for key in self.table.keys() {
+            hashes.push((key.index_oid, self.hashes(key, &chunk)?));
         }
         for (key, hashes) in hashes {
             let runs = Arc::make_mut(&mut self.keys).entry(key).or_default();
             runs.append(hashes.into_iter().zip(first..).filter_map(placed));
         }
-        let chunk = Chunk {
-            batch,
-            ts: UInt64Array::from_value(ts.0, count),
-            rows: (first_row.0..first_row.0 + count as u64).collect::<Vec<_>>().into(),
-        };
         self.push_chunk(chunk, first)?;
         self.rows += count;
+        self.version = self.version.max(version);
         self.min_ts = self.min_ts.min(ts);
         self.max_ts = self.max_ts.max(ts);
         Ok(())
+    }
+
+    /// The hashes of a key in the rows of a chunk; none in rows that ended when the table was written anew.
+    fn hashes(&self, key: KeyMeta<'_>, chunk: &Chunk) -> Result<Vec<Option<u64>>> {
+        if chunk.version < self.table.rewritten {
+            return Ok(Vec::new());
+        }
+        let positions = self.table.positions(key.columns);
+        let schema = Arc::new(self.schema.project(&positions)?);
+        let columns =
+            positions.iter().map(|at| chunk.range(&self.table, Source::Column(*at), 0, chunk.len()));
+        let batch = RecordBatch::try_new(schema, columns.collect::<Result<_>>()?)?;
+        key_hashes(key, &batch, &(0..positions.len()).collect::<Vec<_>>())
+    }
+
+    /// The runs of a key that the table got after the rows.
+    fn runs_of(&self, key: KeyMeta<'_>) -> Result<KeyRuns> {
+        let mut runs = KeyRuns::default();
+        for (chunk, &start) in self.chunks.iter().zip(self.starts.iter()) {
+            runs.append(self.hashes(key, chunk)?.into_iter().zip(start..).filter_map(placed));
+        }
+        Ok(runs)
     }
 
     /// Adds a chunk, merged with as many of its neighbours as are of similar size, in one copy.
@@ -185,25 +211,23 @@ impl GrowingRows {
         let mut keep = chunks.len();
         while keep > 0 {
             let previous = chunks[keep - 1].len();
-            if previous > sum * 2 || previous + sum > CHUNK_ROWS {
+            let is_other = chunks[keep - 1].version != chunk.version;
+            if is_other || previous > sum * 2 || previous + sum > CHUNK_ROWS {
                 break;
             }
             sum += previous;
             keep -= 1;
         }
         if keep == chunks.len() {
-            self.bytes += chunk_bytes(&chunk);
+            self.bytes += chunk.bytes();
             starts.push(first);
             chunks.push(Arc::new(chunk));
             return Ok(());
         }
         let tail: Vec<&Chunk> = chunks[keep..].iter().map(Arc::as_ref).chain([&chunk]).collect();
-        let ts: Vec<u64> = tail.iter().flat_map(|chunk| chunk.ts.values().iter().copied()).collect();
-        let rows: Vec<u64> = tail.iter().flat_map(|chunk| chunk.rows.values().iter().copied()).collect();
-        let batch = concat_batches(&self.schema, tail.iter().map(|chunk| &chunk.batch))?;
-        let merged = Chunk { batch, ts: ts.into(), rows: rows.into() };
-        let freed: usize = chunks[keep..].iter().map(|chunk| chunk_bytes(chunk)).sum();
-        self.bytes = self.bytes - freed + chunk_bytes(&merged);
+        let merged = Chunk::join(&tail)?;
+        let freed: usize = chunks[keep..].iter().map(|chunk| chunk.bytes()).sum();
+        self.bytes = self.bytes - freed + merged.bytes();
         chunks.truncate(keep);
         chunks.push(Arc::new(merged));
         starts.truncate(keep + 1);
@@ -216,7 +240,7 @@ impl GrowingRows {
         self.id
     }
 
-    /// The table as the rows were written.
+    /// The table the rows are read as.
     #[must_use]
     pub const fn table(&self) -> &Arc<TableMeta> {
         &self.table
@@ -226,6 +250,18 @@ impl GrowingRows {
     #[must_use]
     pub const fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The newest schema version that a row was written at; 0 without rows.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether all rows ended when the table was written anew.
+    #[must_use]
+    pub fn is_of_former(&self) -> bool {
+        self.rows > 0 && self.version < self.table.rewritten
     }
 
     /// Number of row versions.
@@ -300,8 +336,8 @@ impl GrowingRows {
     }
 
     /// One source, chunk by chunk.
-    pub(crate) fn pieces(&self, source: Source) -> Vec<ArrayRef> {
-        self.chunks.iter().map(|chunk| chunk.array(source)).collect()
+    pub(crate) fn pieces(&self, source: Source) -> Result<Vec<ArrayRef>> {
+        self.chunks.iter().map(|chunk| chunk.range(&self.table, source, 0, chunk.len())).collect()
     }
 
     /// Rows `start..start + len` of one source; a range inside one chunk is not copied.
@@ -311,7 +347,7 @@ impl GrowingRows {
         let mut left = len;
         while left > 0 {
             let piece = left.min(self.chunks[chunk].len() - at);
-            pieces.push(self.chunks[chunk].array(source).slice(at, piece));
+            pieces.push(self.chunks[chunk].range(&self.table, source, at, piece)?);
             left -= piece;
             chunk += 1;
             at = 0;
@@ -335,14 +371,24 @@ impl GrowingRows {
         let first = places[0].0;
         if places.iter().all(|place| place.0 == first) {
             let indices: UInt32Array = places.iter().map(|place| place.1 as u32).collect::<Vec<_>>().into();
-            let chunk = &self.chunks[first];
-            return sources
-                .iter()
-                .map(|&source| Ok(take(chunk.array(source).as_ref(), &indices, None)?))
-                .collect();
+            let gather = |&source: &Source| match self.chunks[first].values(&self.table, source)? {
+                Values::Rows(array) => Ok(take(array.as_ref(), &indices, None)?),
+                Values::Every(value) => Ok(take(&value, &UInt32Array::from_value(0, indices.len()), None)?),
+            };
+            return sources.iter().map(gather).collect();
         }
         let gather = |&source: &Source| {
-            let arrays: Vec<ArrayRef> = self.chunks.iter().map(|chunk| chunk.array(source)).collect();
+            let mut arrays = Vec::with_capacity(self.chunks.len());
+            let mut places = places.clone();
+            for (position, chunk) in self.chunks.iter().enumerate() {
+                arrays.push(match chunk.values(&self.table, source)? {
+                    Values::Rows(array) => array,
+                    Values::Every(value) => {
+                        places.iter_mut().filter(|place| place.0 == position).for_each(|place| place.1 = 0);
+                        value
+                    }
+                });
+            }
             let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
             Ok(interleave(&arrays, &places)?)
         };
@@ -350,20 +396,17 @@ impl GrowingRows {
     }
 
     /// The vectors of a `vector(n)` column.
-    pub(crate) fn vectors(&self, column: usize) -> Option<VectorColumn> {
-        let dimensions = self.table.columns.get(column)?.ty.dimensions()?;
+    pub(crate) fn vectors(&self, column: usize) -> Result<Option<VectorColumn>> {
+        let Some(dimensions) = self.table.columns.get(column).and_then(|column| column.ty.dimensions())
+        else {
+            return Ok(None);
+        };
         let mut parts = Vec::with_capacity(self.chunks.len());
         for (chunk, &start) in self.chunks.iter().zip(self.starts.iter()) {
-            let list = chunk.batch.column(column).as_fixed_size_list();
-            let values = list.values().as_primitive_opt::<arrow::datatypes::Float32Type>()?;
-            parts.push(VectorPart::resident(
-                start as usize,
-                list.len(),
-                values.values().clone(),
-                list.nulls().map(|nulls| nulls.inner().clone()),
-            ));
+            let Some(part) = chunk.vectors(&self.table, column, start as usize)? else { return Ok(None) };
+            parts.push(part);
         }
-        Some(VectorColumn::new(dimensions, parts))
+        Ok(Some(VectorColumn::new(dimensions, parts)))
     }
 
     fn empty(&self, source: Source) -> ArrayRef {
@@ -374,39 +417,8 @@ impl GrowingRows {
     }
 }
 
-/// The runs of a key that the table got after the rows.
-fn runs_of(key: KeyMeta<'_>, positions: &[usize], chunks: &[Arc<Chunk>], starts: &[u32]) -> Result<KeyRuns> {
-    let mut runs = KeyRuns::default();
-    for (chunk, &start) in chunks.iter().zip(starts) {
-        let hashes = key_hashes(key, &chunk.batch, positions)?;
-        runs.append(hashes.into_iter().zip(start..).filter_map(placed));
-    }
-    Ok(runs)
-}
-
-/// What a segment stores per row: a table column or one of the two hidden ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    Column(usize),
-    Ts,
-    Row,
-}
-
-impl Chunk {
-    fn array(&self, source: Source) -> ArrayRef {
-        match source {
-            Source::Column(column) => Arc::clone(self.batch.column(column)),
-            Source::Ts => Arc::new(self.ts.clone()),
-            Source::Row => Arc::new(self.rows.clone()),
-        }
-    }
-}
-
-fn chunk_bytes(chunk: &Chunk) -> usize {
-    // Slices of a larger batch count only what they show; the rest is freed with its other owners.
-    let columns = chunk.batch.columns().iter();
-    let shown: usize = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
-    shown + chunk.len() * 16
+fn ids_of(table: &TableMeta) -> Arc<[u32]> {
+    table.columns.iter().map(|column| column.id).collect()
 }
 
 /// A growing segment: one writer appends, any number of readers take `rows()`.

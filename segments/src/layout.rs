@@ -1,49 +1,44 @@
-//! Rows of one schema version as rows of a later one: columns are found by their id, dropped ones fall away, and
-//! those added since get their missing value.
+//! Rows of one schema version as rows of another, later or earlier: columns are found by their id, those that the rows
+//! were written without have their missing value.
 //!
-//! What it is not: it changes no values. When all rows are written anew (another type, another key), those of before
-//! have ended, and stand in as NULLs.
+//! What it is not: it changes no values and forgets none. Rows keep the columns they were written with; what a table
+//! reads of them is its own.
 //!
-//! Invariant: versions only go forward; what an older version had and a newer one has not cannot be got back.
+//! Invariant: rows that ended when all rows were written anew (another type, another key) are NULLs to the table
+//! since, and whole to the table of before.
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::DataType;
 use proto::catalog::TableMeta;
 
-use crate::error::{Error, Result};
-
-/// Columns with the ids `from`, of rows of `schema_version`, as the columns of `table`.
-pub(crate) fn columns(
-    table: &TableMeta,
-    schema_version: u64,
-    from: &[u32],
-    arrays: &[ArrayRef],
-    rows: usize,
-) -> Result<Vec<ArrayRef>> {
-    if from.len() != arrays.len() {
-        let reason = format!("{} columns instead of {}", arrays.len(), from.len());
-        return Err(Error::RowShape { table: table.name.clone(), reason });
-    }
-    if schema_version < table.rewritten {
-        return Ok(table.columns.iter().map(|column| new_null_array(&column.ty.data_type(), rows)).collect());
-    }
-    let place = |id: u32| from.iter().position(|known| *known == id);
-    let columns = table.columns.iter();
-    columns
-        .map(|column| match place(column.id) {
-            Some(position) => Ok(Arc::clone(&arrays[position])),
-            None => Ok(column.missing_values(rows)?),
-        })
-        .collect()
+/// Where the values of a table's column are, in rows that have columns of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The position among the columns of the rows.
+    Held(usize),
+    /// The rows were written without it: its missing value.
+    Missing,
+    /// Nobody sees these rows in the table; NULLs stand in for them.
+    Gone,
 }
 
-/// Rows that were written at `schema_version` as rows of `table`.
-pub(crate) fn forward(table: &TableMeta, schema_version: u64, batch: &RecordBatch) -> Result<RecordBatch> {
-    let from = table.column_ids_at(schema_version);
-    let arrays = columns(table, schema_version, &from, batch.columns(), batch.num_rows())?;
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(table.stored_schema(), arrays, &options)?)
+/// Where a column of `table` is in rows of `version` that have columns of these ids and types.
+pub(crate) fn origin<'a>(
+    table: &TableMeta,
+    column: usize,
+    version: u64,
+    held: impl IntoIterator<Item = (u32, &'a DataType)>,
+) -> Origin {
+    if version < table.rewritten {
+        return Origin::Gone;
+    }
+    let column = &table.columns[column];
+    let mut held = held.into_iter().enumerate();
+    match held.find(|(_, (id, _))| *id == column.id) {
+        Some((position, (_, data_type))) if *data_type == column.ty.data_type() => Origin::Held(position),
+        // Rows written anew later, for a type that the table does not have yet.
+        Some(_) => Origin::Gone,
+        None => Origin::Missing,
+    }
 }
 
 #[cfg(test)]

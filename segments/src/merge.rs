@@ -4,8 +4,9 @@
 //! What it is not: a decision what to merge, or which deletes the merged segment has. Those are carried over by
 //! row id when it takes its inputs' place (`carried_deletes`), so that deletes which came meanwhile are among them.
 //!
-//! Invariants: row ids, and so timestamps, ascend with the ordinal, as in every segment; a row whose columns were
-//! given up when its table was written anew is never copied.
+//! Invariants: row ids, and so timestamps, ascend with the ordinal, as in every segment; a row of before
+//! its table was written anew is never copied; columns that the table has dropped are copied when the table it is
+//! given still has them.
 
 use std::sync::Arc;
 

@@ -6,7 +6,8 @@
 //!
 //! What it is not: no deletes (`DeleteSet` is kept beside it), no cache eviction yet.
 //!
-//! Invariant: after `open` nothing awaits, because the bytes of every object are at hand.
+//! Invariants: after `open` nothing awaits, because the bytes of every object are at hand; columns that the table has
+//! dropped since are open too, for those who read it as it was.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -66,6 +67,9 @@ pub struct SealedSegment {
     ts: UInt64Array,
     row_ids: UInt64Array,
     scalars: Arc<Scalars>,
+    /// All columns that the files have, by id.
+    held: Arc<Vec<(u32, Arc<SealedColumn>)>>,
+    /// Those of the table.
     columns: Vec<Arc<SealedColumn>>,
     keys: Vec<(Oid, SealedKey)>,
     indexes: Vec<Arc<SegmentIndex>>,
@@ -86,7 +90,7 @@ impl SegmentHold {
 }
 
 impl SealedSegment {
-    /// Opens a segment's objects as columns of `table`, which may be newer than the segment.
+    /// Opens a segment's objects as columns of `table`, which may be newer or older than the segment.
     ///
     /// # Errors
     /// `Missing` or `Corrupted` naming the object.
@@ -100,26 +104,19 @@ impl SealedSegment {
         let entry = required(&files, ObjectKind::Scalars)?;
         let scalars = Scalars::open(fetch(store, entry).await?, entry.checksum, segment, rows)?;
         let (ts, row_ids) = scalars.identities()?;
-        let mut columns = Vec::with_capacity(table.columns.len());
         let ended = files.schema_version < table.rewritten;
-        for column in &table.columns {
-            if ended {
-                columns.push(Arc::new(SealedColumn::Ended));
-                continue;
-            }
-            columns.push(Arc::new(
-                match (files.object(ObjectKind::Vectors(column.id)), column.ty.dimensions()) {
-                    (Some(entry), Some(dimensions)) => {
-                        let bytes = fetch(store, entry).await?;
-                        SealedColumn::Vectors(VectorFile::open(bytes, segment, rows, dimensions)?)
-                    }
-                    _ => match scalars.position(column.id) {
-                        Some(position) => SealedColumn::Scalar { position, array: OnceLock::new() },
-                        None => SealedColumn::Absent(OnceLock::new()),
-                    },
-                },
-            ));
+        let mut held: Vec<(u32, Arc<SealedColumn>)> = Vec::new();
+        for (position, id) in scalars.column_ids().iter().enumerate() {
+            held.push((*id, Arc::new(SealedColumn::Scalar { position, array: OnceLock::new() })));
         }
+        for entry in &files.objects {
+            let ObjectKind::Vectors(id) = entry.kind else { continue };
+            let column = table.columns.iter().find(|column| column.id == id && !ended);
+            let expected = column.and_then(|column| column.ty.dimensions());
+            let file = VectorFile::open(fetch(store, entry).await?, segment, rows, expected)?;
+            held.push((id, Arc::new(SealedColumn::Vectors(file))));
+        }
+        let columns = columns_of(&held, &table, ended);
         let mut keys = Vec::new();
         for key in table.keys() {
             let kind = ObjectKind::of_key(key);
@@ -135,9 +132,9 @@ impl SealedSegment {
         }
         let (ts, row_ids) = (UInt64Array::from(ts), UInt64Array::from(row_ids));
         let (schema, scalars, decoding) = (table.stored_schema(), Arc::new(scalars), Arc::default());
-        let indexes = Vec::new();
+        let (indexes, held) = (Vec::new(), Arc::new(held));
         let mut segment =
-            Self { files, table, schema, rows, ts, row_ids, scalars, columns, keys, indexes, decoding };
+            Self { files, table, schema, rows, ts, row_ids, scalars, held, columns, keys, indexes, decoding };
         for entry in &segment.files.objects {
             if let ObjectKind::Index(oid) = entry.kind
                 && let Some(meta) = segment.table.index(Oid(oid))
@@ -168,11 +165,15 @@ impl SealedSegment {
         }
     }
 
-    /// The vectors that an index of the table is about.
+    /// The vectors that an index of the table is about, also when their rows ended when the table was written anew.
     ///
     /// # Errors
     /// When the column is gone or has no fixed dimensions; a defect of ours.
     pub fn index_column(&self, meta: &IndexMeta) -> Result<VectorColumn> {
+        let held = self.held.iter().find(|(id, _)| *id == meta.column);
+        if let Some(SealedColumn::Vectors(file)) = held.map(|(_, column)| column.as_ref()) {
+            return Ok(file.column());
+        }
         let position = self.table.columns.iter().position(|column| column.id == meta.column);
         let column = position.map(|position| self.vectors(position)).transpose()?.flatten();
         column.ok_or_else(|| Error::OutOfRange {
@@ -218,23 +219,17 @@ impl SealedSegment {
     /// The same segment read as a later version of the table; nothing is opened anew.
     #[must_use]
     pub fn with_table(&self, table: Arc<TableMeta>) -> Arc<Self> {
-        let known = |id: u32| self.table.columns.iter().position(|column| column.id == id);
         let ended = self.files.schema_version < table.rewritten;
-        let columns = table.columns.iter().map(|column| match known(column.id) {
-            _ if ended => Arc::new(SealedColumn::Ended),
-            Some(position) => Arc::clone(&self.columns[position]),
-            None => Arc::new(SealedColumn::Absent(OnceLock::new())),
-        });
         let mut segment = self.clone();
         segment.schema = table.stored_schema();
-        segment.columns = columns.collect();
+        segment.columns = columns_of(&self.held, &table, ended);
         let known_key = |oid: Oid| self.keys.iter().find(|(known, _)| *known == oid);
         segment.keys = table
             .keys()
             .map(|key| match known_key(key.index_oid) {
                 _ if ended => (key.index_oid, SealedKey::Ended),
-                Some(known) => known.clone(),
-                None => (key.index_oid, SealedKey::Made(Arc::default())),
+                Some((oid, known)) if !matches!(known, SealedKey::Ended) => (*oid, known.clone()),
+                _ => (key.index_oid, SealedKey::Made(Arc::default())),
             })
             .collect();
         segment.indexes.retain(|index| table.index(index.oid()).is_some());
@@ -298,17 +293,6 @@ impl SealedSegment {
         self.row_ids.values().binary_search(&row.0).ok().map(|ordinal| ordinal as u32)
     }
 
-    /// Whether the files have columns that the table it is read as no longer has.
-    #[must_use]
-    pub fn has_dropped_columns(&self) -> bool {
-        let known = |id: u32| self.table.columns.iter().any(|column| column.id == id);
-        let vectors = self.files.objects.iter().filter_map(|entry| match entry.kind {
-            ObjectKind::Vectors(column) => Some(column),
-            _ => None,
-        });
-        !self.scalars.column_ids().iter().copied().chain(vectors).all(known)
-    }
-
     /// What stays alive as long as anybody holds the segment in any form.
     #[must_use]
     pub fn hold(&self) -> SegmentHold {
@@ -325,7 +309,9 @@ impl SealedSegment {
     /// Bytes of memory held: identities and decoded columns, not mapped pages.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let decoded = self.columns.iter().filter_map(|column| match column.as_ref() {
+        let absent = self.columns.iter().filter(|column| matches!(column.as_ref(), SealedColumn::Absent(_)));
+        let held = self.held.iter().map(|(_, column)| column);
+        let decoded = held.chain(absent).filter_map(|column| match column.as_ref() {
             SealedColumn::Scalar { array, .. } | SealedColumn::Absent(array) => {
                 array.get().map(|array| array.get_buffer_memory_size())
             }
@@ -514,6 +500,24 @@ impl SealedSegment {
         drop(guard);
         array.get().ok_or_else(|| self.no_column(column))
     }
+}
+
+/// The columns of a table among those that the files have. `ended`: the rows ended when the table was written anew.
+fn columns_of(held: &[(u32, Arc<SealedColumn>)], table: &TableMeta, ended: bool) -> Vec<Arc<SealedColumn>> {
+    let columns = table.columns.iter().map(|column| {
+        let held = held.iter().find(|(id, _)| *id == column.id);
+        match (held, column.ty.dimensions()) {
+            _ if ended => Arc::new(SealedColumn::Ended),
+            (None, _) => Arc::new(SealedColumn::Absent(OnceLock::new())),
+            (Some((_, held)), dimensions) => match held.as_ref() {
+                SealedColumn::Vectors(file) if dimensions == Some(file.dimensions()) => Arc::clone(held),
+                SealedColumn::Scalar { .. } if dimensions.is_none() => Arc::clone(held),
+                // Rows written anew later, for a type that the table does not have yet.
+                _ => Arc::new(SealedColumn::Ended),
+            },
+        }
+    });
+    columns.collect()
 }
 
 fn required(files: &SegmentFiles, kind: ObjectKind) -> Result<&ObjectEntry> {

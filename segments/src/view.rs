@@ -121,10 +121,10 @@ impl SegmentForm {
         }
     }
 
-    /// The same rows under a later version of the table.
+    /// The same rows as another version of the table, later or earlier.
     ///
     /// # Errors
-    /// When a missing value cannot be read.
+    /// When the rows of a key that the table had not before cannot be read.
     pub fn with_table(&self, table: &Arc<TableMeta>) -> Result<Self> {
         Ok(match self {
             Self::Growing(rows) => Self::Growing(rows.with_table(Arc::clone(table))?),
@@ -138,6 +138,15 @@ impl SegmentForm {
         match self {
             Self::Growing(rows) => rows.schema(),
             Self::Sealed(segment) => segment.schema(),
+        }
+    }
+
+    /// The lowest commit ts of a row; `Timestamp::MAX` without rows.
+    #[must_use]
+    pub fn min_ts(&self) -> Timestamp {
+        match self {
+            Self::Growing(rows) => rows.min_ts(),
+            Self::Sealed(segment) => segment.files().min_ts,
         }
     }
 
@@ -192,7 +201,7 @@ impl SegmentForm {
     /// `Corrupted` when the column's file is damaged.
     pub fn vectors(&self, column: usize) -> Result<Option<VectorColumn>> {
         match self {
-            Self::Growing(rows) => Ok(rows.vectors(column)),
+            Self::Growing(rows) => rows.vectors(column),
             Self::Sealed(segment) => segment.vectors(column),
         }
     }
@@ -334,10 +343,10 @@ impl SegmentView {
         view
     }
 
-    /// The same view of a later version of the table.
+    /// The same view of another version of the table.
     ///
     /// # Errors
-    /// When a missing value cannot be read.
+    /// When the rows of a key that the table had not before cannot be read.
     pub fn with_table(&self, table: &Arc<TableMeta>) -> Result<Self> {
         let mut view = Self::new(self.form.with_table(table)?, self.deletes.clone(), self.read_ts);
         view.hidden.clone_from(&self.hidden);

@@ -10,14 +10,18 @@
 //! A dropped table stays *stored* until its horizon has passed the drop: its rows are replayed, flushed and kept, and
 //! reads of earlier instants and UNDROP find them. Everything that only asks what exists sees it no more.
 //!
+//! A column that ALTER TABLE drops, or gives another type, stays in the rows that have it: growing rows keep it, files
+//! are never written again, and what writes rows to files, a flush or a merge, writes the columns that any table since
+//! the horizon has (`Catalog::kept`).
+//!
 //! Invariants: undoing a step gives exactly what was before it; a table that is not stored any more never is again
-//! under the same step, because horizons only grow.
+//! under the same step, because horizons only grow; every column of a table that can be read is in its rows.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use proto::catalog::{CatalogChange, CatalogSnapshot, SequenceMeta, TableMeta};
+use proto::catalog::{CatalogChange, CatalogSnapshot, Column, SequenceMeta, TableMeta};
 use proto::{DatabaseId, TableId, Timestamp};
 use segments::format::catalog_object::Entries;
 
@@ -44,6 +48,10 @@ struct StepForm {
     ts: u64,
     #[prost(message, repeated, tag = "2")]
     former: Vec<Former>,
+    /// Whether rows kept the columns that the change took from their table; false of steps that were made when they
+    /// did not.
+    #[prost(bool, tag = "3")]
+    keeps_columns: bool,
 }
 
 /// One change of the catalog.
@@ -70,7 +78,7 @@ impl Step {
             let value = meta.get(key).await?.map(|entry| entry.value);
             former.push(Former { key: key.clone(), value });
         }
-        Ok(Self { revision, form: StepForm { ts: ts.0, former } })
+        Ok(Self { revision, form: StepForm { ts: ts.0, former, keeps_columns: true } })
     }
 
     /// The keys that the step wrote, and what they held before.
@@ -112,6 +120,16 @@ impl Step {
             restore: restoring(table, &before),
         });
         Ok(dropped.collect())
+    }
+
+    /// A table's definition before the step, when the step has changed it.
+    fn table(&self, table: TableId) -> Result<Option<Arc<TableMeta>>> {
+        let key = object_key("table", table.0);
+        let former = self.form.former.iter().find(|former| former.key == key);
+        let Some(value) = former.and_then(|former| former.value.as_ref()) else { return Ok(None) };
+        let mut before = CatalogSnapshot::default();
+        put_entry(&mut before, &key, value)?;
+        Ok(before.tables.remove(&table))
     }
 
     fn mentions(&self, table: TableId) -> bool {
@@ -241,25 +259,39 @@ pub(super) fn stored(catalog: &Arc<CatalogSnapshot>, dropped: &[DroppedTable]) -
     Arc::new(stored)
 }
 
-/// A former version of a table as its rows can be read today: by the indexes they have today, and by key where the
-/// key is the same. `None` when columns of then are gone.
-pub(super) fn readable(then: &Arc<TableMeta>, now: &TableMeta) -> Option<Arc<TableMeta>> {
+/// A former version of a table as its rows can be read today: by the indexes they have today, where those are about
+/// the same vectors. `None` when columns of then are gone; `keeps_columns`: rows have kept them since.
+pub(super) fn readable(
+    then: &Arc<TableMeta>,
+    now: &TableMeta,
+    keeps_columns: bool,
+) -> Option<Arc<TableMeta>> {
     if then.schema_version == now.schema_version {
         return Some(Arc::new(now.clone()));
     }
-    let has = |column: &proto::catalog::Column| {
-        now.columns.iter().any(|known| known.id == column.id && known.ty == column.ty)
-    };
-    if now.rewritten > then.schema_version || !then.columns.iter().all(has) {
+    let has =
+        |column: &Column| now.columns.iter().any(|known| known.id == column.id && known.ty == column.ty);
+    if !keeps_columns && (now.rewritten > then.schema_version || !then.columns.iter().all(has)) {
         return None;
     }
     let mut table = then.with_indexes_of(now);
-    let columns = |table: &TableMeta| table.primary_key.as_ref().map(|key| key.columns.clone());
-    if columns(&table) != columns(now) {
-        table.primary_key = None;
-    }
-    table.uniques.retain(|key| now.key(key.index_oid).is_some());
+    table.indexes.retain(|index| then.columns.iter().any(|column| column.id == index.column && has(column)));
     Some(Arc::new(table))
+}
+
+/// A table with all columns that rows of a schema version may be asked for. `former`: the table and what it was
+/// before, the newest first.
+fn keeping(former: &[Arc<TableMeta>], version: u64) -> Option<Arc<TableMeta>> {
+    // Rows written anew may have another type under the same id: those of before go by the last table before.
+    let base = former.iter().find(|table| table.rewritten <= version).or(former.first())?;
+    let mut table = Arc::clone(base);
+    let alike = former.iter().filter(|former| former.rewritten == base.rewritten);
+    for column in alike.flat_map(|former| &former.columns) {
+        if !table.columns.iter().any(|known| known.id == column.id) {
+            Arc::make_mut(&mut table).columns.push(column.clone());
+        }
+    }
+    Some(table)
 }
 
 impl Catalog {
@@ -274,17 +306,18 @@ impl Catalog {
             let what = "the catalog".to_owned();
             return Err(Error::BeforeHorizon { what, asked: ts, oldest: known.since });
         }
-        let mut later = known.steps.iter().rev().filter(|step| step.ts() > ts).peekable();
-        if later.peek().is_none() {
+        let later: Vec<_> = known.steps.iter().rev().filter(|step| step.ts() > ts).collect();
+        if later.is_empty() {
             return Ok(Arc::clone(&known.catalog));
         }
         let mut snapshot = known.catalog.as_ref().clone();
-        for step in later {
+        for step in &later {
             step.undo(&mut snapshot)?;
         }
         for table in snapshot.tables.values_mut() {
             let now = known.stored.tables.get(&table.id).filter(|now| !Arc::ptr_eq(now, table));
-            if let Some(readable) = now.and_then(|now| readable(table, now)) {
+            let keeps = !later.iter().any(|step| !step.form.keeps_columns && step.mentions(table.id));
+            if let Some(readable) = now.and_then(|now| readable(table, now, keeps)) {
                 *table = readable;
             }
         }
@@ -294,7 +327,7 @@ impl Catalog {
     /// The present form of a table of a past catalog.
     ///
     /// # Errors
-    /// `BeforeHorizon` when the table was dropped and is gone; 0A000 when it lost columns since.
+    /// `BeforeHorizon` when the table was dropped and is gone; 0A000 when its rows lost columns since.
     pub(crate) fn past_table(&self, then: &Arc<TableMeta>) -> Result<Arc<TableMeta>> {
         let known = self.known();
         let what = format!("table \"{}\"", then.name);
@@ -302,11 +335,29 @@ impl Catalog {
             let (asked, oldest) = (Timestamp::ZERO, known.since);
             return Err(Error::BeforeHorizon { what, asked, oldest });
         };
-        if readable(then, now).is_none() {
+        let mut keeps = true;
+        for step in known.steps.iter().filter(|step| !step.form.keeps_columns) {
+            keeps &= step.table(then.id)?.is_none_or(|former| former.schema_version < then.schema_version);
+        }
+        if readable(then, now, keeps).is_none() {
             let what = format!("reading {what} as of a time before its columns were changed by ALTER TABLE");
             return Err(proto::SqlError::unsupported(what).into());
         }
         Ok(Arc::clone(now))
+    }
+
+    /// A table as rows are written to files that were written at a schema version: with the columns that it has now,
+    /// and with those that it had at an instant that can still be read.
+    ///
+    /// # Errors
+    /// `Corrupted` when the history cannot be read.
+    pub(crate) fn kept(&self, table: &Arc<TableMeta>, version: u64) -> Result<Arc<TableMeta>> {
+        let horizon = self.horizons.mark(table.id);
+        let mut former = vec![Arc::clone(table)];
+        for step in self.known().steps.iter().rev().filter(|step| step.ts() > horizon) {
+            former.extend(step.table(table.id)?);
+        }
+        Ok(keeping(&former, version).unwrap_or_else(|| Arc::clone(table)))
     }
 
     /// What storage keeps: what exists, and what was dropped and can still be read or had back.

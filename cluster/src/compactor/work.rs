@@ -128,7 +128,9 @@ impl Compactor {
     /// Writes the rows that stay to a fresh segment and opens it; None when there are none.
     async fn write_rows(&self, job: &Job) -> Result<Option<Arc<SealedSegment>>> {
         let id = self.parts.catalog.allocate_segments(1).await?;
-        let (inputs, table, horizon) = (job.inputs.clone(), Arc::clone(&job.table), job.horizon);
+        let (inputs, horizon) = (job.inputs.clone(), job.horizon);
+        // Asked behind the horizon's move: nobody asks for columns that were dropped before it.
+        let table = self.parts.catalog.kept(&job.table, job.table.schema_version)?;
         let (ending, store, writer) =
             (job.ending.clone(), Arc::clone(&self.parts.store), Arc::clone(&job.writer));
         let files = blocking_async(async move {

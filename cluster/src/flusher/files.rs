@@ -159,14 +159,16 @@ impl Job<'_> {
     }
 
     async fn write_rows(&self, state: &SegmentState, n: u64) -> Result<(SegmentFiles, SegmentForm)> {
-        let (rows, store, epoch) = (state.clone(), Arc::clone(&self.parts.store), self.epoch);
+        let (deletes, store, epoch) = (state.deletes.clone(), Arc::clone(&self.parts.store), self.epoch);
+        let SegmentForm::Growing(growing) = &state.form else {
+            return Err(Error::Internal("a stored segment was to be written again".into()));
+        };
+        let kept = self.parts.catalog.kept(growing.table(), growing.version())?;
+        let rows = if kept == *growing.table() { growing.clone() } else { growing.with_table(kept)? };
         let files = blocking_async(async move {
-            let SegmentForm::Growing(growing) = &rows.form else {
-                return Err(Error::Internal("a stored segment was to be written again".into()));
-            };
-            let (files, objects) = write_segment(growing, &rows.deletes, epoch, n)?;
+            let (files, objects) = write_segment(&rows, &deletes, epoch, n)?;
             store_objects(store.as_ref(), &objects).await?;
-            Ok(files)
+            Ok::<_, Error>(files)
         })
         .await??;
         // As it was written: the owner brings it forward when the table has changed meanwhile.

@@ -176,7 +176,7 @@ impl TableState {
         Ok(TableSnapshot { table, read_ts, segments })
     }
 
-    /// The table at a past instant, its rows as the version of then, whose columns they still have.
+    /// The table at a past instant, its rows as the version of then.
     ///
     /// # Errors
     /// 72000 when rows of that instant are gone.
@@ -185,7 +185,8 @@ impl TableState {
             return Err(SqlError::new(ErrorKind::SnapshotTooOld, "snapshot too old").into());
         }
         let mut segments = Vec::with_capacity(self.segments.len());
-        for segment in &self.segments {
+        // Rows that began later may have other types under the same column ids.
+        for segment in self.segments.iter().filter(|segment| segment.state.form.min_ts() <= read_ts) {
             let view = segment.state.at(read_ts);
             let same = segment.state.form.table() == table;
             segments.push(Arc::new(if same { view } else { view.with_table(table)? }));

@@ -240,6 +240,17 @@ impl Owner {
         self.push(batch, body, Timestamp::ZERO, None, Durability::Synced)
     }
 
+    /// Ends growing segments whose rows are of before their table was written anew: rows that come now may have other
+    /// types under the same column ids.
+    pub(super) fn seal_former(&self, batch: &mut Batch) -> Result<()> {
+        let former = batch.work.tables.iter().filter_map(|(table, rows)| match &rows.growing()?.state.form {
+            SegmentForm::Growing(rows) if rows.is_of_former() => Some((*table, rows.id())),
+            _ => None,
+        });
+        let former: Vec<(TableId, SegmentId)> = former.collect();
+        former.into_iter().try_for_each(|(table, segment)| self.push_seal(batch, table, segment))
+    }
+
     /// Ends the growing segments that have rows, of one table or of all.
     pub(super) fn add_seals(&self, batch: &mut Batch, only: Option<TableId>) -> Result<()> {
         let wanted = batch.work.tables.keys().filter(|table| only.is_none_or(|only| only == **table));

@@ -107,6 +107,7 @@ impl Owner {
         let Decision { txn, parts, ts } = decision;
         let mut batch = Batch::new(&self.handle.published.state(), catalogs);
         batch.work.adopt(&batch.catalogs.shown)?;
+        self.seal_former(&mut batch)?;
         let open = batch.work.open.get(&txn).cloned();
         let all: Vec<&[TableChange]> =
             open.iter().flat_map(|open| open.parts.values().map(|part| part.as_slice())).collect();

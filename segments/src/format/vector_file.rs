@@ -74,16 +74,24 @@ pub struct VectorFile {
 }
 
 impl VectorFile {
-    /// Checks the envelope and reads the validity bits; elements are verified when touched.
+    /// Checks the envelope and reads the validity bits; elements are verified when touched. `expected` are the
+    /// dimensions of the column, if it is known.
     ///
     /// # Errors
     /// `Corrupted` when the object is damaged or of another segment, column or shape.
-    pub fn open(bytes: ObjectBytes, segment: SegmentId, rows: usize, dimensions: usize) -> Result<Self> {
+    pub fn open(
+        bytes: ObjectBytes,
+        segment: SegmentId,
+        rows: usize,
+        expected: Option<usize>,
+    ) -> Result<Self> {
         let object = Opened::open(bytes, Kind::Vectors)?;
         let header = object.header();
-        if header.owner != segment.0 || header.rows != rows as u64 || header.numbers[0] != dimensions as u64 {
-            return Err(object.corrupted("it holds vectors of another segment or shape"));
-        }
+        let found = usize::try_from(header.numbers[0]).ok();
+        let dimensions = found.filter(|found| expected.is_none_or(|expected| expected == *found));
+        let dimensions = dimensions
+            .filter(|_| header.owner == segment.0 && header.rows == rows as u64)
+            .ok_or_else(|| object.corrupted("it holds vectors of another segment or shape"))?;
         let values = rows
             .checked_mul(dimensions)
             .ok_or_else(|| object.corrupted("it has an impossible shape"))
@@ -100,6 +108,12 @@ impl VectorFile {
             Some(valid)
         };
         Ok(Self { object, dimensions, rows, values, valid })
+    }
+
+    /// Elements of a vector.
+    #[must_use]
+    pub const fn dimensions(&self) -> usize {
+        self.dimensions
     }
 
     /// The column for a search, in place.

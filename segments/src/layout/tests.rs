@@ -1,4 +1,6 @@
-use arrow::array::{Array as _, Float64Array, Int32Array, StringArray};
+use std::sync::Arc;
+
+use arrow::array::{Array as _, ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::DataType;
 use futures::executor::block_on;
 use object_store::memory::InMemory;
@@ -7,6 +9,7 @@ use proto::{ColumnType, DistanceMetric, Epoch, RowId, SegmentId, Timestamp};
 
 use super::*;
 use crate::deletes::DeleteSet;
+use crate::error::Error;
 use crate::fixture::table_of;
 use crate::flush::{store_objects, write_segment};
 use crate::growing::GrowingRows;
@@ -63,7 +66,8 @@ fn check(form: SegmentForm) {
         assert_eq!(batch.column(2).null_count(), 0);
     }
     let hits = top_k(&view, 2, DistanceMetric::L2, &[0.0; 2], 5, view.visible()).unwrap();
-    assert_eq!(hits.iter().map(|hit| hit.distance).collect::<Vec<_>>(), [Some(5.0), Some(5.0)]);
+    assert_eq!(hits.len(), view.rows());
+    assert!(hits.iter().all(|hit| hit.distance == Some(5.0)), "{hits:?}");
 }
 
 #[test]
@@ -90,11 +94,78 @@ fn stored_rows_go_forward_at_once_and_when_opened_anew() {
 
 #[test]
 fn rows_of_another_shape_are_refused() {
+    let mut rows = GrowingRows::new(SegmentId(1), after());
     let narrow = old_batch().project(&[0]).unwrap();
-    assert!(matches!(forward(&after(), 1, &narrow), Err(Error::RowShape { .. })));
+    let refused = rows.append_at(1, &narrow, Timestamp(1), RowId(1));
+    assert!(matches!(refused, Err(Error::RowShape { .. })), "{refused:?}");
+    let turned = old_batch().project(&[1, 0]).unwrap();
+    let refused = rows.append_at(1, &turned, Timestamp(1), RowId(1));
+    assert!(matches!(refused, Err(Error::RowShape { .. })), "{refused:?}");
 }
 
-/// A table whose rows were all written anew with another type and a key: what is left of the old ones is NULL.
+/// The rows of before as the table of then reads them.
+fn check_past(form: &SegmentForm) {
+    let past = form.with_table(&before()).unwrap();
+    let view = SegmentState { form: past, deletes: DeleteSet::new() }.at(Timestamp(9));
+    let all = [ScanColumn::Column(0), ScanColumn::Column(1)];
+    for batch in [view.read_range(&all, 0, 2).unwrap(), view.read_rows(&all, &[0, 1]).unwrap()] {
+        assert_eq!(batch.column(0).as_ref(), &Int32Array::from(vec![1, 2]));
+        assert_eq!(batch.column(1).as_ref(), &StringArray::from(vec![Some("x"), None]));
+    }
+}
+
+/// The table with the columns that it has dropped.
+fn kept() -> Arc<TableMeta> {
+    let mut meta = (*after()).clone();
+    meta.columns.push(before().columns[0].clone());
+    Arc::new(meta)
+}
+
+#[test]
+fn a_dropped_column_is_there_for_the_table_of_then() {
+    let store = InMemory::new();
+    let growing = old_rows().with_table(after()).unwrap();
+    let mut replayed = GrowingRows::new(SegmentId(1), after());
+    replayed.append_at(1, &old_batch(), Timestamp(1), RowId(1)).unwrap();
+    let whole = replayed.with_table(kept()).unwrap();
+    let (files, objects) = write_segment(&whole, &DeleteSet::new(), Epoch(1), 1).unwrap();
+    block_on(store_objects(&store, &objects)).unwrap();
+    let stored = block_on(SealedSegment::open(&store, after(), files)).unwrap();
+    for form in [SegmentForm::Growing(growing), SegmentForm::Growing(replayed), SegmentForm::Sealed(stored)] {
+        check_past(&form);
+        check(form.clone());
+        // There and back.
+        check(form.with_table(&before()).unwrap().with_table(&after()).unwrap());
+    }
+}
+
+#[test]
+fn rows_of_several_versions_share_a_segment() {
+    let mut rows = GrowingRows::new(SegmentId(1), after());
+    rows.append_at(1, &old_batch(), Timestamp(1), RowId(1)).unwrap();
+    let new = old_rows().with_table(after()).unwrap();
+    let view = SegmentState { form: SegmentForm::Growing(new), deletes: DeleteSet::new() }.at(Timestamp(9));
+    let all: Vec<ScanColumn> = (0..3).map(ScanColumn::Column).collect();
+    rows.append(&view.read_range(&all, 0, 2).unwrap(), Timestamp(2), RowId(3)).unwrap();
+    let growing = SegmentForm::Growing(rows.clone());
+    check_past(&growing);
+    check(growing.clone());
+    let store = InMemory::new();
+    let whole = rows.with_table(kept()).unwrap();
+    let (files, objects) = write_segment(&whole, &DeleteSet::new(), Epoch(1), 1).unwrap();
+    block_on(store_objects(&store, &objects)).unwrap();
+    let stored = SegmentForm::Sealed(block_on(SealedSegment::open(&store, after(), files)).unwrap());
+    check_past(&stored);
+    for form in [growing, stored] {
+        let view = SegmentState { form, deletes: DeleteSet::new() }.at(Timestamp(9));
+        let batch = view.read_rows(&all, &[3, 0]).unwrap();
+        assert_eq!(batch.column(0).as_ref(), &StringArray::from(vec![None, Some("x")]));
+        assert_eq!(batch.column(1).as_ref(), &Float64Array::from(vec![2.5, 2.5]));
+    }
+}
+
+/// A table whose rows were all written anew with another type and a key: what is left of the old ones is NULL, but not
+/// to the table of then.
 #[test]
 fn rows_that_were_written_anew_are_not_read_any_more() {
     let mut meta = (*before()).clone();
@@ -124,6 +195,7 @@ fn rows_that_were_written_anew_are_not_read_any_more() {
         SegmentForm::Sealed(block_on(SealedSegment::open(&store, Arc::clone(&meta), files)).unwrap()),
     ];
     for form in forms {
+        check_past(&form);
         let view = SegmentState { form, deletes: DeleteSet::new() }.at(Timestamp(9));
         let batch = view.read_range(&[ScanColumn::Column(0), ScanColumn::Column(1)], 0, 2).unwrap();
         assert_eq!((batch.column(0).null_count(), batch.column(1).null_count()), (2, 2));
