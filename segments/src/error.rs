@@ -55,6 +55,20 @@ impl Error {
         Self::Corrupted { object: object.into(), reason: reason.into() }
     }
 
+    /// The same about the same object, of one that is not what it should be; `None` for every other error.
+    #[must_use]
+    pub fn again(&self) -> Option<Self> {
+        match self {
+            Self::Corrupted { object, reason } => Some(Self::corrupted(object, reason)),
+            Self::Missing { object } => Some(Self::Missing { object: object.clone() }),
+            Self::FormatVersion { object, found, supported } => {
+                let (object, found, supported) = (object.clone(), *found, *supported);
+                Some(Self::FormatVersion { object, found, supported })
+            }
+            _ => None,
+        }
+    }
+
     /// A failed object store call; a missing object has its own variant.
     #[must_use]
     pub fn store(action: &'static str, object: &str, source: object_store::Error) -> Self {

@@ -45,6 +45,8 @@ enum SealedColumn {
     Absent(OnceLock<ArrayRef>),
     /// All rows ended when the table was written anew: NULLs stand in for them.
     Ended,
+    /// Its file cannot be opened: whoever reads the column is told why.
+    Unopened(Error),
 }
 
 /// How the rows of a key are found.
@@ -55,6 +57,30 @@ enum SealedKey {
     Made(Arc<OnceLock<KeyRuns>>),
     /// All rows ended when the table was written anew, and nobody looks for them.
     Ended,
+    /// Its file cannot be opened: whoever looks for a row by the key is told why.
+    Unopened(Arc<Error>),
+}
+
+/// What becomes of a segment whose vector or key file is missing, damaged or of a later version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unopened {
+    Refused,
+    Carried,
+}
+
+impl Unopened {
+    /// What to carry, or the failure.
+    fn settle<T>(self, result: Result<T>, carry: impl FnOnce(Error) -> T) -> Result<T> {
+        match result {
+            Err(error) if self == Self::Carried && error.again().is_some() => Ok(carry(error)),
+            other => other,
+        }
+    }
+}
+
+/// The error that an unopened file left.
+fn unopened(error: &Error) -> Error {
+    error.again().unwrap_or_else(|| Error::corrupted("a segment's file", error.to_string()))
 }
 
 /// An open sealed segment. A clone shares everything but the list of indexes.
@@ -99,6 +125,15 @@ impl SealedSegment {
         table: Arc<TableMeta>,
         files: SegmentFiles,
     ) -> Result<Arc<Self>> {
+        Self::open_files(store, table, files, Unopened::Refused).await
+    }
+
+    async fn open_files(
+        store: &dyn ObjectStore,
+        table: Arc<TableMeta>,
+        files: SegmentFiles,
+        unopened: Unopened,
+    ) -> Result<Arc<Self>> {
         let segment = files.segment;
         let rows = u32::try_from(files.rows).map_err(|_| Error::SegmentFull(segment))? as usize;
         let entry = required(&files, ObjectKind::Scalars)?;
@@ -113,8 +148,10 @@ impl SealedSegment {
             let ObjectKind::Vectors(id) = entry.kind else { continue };
             let column = table.columns.iter().find(|column| column.id == id && !ended);
             let expected = column.and_then(|column| column.ty.dimensions());
-            let file = VectorFile::open(fetch(store, entry).await?, segment, rows, expected)?;
-            held.push((id, Arc::new(SealedColumn::Vectors(file))));
+            let file = fetch(store, entry).await;
+            let file = file.and_then(|bytes| VectorFile::open(bytes, segment, rows, expected));
+            let column = unopened.settle(file.map(SealedColumn::Vectors), SealedColumn::Unopened)?;
+            held.push((id, Arc::new(column)));
         }
         let columns = columns_of(&held, &table, ended);
         let mut keys = Vec::new();
@@ -124,8 +161,10 @@ impl SealedSegment {
                 _ if ended => SealedKey::Ended,
                 None if !key.is_primary => SealedKey::Made(Arc::default()),
                 _ => {
-                    let bytes = fetch(store, required(&files, kind)?).await?;
-                    SealedKey::File(Arc::new(KeyFile::open(bytes, segment, rows)?))
+                    let file = fetch(store, required(&files, kind)?).await;
+                    let file = file.and_then(|bytes| KeyFile::open(bytes, segment, rows));
+                    let file = file.map(|file| SealedKey::File(Arc::new(file)));
+                    unopened.settle(file, |error| SealedKey::Unopened(Arc::new(error)))?
                 }
             };
             keys.push((key.index_oid, found));
@@ -251,6 +290,21 @@ impl SealedSegment {
         Ok(SegmentState { form, deletes })
     }
 
+    /// As `open_state`, of a segment that is served as far as it can be: a vector or key file that is missing, damaged or
+    /// of a later version makes what is read from it an error that names it, and nothing else.
+    ///
+    /// # Errors
+    /// As `open`, of the scalars and the deletes, without which nobody knows which rows there are.
+    pub async fn open_state_to_serve(
+        store: &dyn ObjectStore,
+        table: Arc<TableMeta>,
+        files: SegmentFiles,
+    ) -> Result<SegmentState> {
+        let deletes = read_deletes(store, &files).await?;
+        let opened = Self::open_files(store, table, files, Unopened::Carried).await?;
+        Ok(SegmentState { form: SegmentForm::Sealed(opened), deletes })
+    }
+
     /// The segment's identity.
     #[must_use]
     pub const fn id(&self) -> SegmentId {
@@ -315,11 +369,11 @@ impl SealedSegment {
             SealedColumn::Scalar { array, .. } | SealedColumn::Absent(array) => {
                 array.get().map(|array| array.get_buffer_memory_size())
             }
-            SealedColumn::Vectors(_) | SealedColumn::Ended => None,
+            SealedColumn::Vectors(_) | SealedColumn::Ended | SealedColumn::Unopened(_) => None,
         });
         let keys = self.keys.iter().filter_map(|(_, key)| match key {
             SealedKey::Made(runs) => runs.get().map(KeyRuns::memory_bytes),
-            SealedKey::File(_) | SealedKey::Ended => None,
+            SealedKey::File(_) | SealedKey::Ended | SealedKey::Unopened(_) => None,
         });
         self.rows * 16 + decoded.sum::<usize>() + keys.sum::<usize>()
     }
@@ -353,6 +407,7 @@ impl SealedSegment {
                 self.made_key(key, runs)?.candidates(hash, ordinals);
                 Ok(())
             }
+            Some((_, SealedKey::Unopened(error))) => Err(unopened(error)),
             Some((_, SealedKey::Ended)) | None => Ok(()),
         }
     }
@@ -378,6 +433,7 @@ impl SealedSegment {
     pub(crate) fn vectors(&self, column: usize) -> Result<Option<VectorColumn>> {
         match self.columns.get(column).map(Arc::as_ref) {
             Some(SealedColumn::Vectors(file)) => Ok(Some(file.column())),
+            Some(SealedColumn::Unopened(error)) => Err(unopened(error)),
             Some(SealedColumn::Absent(_) | SealedColumn::Ended) => self.absent_vectors(column),
             Some(SealedColumn::Scalar { .. }) | None => Ok(None),
         }
@@ -457,6 +513,7 @@ impl SealedSegment {
                 Ok(new_null_array(data_type, len))
             }
             SealedColumn::Absent(_) => Ok(self.absent(column)?.slice(start, len)),
+            SealedColumn::Unopened(error) => Err(unopened(error)),
         }
     }
 
@@ -474,6 +531,7 @@ impl SealedSegment {
                 SealedColumn::Scalar { .. } => Ok(take(self.scalar(column)?.as_ref(), &indices, None)?),
                 SealedColumn::Absent(_) => Ok(self.table.columns[column].missing_values(ordinals.len())?),
                 SealedColumn::Ended => Ok(new_null_array(data_type, ordinals.len())),
+                SealedColumn::Unopened(error) => Err(unopened(error)),
             }
         };
         sources.iter().map(gather).collect()
@@ -512,6 +570,7 @@ fn columns_of(held: &[(u32, Arc<SealedColumn>)], table: &TableMeta, ended: bool)
             (Some((_, held)), dimensions) => match held.as_ref() {
                 SealedColumn::Vectors(file) if dimensions == Some(file.dimensions()) => Arc::clone(held),
                 SealedColumn::Scalar { .. } if dimensions.is_none() => Arc::clone(held),
+                SealedColumn::Unopened(_) if dimensions.is_some() => Arc::clone(held),
                 // Rows written anew later, for a type that the table does not have yet.
                 _ => Arc::new(SealedColumn::Ended),
             },
@@ -526,7 +585,6 @@ fn required(files: &SegmentFiles, kind: ObjectKind) -> Result<&ObjectEntry> {
         .ok_or_else(|| Error::Missing { object: format!("{}/{}", files.segment, kind.suffix()) })
 }
 
-/// The bytes of an object, of the length its manifest names.
 /// Reads an object whole and compares it with what its manifest says of it.
 ///
 /// # Errors
@@ -566,6 +624,7 @@ pub async fn read_identities(
     Ok(ts.into_iter().zip(ids).map(|(ts, id)| (Timestamp(ts), RowId(id))).collect())
 }
 
+/// The bytes of an object, of the length its manifest names.
 async fn fetch(store: &dyn ObjectStore, entry: &ObjectEntry) -> Result<ObjectBytes> {
     let bytes = read_object(store, &entry.key).await?;
     if bytes.buffer().len() as u64 != entry.length {

@@ -354,7 +354,7 @@ async fn load_table(parts: &Parts, table: &Arc<TableMeta>) -> Result<Option<(Tab
     let Some(files) = table_files(meta, store, table.database, table.id).await? else { return Ok(None) };
     let mut segments = Vec::with_capacity(files.segments.len());
     for files in files.segments.values() {
-        let mut state = SealedSegment::open_state(store, Arc::clone(table), files.clone()).await?;
+        let mut state = SealedSegment::open_state_to_serve(store, Arc::clone(table), files.clone()).await?;
         if parts.settings.has(PlantedBug::SegmentServedWithoutDeletes) {
             state.deletes = DeleteSet::new();
         }
