@@ -141,14 +141,15 @@ async fn sizes(store: &dyn ObjectStore) -> Result<BTreeMap<Path, u64>> {
 }
 
 /// Which database each table belongs to, of those that exist and those that the history knows.
-fn databases(entries: &Entries) -> Result<BTreeMap<TableId, DatabaseId>> {
+pub(crate) fn databases(entries: &Entries) -> Result<BTreeMap<TableId, DatabaseId>> {
     let catalog = of_entries(entries)?;
     let known = crate::catalog::mentioned_tables(entries)?;
     let tables = known.iter().chain(catalog.tables.values());
     Ok(tables.map(|table| (table.id, table.database)).collect())
 }
 
-fn pointers(entries: &Entries) -> Result<BTreeMap<TableId, ManifestId>> {
+/// Which manifest counts of each table.
+pub(crate) fn pointers(entries: &Entries) -> Result<BTreeMap<TableId, ManifestId>> {
     let mut pointers = BTreeMap::new();
     for (key, value) in entries.iter().filter(|(key, _)| key.starts_with(POINTERS)) {
         let table = key.split('/').nth(1).and_then(|id| id.parse().ok());
@@ -156,6 +157,16 @@ fn pointers(entries: &Entries) -> Result<BTreeMap<TableId, ManifestId>> {
         pointers.insert(TableId(table), pointer_of(key, value)?);
     }
     Ok(pointers)
+}
+
+/// Every commit at or before it is in the backup that has these entries.
+pub(crate) fn instant(entries: &Entries) -> Result<Timestamp> {
+    entries.get(AT).map_or(Ok(0), |at| read_number(AT, at)).map(Timestamp)
+}
+
+/// What is said of a place without backups.
+pub(crate) fn none_there() -> Error {
+    Error::UndefinedObject { what: "a backup (backup/…) at this place".into() }
 }
 
 impl Node {
@@ -222,13 +233,13 @@ async fn write_record(to: &Arc<dyn ObjectStore>, entries: &Entries) -> Result<u6
 async fn choose(from: &dyn ObjectStore, until: Option<Timestamp>) -> Result<Entries> {
     let numbers = list_catalogs(from, BACKUP_FOLDER).await?;
     let Some(newest) = numbers.last() else {
-        return Err(Error::UndefinedObject { what: "a backup (backup/…) at this place".into() });
+        return Err(none_there());
     };
     let Some(until) = until else { return Ok(read_catalog(from, BACKUP_FOLDER, *newest).await?.0) };
     let mut last = Timestamp::ZERO;
     for n in &numbers {
         let (entries, _) = read_catalog(from, BACKUP_FOLDER, *n).await?;
-        last = entries.get(AT).map_or(Ok(0), |at| read_number(AT, at)).map(Timestamp)?;
+        last = instant(&entries)?;
         if last >= until {
             return Ok(entries);
         }

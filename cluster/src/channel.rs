@@ -130,7 +130,8 @@ impl Decision {
         bytes.into()
     }
 
-    fn decode(txn: TxnId, bytes: &[u8]) -> Option<Self> {
+    /// Reads the stored form.
+    pub(crate) fn decode(txn: TxnId, bytes: &[u8]) -> Option<Self> {
         let (parts, ts) = bytes.split_first_chunk()?;
         let ts = match ts {
             [] => None,
@@ -142,8 +143,12 @@ impl Decision {
 
 /// Steps 1 to 4 of the header.
 pub(crate) async fn take_over(parts: &Parts, channel: ChannelId) -> Result<TakenOver> {
-    let bounds = parts.log.open(channel, parts.dice.next_u64()).await?;
     let stored = parts.meta.get(&checkpoint_key(channel)).await?;
+    if stored.is_some() && !parts.log.exists(channel).await? {
+        // Opening it would make another one, and be in the way of whoever brings it back.
+        return Err(Error::corrupted(format!("log channel {channel}"), "it is missing"));
+    }
+    let bounds = parts.log.open(channel, parts.dice.next_u64()).await?;
     let checkpoint = match stored {
         Some(entry) => Checkpoint::decode(entry.value).map_err(|error| Error::corrupted(entry.key, error))?,
         None => {

@@ -60,6 +60,9 @@ pub enum Error {
     /// Bytes that are not what was written (XX001).
     #[error("{object} is damaged: {reason}")]
     Corrupted { object: String, reason: String },
+    /// Stored by a later version of this server.
+    #[error("{object} has format version {found}, this server reads up to version {supported}")]
+    FormatVersion { object: String, found: u64, supported: u64 },
     /// A newer owner has taken the channel.
     #[error("channel {channel}: epoch {epoch} was replaced by epoch {current}")]
     Fenced { channel: ChannelId, epoch: Epoch, current: Epoch },
@@ -148,6 +151,7 @@ impl Classify for Error {
             Self::NotWritten { source, .. } | Self::Io { source, .. } => io_kind(source),
             Self::DataDirectoryInUse { .. } => ErrorKind::ObjectInUse,
             Self::Corrupted { .. } => ErrorKind::DataCorrupted,
+            Self::FormatVersion { .. } => ErrorKind::FeatureNotSupported,
             Self::Fenced { .. } | Self::LeaseLost(_) | Self::Unavailable { .. } => {
                 ErrorKind::CannotConnectNow
             }

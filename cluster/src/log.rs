@@ -17,6 +17,7 @@
 //!    the file.
 //! 8. `Error::NotWritten` means that nothing of the append will ever be read. `Error::Unknown` means that it may
 //!    be; after one every append fails until the channel is opened again, which settles it.
+//! 9. `exists` tells whether a channel was ever opened; it needs no opening and changes nothing.
 //!
 //! What it is not: it does not know what records mean. Filtering what an old owner managed to append behind a
 //! newer epoch's first record is the follower's (`follower/replay.rs`), for brokers that cannot refuse it.
@@ -72,6 +73,8 @@ pub struct LogEntry {
 /// The log.
 #[async_trait]
 pub trait LogBroker: Send + Sync + std::fmt::Debug {
+    /// Whether there is such a channel.
+    async fn exists(&self, channel: ChannelId) -> Result<bool>;
     /// Opens a channel, creating it with `fresh_incarnation` when it does not exist. Opening it again settles
     /// an append of unknown outcome.
     async fn open(&self, channel: ChannelId, fresh_incarnation: u64) -> Result<LogBounds>;

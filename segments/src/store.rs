@@ -79,6 +79,13 @@ impl LocalStore {
         Ok(Self { door, root, scratch: Arc::default(), durable: Arc::default() })
     }
 
+    /// The store below `root`, which must be there, for looking only: nothing is created and nothing goes away, whoever
+    /// else has it open.
+    #[must_use]
+    pub fn open_to_read(door: Arc<dyn FileDoor>, root: impl Into<PathBuf>) -> Self {
+        Self { door, root: root.into(), scratch: Arc::default(), durable: Arc::default() }
+    }
+
     /// The file of a key, after a look at every directory on the way.
     fn path_of(&self, location: &Path) -> Result<PathBuf> {
         let mut path = self.root.clone();

@@ -23,8 +23,8 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Print the version.
     Version(Version),
-    /// Check every object and every log record of a data directory that no server uses.
-    Verify(Verify),
+    /// Check every object and every log record of a place that no server uses, or all backups at a place.
+    Verify(Box<Verify>),
     /// Make a meta store and an empty log from the object store alone, when they are lost.
     RebuildMeta(Box<RebuildMeta>),
     /// Copy all databases to a folder or a bucket, while no server runs; a running one does it by `CALL elanus.backup(…)`.
@@ -48,9 +48,11 @@ pub struct Version {
 /// Options of `elanus verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Where everything is kept.
-    #[arg(long, default_value = "./elanus-data")]
-    pub data_dir: PathBuf,
+    #[command(flatten)]
+    pub places: StorageOptions,
+    /// Check the backups in a folder, or at `s3://bucket/prefix`, instead.
+    #[arg(long, conflicts_with_all = ["data_dir", "meta", "log", "store"])]
+    pub backup: Option<String>,
 }
 
 /// Where everything of a server is kept, for the tools that work on it while no server does.
@@ -256,6 +258,19 @@ mod tests {
         for (option, wrong) in [("--meta", "file"), ("--log", "kafka://"), ("--store", "s3://a,,b/")] {
             assert!(CommandLine::try_parse_from(["elanus", "serve", option, wrong]).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_backup_or_a_place_is_verified_not_both() {
+        let parse = |arguments: &[&str]| {
+            CommandLine::try_parse_from(["elanus", "verify"].iter().chain(arguments)).map(|line| line.command)
+        };
+        match parse(&["--backup", "s3://b/p"]).expect("valid command line") {
+            Command::Verify(verify) => assert_eq!(verify.backup.as_deref(), Some("s3://b/p")),
+            other => panic!("not verify: {other:?}"),
+        }
+        parse(&["--meta", "etcd://a:1"]).expect("valid command line");
+        parse(&["--backup", "b", "--data-dir", "d"]).expect_err("which of them?");
     }
 
     #[test]

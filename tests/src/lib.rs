@@ -15,6 +15,7 @@
 pub mod bench;
 pub mod crash;
 pub mod data;
+pub mod flips;
 pub mod matrix;
 #[cfg(feature = "planted-bugs")]
 pub mod model;

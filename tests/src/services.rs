@@ -4,7 +4,11 @@
 
 use std::collections::HashMap;
 use std::process::Command;
+use std::sync::Arc;
 
+use object_store::ObjectStore;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::prefix::PrefixStore;
 use rand::Rng as _;
 
 use crate::server::Options;
@@ -38,6 +42,23 @@ impl Place {
     #[must_use]
     pub fn address(&self, service: &str) -> String {
         format!("{}/{}", self.environment[&format!("ELANUS_TEST_{service}")], self.prefix)
+    }
+
+    /// The objects of this place.
+    ///
+    /// # Panics
+    /// When the address is none.
+    #[must_use]
+    pub fn objects(&self) -> Arc<dyn ObjectStore> {
+        let mut builder = AmazonS3Builder::new();
+        for (name, value) in self.options(&[]).environment {
+            let key: AmazonS3ConfigKey = name.to_lowercase().parse().expect("a setting of S3");
+            builder = builder.with_config(key, value);
+        }
+        let url = self.address("S3");
+        let (bucket, prefix) = url.trim_start_matches("s3://").split_once('/').expect("bucket and prefix");
+        let store = builder.with_bucket_name(bucket).build().expect("a client");
+        Arc::new(PrefixStore::new(store, prefix))
     }
 
     /// How to start a server here, on all three or on those that are named (`--meta`, `--log`, `--store`).

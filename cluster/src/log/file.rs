@@ -186,6 +186,11 @@ impl FileLog {
 
 #[async_trait]
 impl LogBroker for FileLog {
+    async fn exists(&self, channel: ChannelId) -> Result<bool> {
+        let (door, directory) = (Arc::clone(&self.door), self.directory(channel));
+        blocking(move || recovery::exists(door.as_ref(), &directory)).await?
+    }
+
     async fn open(&self, channel: ChannelId, fresh_incarnation: u64) -> Result<LogBounds> {
         let _opening = self.opening.lock().await;
         let before = self.channels.lock().remove(&channel);
@@ -299,8 +304,7 @@ impl<'a> Reading<'a> {
         if self.position == 0 {
             let mut header = vec![0; FILE_HEADER.min(file.len()? as usize)];
             file.read_at(&mut header, 0)?;
-            let header =
-                FileHeader::decode(&header).map_err(|reason| Error::corrupted(path.display(), reason))?;
+            let header = FileHeader::decode(&header, path)?;
             if header.first != self.next || header.incarnation != self.view.bounds.incarnation {
                 let reason = format!("it starts at offset {}, not {}", header.first, self.next);
                 return Err(Error::corrupted(path.display(), reason));

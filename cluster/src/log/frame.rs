@@ -19,8 +19,12 @@
 //! A file of another version is refused. The durable mark is what tells a torn tail (cut) from damage (an
 //! error): a frame that does not check although a later one says it was durable is damage.
 
+use std::path::Path;
+
 use bytes::{Buf, Bytes};
 use proto::{ChannelId, Epoch, Offset};
+
+use crate::error::{Error, Result};
 
 /// Bytes of a file header.
 pub(super) const FILE_HEADER: usize = 64;
@@ -56,20 +60,23 @@ impl FileHeader {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+    /// Reads the header of the file at `path`.
+    pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
+        let damaged = |reason: String| Err(Error::corrupted(path.display(), reason));
         let Some(bytes) = bytes.first_chunk::<FILE_HEADER>() else {
-            return Err(format!("the file ends inside its header, after {} bytes", bytes.len()));
+            return damaged(format!("the file ends inside its header, after {} bytes", bytes.len()));
         };
         if &bytes[..8] != FILE_MAGIC {
-            return Err("not a log file".into());
+            return damaged("not a log file".into());
         }
         let mut fields = &bytes[8..];
         let (format, crc) = (fields.get_u32_le(), fields.get_u32_le());
         if crc != crc32c::crc32c(&bytes[16..]) {
-            return Err("the checksum of the file header does not match".into());
+            return damaged("the checksum of the file header does not match".into());
         }
         if format != FORMAT {
-            return Err(format!("log format {format}, this build reads {FORMAT}"));
+            let (object, supported) = (format!("log file \"{}\"", path.display()), FORMAT.into());
+            return Err(Error::FormatVersion { object, found: format.into(), supported });
         }
         Ok(Self {
             channel: ChannelId(fields.get_u64_le()),

@@ -110,6 +110,10 @@ impl KafkaLog {
             .map_err(|error| failed(&brokers, &error))
     }
 
+    fn topic(&self, channel: ChannelId) -> String {
+        format!("{}.{}", self.prefix, channel.0)
+    }
+
     fn channel(&self, id: ChannelId) -> Result<Arc<Channel>> {
         self.channels.lock().get(&id).cloned().ok_or_else(|| super::file::not_open(id))
     }
@@ -216,8 +220,13 @@ fn failed(brokers: &str, error: &dyn std::fmt::Display) -> Error {
 
 #[async_trait]
 impl LogBroker for KafkaLog {
+    async fn exists(&self, channel: ChannelId) -> Result<bool> {
+        let topic = self.topic(channel);
+        Ok(self.topics.exists(&topic).await? && self.ends(&topic).await?.1 > Offset(0))
+    }
+
     async fn open(&self, channel: ChannelId, fresh_incarnation: u64) -> Result<LogBounds> {
-        let topic = format!("{}.{}", self.prefix, channel.0);
+        let topic = self.topic(channel);
         let former = self.channels.lock().remove(&channel);
         if let Some(former) = former {
             former.writer.lock().await.give_up("the channel was opened again");

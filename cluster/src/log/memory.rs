@@ -58,6 +58,10 @@ impl MemoryLog {
 
 #[async_trait]
 impl LogBroker for MemoryLog {
+    async fn exists(&self, channel: ChannelId) -> Result<bool> {
+        Ok(self.channels.lock().contains_key(&channel))
+    }
+
     async fn open(&self, channel: ChannelId, fresh_incarnation: u64) -> Result<LogBounds> {
         let mut channels = self.channels.lock();
         let channel = channels.entry(channel).or_insert_with(|| Channel {

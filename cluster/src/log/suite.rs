@@ -215,8 +215,11 @@ async fn acknowledged_records_survive(bench: &impl Bench) -> Result<()> {
 }
 
 async fn channels_are_apart(bench: &impl Bench) -> Result<()> {
+    let log = bench.open().await?;
+    assert!(!log.exists(CHANNEL).await?, "nobody has opened it");
     let log = opened(bench).await?;
     let other = ChannelId(8);
+    assert!(log.exists(CHANNEL).await? && !log.exists(other).await?);
     assert!(matches!(log.bounds(other).await, Err(Error::Unavailable { .. })), "not opened yet");
     let start = log.open(other, 5).await?.end;
     let first = append(&log, 9, &["a"]).await?;

@@ -8,10 +8,13 @@
 //! File layout: table `entries` (key → 8 bytes little-endian revision, then the value) and table `state`
 //! (`revision`, `format`, `digest`). Keys under a lease are never written: leases end with the process.
 //!
-//! redb checks its pages only when it repairs a file, so a changed byte could change a value unseen. Hence the digest: the
-//! XOR of `entry_digest` over all entries, kept up with every write and compared when the file is read.
+//! redb checks its pages only when it is asked to, which is done when the file is opened; commits have two phases (quick
+//! repair), so that a page that does not check is damage and never a reason to go back to an earlier commit. Their
+//! checksums do not cover everything, hence the digest: the XOR of `entry_digest` over all entries, kept up with every write
+//! and compared when the file is read.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -80,11 +83,22 @@ impl File {
         if !file.try_lock()? {
             return Err(Error::DataDirectoryInUse { path: self.path.display().to_string() });
         }
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file));
-        let database = database.map_err(|error| store_error(&self.path, "open", error.into()))?;
-        let state = self.load(&database)?;
+        // Damage that redb has no error for is an assertion of its own that fails.
+        let read = catch_unwind(AssertUnwindSafe(|| self.read_file(file)));
+        let (database, state) = read.unwrap_or_else(|_| {
+            Err(Error::corrupted(self.path.display(), "its pages contradict each other"))
+        })?;
         *slot = Some(database);
         Ok(state)
+    }
+
+    fn read_file(&self, file: Arc<dyn OpenFile>) -> Result<(Database, MetaState)> {
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file));
+        let mut database = database.map_err(|error| store_error(&self.path, "open", error.into()))?;
+        // After a crash redb believes what the file says of free pages; a changed bit there would let it write over others.
+        database.check_integrity().map_err(|error| store_error(&self.path, "check", error.into()))?;
+        let state = self.load(&database)?;
+        Ok((database, state))
     }
 
     /// One commit from the check to memory; runs to its end whatever becomes of the caller.
@@ -130,8 +144,8 @@ impl File {
                     state.insert("format", FORMAT).map_err(|error| failed(error.into()))?;
                 }
                 Some(other) => {
-                    let reason = format!("format {other}, this build reads {FORMAT}");
-                    return Err(Error::corrupted(self.path.display(), reason));
+                    let object = format!("meta store \"{}\"", self.path.display());
+                    return Err(Error::FormatVersion { object, found: other, supported: FORMAT });
                 }
             }
         }

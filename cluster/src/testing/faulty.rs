@@ -99,6 +99,9 @@ pub struct FaultyLog(pub Arc<dyn LogBroker>, pub Fuse);
 
 #[async_trait]
 impl LogBroker for FaultyLog {
+    async fn exists(&self, channel: ChannelId) -> Result<bool> {
+        self.0.exists(channel).await
+    }
     async fn open(&self, channel: ChannelId, fresh_incarnation: u64) -> Result<LogBounds> {
         self.1.burn_or_unknown()?;
         self.0.open(channel, fresh_incarnation).await

@@ -29,6 +29,8 @@ use crate::copy::place::Buckets;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long somebody else's lease is waited for: a dead server's has run out by then.
+const LEASE_PATIENCE: Duration = Duration::from_millis(cluster::lease::TTL_MILLIS + 4_000);
 /// How long one request to the object store is tried again.
 const STORE_RETRIES: Duration = Duration::from_secs(20);
 
@@ -54,50 +56,103 @@ pub(super) struct Doors {
 /// # Errors
 /// A service that does not answer in time; a file that cannot be opened; settings of S3 that are no settings.
 pub(super) async fn open(options: &StorageOptions, doors: &Doors) -> Result<Backends, StartError> {
-    let tasks = TaskSet::new();
-    let (meta, lease): (Arc<dyn MetaStore>, _) = match &options.meta {
-        Location::Local => {
-            let path = options.data_dir.join("meta.redb");
-            let meta = RedbMeta::open(Arc::clone(&doors.files), path, Arc::clone(&doors.clock)).await?;
-            (Arc::new(meta), Lease::of_directory())
-        }
-        Location::Service { hosts, path } => {
-            let prefix = if path.is_empty() { "elanus" } else { path };
-            let meta: Arc<dyn MetaStore> = Arc::new(EtcdMeta::connect(hosts, prefix).await?);
-            wait_for(&doors.clock, async || meta.get("catalog/revision").await.map(drop)).await?;
+    let meta = open_meta(options, doors).await?;
+    let (tasks, lease) = match &options.meta {
+        Location::Local => (TaskSet::new(), Lease::of_directory()),
+        Location::Service { .. } => {
             let identity = directory::identity(&options.data_dir, doors.dice.as_ref())?;
-            let keeper = Keeper::acquire(Arc::clone(&meta), Arc::clone(&doors.clock), &identity).await?;
-            let lease = keeper.lease();
-            tasks.spawn("lease", |stop| keeper.run(stop));
-            (meta, lease)
+            keep(Keeper::acquire(Arc::clone(&meta), Arc::clone(&doors.clock), &identity).await?)
         }
     };
-    let log: Arc<dyn LogBroker> = match &options.log {
-        Location::Local => FileLog::new(Arc::clone(&doors.files), options.data_dir.join("log")),
-        Location::Service { hosts, path } => {
-            let prefix = if path.is_empty() { "elanus" } else { path };
-            let log = KafkaLog::connect(&hosts.join(","), prefix)?;
-            wait_for(&doors.clock, async || log.ping().await).await?;
-            Arc::new(log)
-        }
-    };
+    let log = open_log(options, doors).await?;
     let store: Arc<dyn ObjectStore> = match &options.store {
         Location::Local => {
             Arc::new(LocalStore::open(Arc::clone(&doors.files), options.data_dir.join("objects"))?)
         }
         Location::Service { hosts, path } => {
-            let remote = open_bucket(&hosts.join(","), path)?;
-            let probe = Path::from("a key that nobody writes");
-            wait_for(&doors.clock, async || match remote.head(&probe).await {
-                Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                Err(error) => Err(segments::Error::store("reach", "S3", error).into()),
-            })
-            .await?;
+            let remote = reach_bucket(&hosts.join(","), path, &doors.clock).await?;
             let copies = LocalStore::open(Arc::clone(&doors.files), options.data_dir.join("cache"))?;
             Arc::new(CachedStore::new(remote, copies))
         }
     };
     Ok(Backends { meta, log, store, lease, tasks })
+}
+
+/// Opens the back ends for looking only: nothing is created, and objects of S3 are read where they are, not from copies.
+/// On a shared meta store the lease is held meanwhile, so that no server starts; one that serves is not waited for
+/// longer than a dead one's lease may last.
+///
+/// # Errors
+/// As `open`; `Served` when a server holds the lease.
+pub(super) async fn open_to_read(options: &StorageOptions, doors: &Doors) -> Result<Backends, StartError> {
+    let meta = open_meta(options, doors).await?;
+    let (tasks, lease) = match &options.meta {
+        Location::Local => (TaskSet::new(), Lease::of_directory()),
+        Location::Service { .. } => {
+            let nobody = format!("verify-{:016x}", doors.dice.next_u64());
+            let acquired = Keeper::acquire(Arc::clone(&meta), Arc::clone(&doors.clock), &nobody);
+            let acquired = tokio::time::timeout(LEASE_PATIENCE, acquired).await;
+            keep(acquired.map_err(|_| StartError::Served)??)
+        }
+    };
+    let log = open_log(options, doors).await?;
+    let store: Arc<dyn ObjectStore> = match &options.store {
+        Location::Local => {
+            Arc::new(LocalStore::open_to_read(Arc::clone(&doors.files), options.data_dir.join("objects")))
+        }
+        Location::Service { hosts, path } => reach_bucket(&hosts.join(","), path, &doors.clock).await?,
+    };
+    Ok(Backends { meta, log, store, lease, tasks })
+}
+
+fn keep(keeper: Keeper) -> (TaskSet, Lease) {
+    let (tasks, lease) = (TaskSet::new(), keeper.lease());
+    tasks.spawn("lease", |stop| keeper.run(stop));
+    (tasks, lease)
+}
+
+async fn open_meta(options: &StorageOptions, doors: &Doors) -> Result<Arc<dyn MetaStore>, StartError> {
+    match &options.meta {
+        Location::Local => {
+            let path = options.data_dir.join("meta.redb");
+            let meta = RedbMeta::open(Arc::clone(&doors.files), path, Arc::clone(&doors.clock)).await?;
+            Ok(Arc::new(meta))
+        }
+        Location::Service { hosts, path } => {
+            let prefix = if path.is_empty() { "elanus" } else { path };
+            let meta = EtcdMeta::connect(hosts, prefix).await?;
+            wait_for(&doors.clock, async || meta.get("catalog/revision").await.map(drop)).await?;
+            Ok(Arc::new(meta))
+        }
+    }
+}
+
+async fn open_log(options: &StorageOptions, doors: &Doors) -> Result<Arc<dyn LogBroker>, StartError> {
+    match &options.log {
+        Location::Local => Ok(FileLog::new(Arc::clone(&doors.files), options.data_dir.join("log"))),
+        Location::Service { hosts, path } => {
+            let prefix = if path.is_empty() { "elanus" } else { path };
+            let log = KafkaLog::connect(&hosts.join(","), prefix)?;
+            wait_for(&doors.clock, async || log.ping().await).await?;
+            Ok(Arc::new(log))
+        }
+    }
+}
+
+/// The objects below a prefix of a bucket, once S3 answers.
+async fn reach_bucket(
+    bucket: &str,
+    prefix: &str,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn ObjectStore>, StartError> {
+    let remote = open_bucket(bucket, prefix)?;
+    let probe = Path::from("a key that nobody writes");
+    wait_for(clock, async || match remote.head(&probe).await {
+        Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(segments::Error::store("reach", "S3", error).into()),
+    })
+    .await?;
+    Ok(remote)
 }
 
 /// The buckets of S3 that COPY may name, opened with the credentials of this process.
@@ -115,6 +170,25 @@ impl Buckets for S3Buckets {
 /// # Errors
 /// In words for the user.
 pub(super) fn open_place(name: &str) -> Result<Arc<dyn ObjectStore>, SqlError> {
+    place_of(name, || LocalStore::open(Arc::new(SystemDoor), name).map_err(|error| error.to_string()))
+}
+
+/// The same of a place that must be there, for looking only, whoever else uses it.
+///
+/// # Errors
+/// In words for the user.
+pub(super) fn open_place_to_read(name: &str) -> Result<Arc<dyn ObjectStore>, StartError> {
+    let existing = || match std::path::Path::new(name).is_dir() {
+        true => Ok(LocalStore::open_to_read(Arc::new(SystemDoor), name)),
+        false => Err(format!("folder \"{name}\" does not exist")),
+    };
+    place_of(name, existing).map_err(StartError::Place)
+}
+
+fn place_of(
+    name: &str,
+    folder: impl FnOnce() -> Result<LocalStore, String>,
+) -> Result<Arc<dyn ObjectStore>, SqlError> {
     let refused = |error: String| SqlError::new(ErrorKind::InvalidParameterValue, error);
     match name.strip_prefix("s3://") {
         Some(place) => {
@@ -124,10 +198,7 @@ pub(super) fn open_place(name: &str) -> Result<Arc<dyn ObjectStore>, SqlError> {
         None if name.is_empty() || name.contains("://") => {
             Err(refused(format!("\"{name}\" is neither a folder nor s3://bucket/prefix")))
         }
-        None => {
-            let store = LocalStore::open(Arc::new(SystemDoor), name);
-            Ok(Arc::new(store.map_err(|error| refused(error.to_string()))?))
-        }
+        None => Ok(Arc::new(folder().map_err(refused)?)),
     }
 }
 

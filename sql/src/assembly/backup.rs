@@ -80,7 +80,7 @@ pub fn restore(options: &Restore) -> Result<(), StartError> {
 }
 
 async fn bring_back(options: &Restore) -> Result<cluster::rebuild::Report, StartError> {
-    let from = backends::open_place(&options.from).map_err(StartError::Place)?;
+    let from = backends::open_place_to_read(&options.from)?;
     let _lock = directory::lock(&options.places.data_dir)?;
     clear(&options.places, false)?;
     let (target, tasks): (Target, _) = open_target(&options.places).await?;

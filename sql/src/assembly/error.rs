@@ -13,6 +13,10 @@ pub enum StartError {
     InUse { path: PathBuf },
     #[error("could not {what}: {source}")]
     Io { what: String, source: std::io::Error },
+    #[error(
+        "a server uses this place: it holds the lease in the meta store; stop it, or make a backup and verify that"
+    )]
+    Served,
     #[error("there is no data in {}", path.display())]
     NoData { path: PathBuf },
     #[error("{} is in the way: a rebuild makes a new one (--force renames it)", path.display())]

@@ -66,6 +66,10 @@ impl SimulatedLog {
 
 #[async_trait]
 impl LogBroker for SimulatedLog {
+    async fn exists(&self, channel: ChannelId) -> Result<bool> {
+        self.inner.exists(channel).await
+    }
+
     async fn open(&self, channel: ChannelId, fresh_incarnation: u64) -> Result<LogBounds> {
         let opened = self.ask("open", channel, self.inner.open(channel, fresh_incarnation)).await?;
         self.unsettled.lock().expect("no panic").remove(&channel);

@@ -8,6 +8,7 @@ mod constraints;
 mod copy;
 mod copy_places;
 mod crash;
+mod damage;
 mod drivers;
 mod index;
 mod isolation;

@@ -2,12 +2,16 @@
 //! and of two processes one serves.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
-use object_store::{ObjectStore, ObjectStoreExt as _, PutMode};
+use futures::TryStreamExt as _;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStoreExt as _, PutMode};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
 use tests::crash::{self, Plan};
 use tests::proxy::{Lost, Proxy};
 use tests::server::{Options, Server, binary};
@@ -203,18 +207,9 @@ fn a_change_cut_off_from_etcd_in_mid_commit_is_unknown_and_then_settled() {
 
 #[test]
 fn of_eight_who_create_an_object_one_succeeds() {
-    let place = Place::fresh();
-    let mut builder = AmazonS3Builder::new();
-    for (name, value) in place.options(&[]).environment {
-        let key: AmazonS3ConfigKey = name.to_lowercase().parse().expect("a setting of S3");
-        builder = builder.with_config(key, value);
-    }
-    let url = place.address("S3");
-    let (bucket, prefix) = url.trim_start_matches("s3://").split_once('/').expect("bucket and prefix");
-    let store: Arc<dyn ObjectStore> = Arc::new(builder.with_bucket_name(bucket).build().expect("a client"));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let (store, runtime) = (Place::fresh().objects(), runtime());
     for round in 0..20 {
-        let key = object_store::path::Path::from(format!("{prefix}/race/{round}"));
+        let key = ObjectPath::from(format!("race/{round}"));
         let writers: Vec<_> = (0..8)
             .map(|writer| {
                 let (store, key) = (Arc::clone(&store), key.clone());
@@ -236,4 +231,155 @@ fn of_eight_who_create_an_object_one_succeeds() {
         let read = runtime.block_on(async { store.get(&key).await?.bytes().await }).expect("a read");
         assert_eq!(read, format!("writer {}", winners[0]).repeat(1000).as_bytes());
     }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime")
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// `elanus verify` of a place on services, run in a folder that it must leave as it is.
+fn verify(folder: &Path, options: &Options) -> Output {
+    let mut command = Command::new(binary());
+    command.arg("verify").args(&options.arguments).envs(options.environment.iter().cloned());
+    command.current_dir(folder).output().expect("the binary runs")
+}
+
+#[test]
+fn what_services_hold_is_verified_unless_a_server_uses_it() {
+    let (folder, place, runtime) = (folder(), Place::fresh(), runtime());
+    let (options, objects) = (place.options(&[]), place.objects());
+    let empty = tempfile::tempdir().expect("a temporary directory");
+    let verify = || verify(empty.path(), &options);
+    let nothing = verify();
+    assert!(!nothing.status.success() && text(&nothing).contains("does not exist"), "{}", text(&nothing));
+    let mut server = start(&folder.path().join("first"), &options);
+    fill(&mut server.connect());
+    let refused = verify();
+    assert!(
+        !refused.status.success() && text(&refused).contains("a server uses this place"),
+        "{}",
+        text(&refused)
+    );
+    check(&mut server.connect());
+    // The lease of a dead server runs out meanwhile.
+    server.kill();
+    let whole = verify();
+    assert!(whole.status.success(), "{}", text(&whole));
+    assert!(text(&whole).starts_with("verified 1 tables, 1 segments, 4 objects of "), "{}", text(&whole));
+    assert!(!text(&whole).contains(" 0 log records"), "{}", text(&whole));
+    let listed = runtime.block_on(objects.list(None).try_collect::<Vec<_>>()).expect("a list");
+    for kind in ["-vectors", "-index", "/manifest/"] {
+        let found = listed.iter().find(|object| object.location.as_ref().contains(kind));
+        let key = &found.unwrap_or_else(|| panic!("no {kind} in {listed:?}")).location;
+        let bytes = runtime.block_on(async { objects.get(key).await?.bytes().await }).expect("a read");
+        runtime.block_on(objects.delete(key)).expect("deleted");
+        let missing = verify();
+        let printed = text(&missing);
+        assert_eq!(missing.status.code(), Some(1), "{printed}");
+        assert!(printed.contains(&format!("damaged: {key}: it is missing")), "{printed}");
+        let mut hurt = bytes.to_vec();
+        hurt[bytes.len() / 2] ^= 1;
+        runtime.block_on(objects.put(key, hurt.into())).expect("written");
+        let damaged = verify();
+        let printed = text(&damaged);
+        assert_eq!(damaged.status.code(), Some(1), "{printed}");
+        assert!(printed.contains(&format!("damaged: {key}: ")), "{printed}");
+        runtime.block_on(objects.put(key, bytes.into())).expect("written");
+    }
+    let whole = verify();
+    assert!(whole.status.success(), "{}", text(&whole));
+    let left = std::fs::read_dir(empty.path()).expect("a folder").count();
+    assert_eq!(left, 0, "nothing is made locally");
+    // The lease was given back: a server starts without waiting, and everything is there.
+    let server = start(&folder.path().join("second"), &options);
+    check(&mut server.connect());
+    let backup = format!("{}/backup", place.address("S3"));
+    server.connect().run(&format!("CALL elanus.backup('{backup}')")).expect("a backup");
+    let mut command = Command::new(binary());
+    let output =
+        command.args(["verify", "--backup", &backup]).envs(options.environment.iter().cloned()).output();
+    let output = output.expect("the binary runs");
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).starts_with("verified 1 backups, 1 tables, 2 segments, "), "{}", text(&output));
+}
+
+/// Kafka as whoever administers it sees it.
+struct Kafka {
+    admin: AdminClient<DefaultClientContext>,
+    topic: String,
+}
+
+impl Kafka {
+    fn of(place: &Place) -> Self {
+        let url = place.address("KAFKA");
+        let (brokers, prefix) =
+            url.trim_start_matches("kafka://").split_once('/').expect("brokers and prefix");
+        let mut config = rdkafka::ClientConfig::new();
+        let admin = config.set("bootstrap.servers", brokers).create().expect("a client");
+        // The channel of database "elanus".
+        Self { admin, topic: format!("{prefix}.16384") }
+    }
+
+    /// Sets what every topic of ours has, but for one setting.
+    async fn set(&self, name: &str, value: &str) {
+        let mut wanted = AlterConfig::new(ResourceSpecifier::Topic(&self.topic));
+        let ours = [("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")];
+        for (ours, safe) in ours {
+            wanted = wanted.set(ours, if ours == name { value } else { safe });
+        }
+        wanted = wanted.set("max.message.bytes", "67108864");
+        let altered = self.admin.alter_configs([&wanted], &AdminOptions::new()).await.expect("an answer");
+        altered.into_iter().for_each(|one| drop(one.expect("it is set")));
+    }
+
+    /// Deletes all messages but the newest.
+    async fn trim(&self, end: i64) {
+        let mut all = TopicPartitionList::new();
+        all.add_partition_offset(&self.topic, 0, Offset::Offset(end)).expect("an offset");
+        self.admin.delete_records(&all, &AdminOptions::new()).await.expect("deleted");
+    }
+
+    fn end(&self) -> i64 {
+        let patience = Duration::from_secs(10);
+        self.admin.inner().fetch_watermarks(&self.topic, 0, patience).expect("an answer").1
+    }
+}
+
+#[test]
+fn a_topic_that_somebody_has_changed_is_refused_until_it_is_put_right() {
+    let (folder, place, runtime) = (folder(), Place::fresh(), runtime());
+    let options = place.options(&["--log"]);
+    let mut server = start(folder.path(), &options);
+    fill(&mut server.connect());
+    assert!(server.stop().success());
+    let kafka = Kafka::of(&place);
+    for (setting, value) in
+        [("retention.ms", "604800000"), ("retention.bytes", "1000000000"), ("cleanup.policy", "compact")]
+    {
+        runtime.block_on(kafka.set(setting, value));
+        let refused = Server::start_on(folder.path(), options.clone()).expect_err("it would lose records");
+        for word in [kafka.topic.as_str(), setting, value, "it would lose records"] {
+            assert!(refused.contains(word), "{word}: {refused}");
+        }
+        let mut command = Command::new(binary());
+        command.args(["verify", "--data-dir"]).arg(folder.path().join("data")).args(&options.arguments);
+        let output = command.envs(options.environment.iter().cloned()).output().expect("the binary runs");
+        assert!(!output.status.success() && text(&output).contains(setting), "{}", text(&output));
+    }
+    runtime.block_on(kafka.set("cleanup.policy", "delete"));
+    let mut server = start(folder.path(), &options);
+    check(&mut server.connect());
+    server.connect().run("INSERT INTO items VALUES (2000, 'late', '[0,0,0]')").expect("insert");
+    server.kill();
+    runtime.block_on(kafka.trim(kafka.end() - 1));
+    let refused = Server::start_on(folder.path(), options).expect_err("records are gone");
+    assert!(
+        refused.contains("log channel 16384 is damaged: it holds offsets")
+            && refused.contains("the checkpoint is at"),
+        "{refused}"
+    );
 }

@@ -1,14 +1,13 @@
-//! `elanus verify`, and single changed bits in every kind of file: each is found, or does no harm.
+//! `elanus verify` of a data directory and of backups, and single changed bits in every kind of file: each is found, or does
+//! no harm.
 //!
 //! `FLIPS` and `SEED` lengthen or repeat the run.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use tests::flips::{self, Tally};
 use tests::server::{Options, Server, binary};
-use tests::wire::Connection;
 
 use crate::lifecycle::files;
 
@@ -26,10 +25,11 @@ fn killed_server() -> Server {
     let mut connection = server.connect();
     for sql in [
         "CREATE EXTENSION IF NOT EXISTS vector",
-        "CREATE TABLE items (id int4 PRIMARY KEY, name text, price numeric(10,2), v vector(8))",
+        "CREATE TABLE items (id int4 PRIMARY KEY, name text UNIQUE, price numeric(10,2), v vector(8))",
         "INSERT INTO items SELECT g, 'item ' || g, g / 7.0, ARRAY[g % 13, g % 7, g % 5, g % 3, 1, 2, 3, g]::vector \
          FROM generate_series(1, 3000) g",
         "CREATE INDEX items_v ON items USING hnsw (v vector_l2_ops)",
+        "CREATE INDEX items_lists ON items USING ivfflat (v vector_l2_ops) WITH (lists = 5)",
         "DELETE FROM items WHERE id % 10 = 0",
         "CREATE TABLE dropped (id int4)",
         "INSERT INTO dropped VALUES (1)",
@@ -46,35 +46,13 @@ fn killed_server() -> Server {
     server
 }
 
-/// What the rows say, by scan, by key and by index.
-fn answers(connection: &mut Connection) -> Vec<String> {
-    [
-        "SELECT md5(string_agg(i::text, '|' ORDER BY id)) FROM items i",
-        "SELECT count(*) FROM items",
-        "SELECT price FROM items WHERE id = 7",
-        "SELECT string_agg(id::text, ',') FROM \
-         (SELECT id FROM items ORDER BY v <-> '[1,2,3,1,1,2,3,500]' LIMIT 5) nearest",
-    ]
-    .iter()
-    .map(|sql| connection.value(sql).unwrap_or_else(|error| format!("{error}")))
-    .collect()
-}
-
-fn copy(from: &Path, to: &Path) {
-    for path in files(from, &[""]) {
-        let target = to.join(path.strip_prefix(from).expect("below the folder"));
-        std::fs::create_dir_all(target.parent().expect("a folder")).expect("create");
-        std::fs::copy(&path, target).expect("copy");
-    }
-}
-
 #[test]
 fn verify_tells_what_it_looked_at_and_what_is_damaged() {
     let server = killed_server();
     let output = verify(&server.data_dir());
     let printed = text(&output);
     assert!(output.status.success(), "{printed}");
-    assert!(printed.contains("verified 2 tables, 2 segments, 6 objects"), "{printed}");
+    assert!(printed.contains("verified 2 tables, 2 segments, 8 objects"), "{printed}");
     // Files that UNDROP needs are looked at and belong to something.
     assert!(printed.contains("with 1 dropped tables"), "{printed}");
     assert!(!printed.contains("belong to nothing"), "{printed}");
@@ -95,48 +73,128 @@ fn verify_tells_what_it_looked_at_and_what_is_damaged() {
     assert!(!output.status.success() && text(&output).contains("in use"), "{}", text(&output));
 }
 
+/// A backup of a running server with two tables, and a second one with only what is new.
+fn backed_up(to: &Path) -> Server {
+    let server = Server::start();
+    let mut connection = server.connect();
+    for sql in [
+        "CREATE TABLE items (id int4 PRIMARY KEY, name text UNIQUE, v vector(3))",
+        "INSERT INTO items SELECT g, 'item ' || g, ARRAY[g, 0, 0]::vector FROM generate_series(1, 500) g",
+        "CREATE INDEX ON items USING hnsw (v vector_l2_ops)",
+        "CREATE TABLE other (id int4)",
+        "INSERT INTO other VALUES (1)",
+        &format!("CALL elanus.backup('{}')", to.display()),
+        "DELETE FROM items WHERE id % 7 = 0",
+        "INSERT INTO other VALUES (2)",
+        &format!("CALL elanus.backup('{}')", to.display()),
+    ] {
+        connection.run(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    server
+}
+
+fn verify_backup(place: &Path) -> Output {
+    Command::new(binary()).args(["verify", "--backup"]).arg(place).output().expect("the binary runs")
+}
+
+/// The summary's numbers.
+fn numbers(printed: &str) -> Vec<u64> {
+    printed.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
+}
+
+#[test]
+fn backups_are_verified_beside_the_server_that_makes_them() {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let place = folder.path().join("backup");
+    let server = backed_up(&place);
+    // The server is running, and what it is writing there stays.
+    let under_way = place.join(".scratch/7");
+    std::fs::write(&under_way, "half a file").expect("a file");
+    let output = verify_backup(&place);
+    let printed = text(&output);
+    assert!(output.status.success(), "{printed}");
+    assert!(under_way.exists(), "a backup under way is left alone");
+    assert!(printed.starts_with("verified 2 backups, 2 tables, "), "{printed}");
+    let (segments, objects) = (numbers(&printed)[2], numbers(&printed)[3]);
+    assert!(segments >= 3 && objects > segments, "{printed}");
+    let whole = |path: &Path| std::fs::read(path).expect("an object");
+    let put_back = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).expect("an object");
+    let named = |path: &Path| path.strip_prefix(&place).expect("below").display().to_string();
+    // Of each kind one that is damaged, and one that is missing.
+    for kind in ["-vectors", "-scalars", "-keys", "-unique", "-deletes", "-index", "manifest/", "backup/0"] {
+        let of_kind = |path: &PathBuf| path.to_string_lossy().contains(kind);
+        let path = files(&place, &[""]).into_iter().rfind(of_kind);
+        let path = path.unwrap_or_else(|| panic!("no {kind} in the backup"));
+        let bytes = whole(&path);
+        let mut hurt = bytes.clone();
+        hurt[bytes.len() / 2] ^= 8;
+        std::fs::remove_file(&path).expect("remove");
+        let missing = verify_backup(&place);
+        let printed = text(&missing);
+        // Without its record there is no such backup: the others are whole.
+        if kind == "backup/0" {
+            assert!(missing.status.success() && printed.starts_with("verified 1 backups"), "{printed}");
+        } else {
+            assert_eq!(missing.status.code(), Some(1), "{kind}: {printed}");
+            assert!(
+                printed.contains(&format!("damaged: {}: it is missing", named(&path))),
+                "{kind}: {printed}"
+            );
+        }
+        put_back(&path, &hurt);
+        let damaged = verify_backup(&place);
+        let printed = text(&damaged);
+        assert_eq!(damaged.status.code(), Some(1), "{kind}: {printed}");
+        assert!(printed.contains(&format!("damaged: {}: ", named(&path))), "{kind}: {printed}");
+        std::fs::remove_file(&path).expect("remove");
+        put_back(&path, &bytes);
+    }
+    let output = verify_backup(&place);
+    assert!(output.status.success(), "{}", text(&output));
+    for (place, reason) in
+        [("objects", "a backup (backup/…) at this place does not exist"), ("x", "does not exist")]
+    {
+        let output = verify_backup(&server.data_dir().join(place));
+        assert!(!output.status.success() && text(&output).contains(reason), "{}", text(&output));
+        assert_eq!(server.data_dir().join(place).exists(), place == "objects", "nothing is made");
+    }
+}
+
+#[test]
+fn a_meta_store_that_does_not_fit_its_files_is_damage() {
+    let server = killed_server();
+    let log = server.data_dir().join("log");
+    let aside = server.data_dir().join("aside");
+    std::fs::rename(&log, &aside).expect("rename");
+    let output = verify(&server.data_dir());
+    let printed = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains(": it is missing") && printed.contains("damaged: log channel "), "{printed}");
+    assert!(!log.exists(), "nothing is made");
+    // A server says the same, and does not put an empty log in the place of the one that is gone.
+    let directory = server.data_dir().parent().expect("the server's folder").to_owned();
+    let refused = Server::start_on(&directory, Options::default()).expect_err("its log is gone");
+    assert!(refused.contains("log channel") && refused.contains("is damaged: it is missing"), "{refused}");
+    std::fs::remove_dir_all(&log).ok();
+    std::fs::rename(&aside, &log).expect("rename");
+    let server = server.restart().unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(server.connect().value("SELECT count(*) FROM last").expect("a count"), "1");
+}
+
 #[test]
 fn a_changed_bit_is_found_or_does_no_harm() {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
-    let (seed, flips) = (number("SEED").unwrap_or(7), number("FLIPS").unwrap_or(60));
-    println!("SEED={seed} FLIPS={flips}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let (seed, wanted) = (number("SEED").unwrap_or(7), number("FLIPS").unwrap_or(600));
+    println!("SEED={seed} FLIPS={wanted}");
     let server = killed_server();
-    let whole = server.data_dir();
-    let paths: Vec<PathBuf> = files(&whole, &[""])
-        .into_iter()
-        .filter(|path| std::fs::metadata(path).is_ok_and(|data| data.len() > 0))
-        .collect();
-    let (mut found, mut harmless) = (0, 0);
-    let mut right: Option<Vec<String>> = None;
-    for _ in 0..flips {
-        let home = tempfile::tempdir().expect("a temporary directory");
-        let data = home.path().join("data");
-        copy(&whole, &data);
-        let expected = right.get_or_insert_with(|| {
-            let fresh = tempfile::tempdir().expect("a temporary directory");
-            copy(&whole, &fresh.path().join("data"));
-            let server = Server::start_on(fresh.path(), Options::default()).expect("the copy starts");
-            answers(&mut server.connect())
-        });
-        let name = paths[random.random_range(0..paths.len())].strip_prefix(&whole).expect("below").to_owned();
-        let mut bytes = std::fs::read(data.join(&name)).expect("a file");
-        let (byte, bit) = (random.random_range(0..bytes.len()), random.random_range(0..8));
-        bytes[byte] ^= 1 << bit;
-        std::fs::remove_file(data.join(&name)).expect("remove");
-        std::fs::write(data.join(&name), bytes).expect("write");
-        let output = verify(&data);
-        if !output.status.success() {
-            assert!(output.status.code() == Some(1), "{name:?} byte {byte} bit {bit}: {}", text(&output));
-            found += 1;
-            continue;
-        }
-        let server = Server::start_on(home.path(), Options::default());
-        let server = server.unwrap_or_else(|error| panic!("{name:?} byte {byte} bit {bit}: {error}"));
-        let given = answers(&mut server.connect());
-        assert_eq!(&given, expected, "{name:?} byte {byte} bit {bit} was not found");
-        harmless += 1;
+    let tallies = flips::run(&server.data_dir(), seed, wanted);
+    for (kind, tally) in &tallies {
+        println!("{kind}: {tally}");
+        assert!(tally.found > 0 || tally.flips < 30, "nothing in {kind} is ever found");
     }
-    println!("{flips} changed bits in {} files: {found} found, {harmless} without harm", paths.len());
-    assert!(found > flips / 2, "hardly anything was found");
+    let sum = |of: fn(&Tally) -> u64| tallies.values().map(of).sum::<u64>();
+    let (flips, found, harmless) =
+        (sum(|tally| tally.flips), sum(|tally| tally.found), sum(|tally| tally.harmless));
+    println!("{flips} changed bits: {found} found, {harmless} without harm");
+    assert_eq!((flips, tallies.len()), (wanted, 11), "every kind of file takes part: {tallies:?}");
 }

@@ -50,7 +50,7 @@ pub(super) fn recover(
         return create(door, directory, channel, fresh_incarnation);
     };
     let (active, bytes) = read_all(door, &path)?;
-    let header = FileHeader::decode(&bytes).map_err(|reason| Error::corrupted(path.display(), reason))?;
+    let header = FileHeader::decode(&bytes, &path)?;
     if header.channel != channel || header.first.0 != first {
         let reason = format!("it belongs to channel {} at offset {}", header.channel, header.first);
         return Err(Error::corrupted(path.display(), reason));
@@ -98,6 +98,11 @@ pub(super) fn create_file(
     file.sync_all()?;
     door.sync_dir(path.parent().unwrap_or(path))?;
     Ok(file)
+}
+
+/// Whether a channel has files.
+pub(super) fn exists(door: &dyn FileDoor, directory: &Path) -> Result<bool> {
+    Ok(door.info(directory)?.is_some() && !log_files(door, directory)?.is_empty())
 }
 
 /// The log files of a directory: first offset (from the name) and path, ascending.

@@ -51,6 +51,11 @@ impl Topics {
         Ok(())
     }
 
+    /// Whether there is a topic of this name.
+    pub(super) async fn exists(&self, topic: &str) -> Result<bool> {
+        Ok(self.describe(topic).await?.is_some())
+    }
+
     /// The settings of a topic; None when there is none of this name.
     async fn describe(&self, topic: &str) -> Result<Option<ConfigResource>> {
         let asked = self.admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &self.options()).await;
