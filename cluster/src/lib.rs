@@ -17,6 +17,8 @@ mod compactor;
 pub mod error;
 mod flusher;
 mod follower;
+#[cfg(test)]
+mod golden;
 mod horizon;
 mod indexer;
 pub mod lease;

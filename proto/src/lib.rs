@@ -8,6 +8,8 @@
 
 pub mod catalog;
 pub mod error;
+#[cfg(test)]
+mod golden;
 pub mod id;
 pub mod json;
 pub mod key;

@@ -139,3 +139,25 @@ async fn numbers_are_given_out_once() {
     assert_eq!(catalog.allocate_segments(4).await.expect("ids"), SegmentId(1));
     assert_eq!(catalog.allocate_segments(4).await.expect("ids"), SegmentId(5));
 }
+
+#[test]
+fn golden_files_of_steps_read_back() {
+    let former = |key: &str, value: Option<&'static [u8]>| {
+        let mut form = vec![0x0A, key.len() as u8];
+        form.extend_from_slice(key.as_bytes());
+        if let Some(value) = value {
+            form.extend_from_slice(&[0x12, value.len() as u8]);
+            form.extend_from_slice(value);
+        }
+        [&[0x12, form.len() as u8][..], &form].concat()
+    };
+    let keys = [former("catalog/revision", Some(&[7])), former("catalog/table/1", None)].concat();
+    let kept = Bytes::from([&[0x09, 0, 0, 0x8C, 1, 0, 0, 0, 0][..], &keys].concat());
+    let key = "history/step/00000000000000000008";
+    let step = history::decode_step(key, &kept).expect("readable").expect("a step");
+    assert_eq!(step.ts(), Timestamp(99 << 18));
+    let told: Vec<_> = step.former().map(|(key, value)| (key.to_owned(), value.cloned())).collect();
+    let revision = Bytes::from_static(&[7]);
+    assert_eq!(told, [("catalog/revision".into(), Some(revision)), ("catalog/table/1".into(), None)]);
+    assert_eq!(step.write(), Write::put(key, kept));
+}

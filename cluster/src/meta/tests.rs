@@ -168,3 +168,64 @@ async fn a_damaged_file_is_named() {
         .expect_err("not a redb file");
     assert!(error.to_string().contains("meta.redb"), "{error}");
 }
+
+/// What lies in a file, in redb's own terms.
+fn content_of(path: &std::path::Path) -> String {
+    use redb::{ReadableDatabase as _, ReadableTable as _};
+    let database = redb::Database::open(path).expect("a file of redb");
+    let transaction = database.begin_read().expect("a transaction");
+    let entries: redb::TableDefinition<'_, &str, &[u8]> = redb::TableDefinition::new("entries");
+    let state: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("state");
+    let mut content = String::new();
+    for item in transaction.open_table(entries).expect("a table").iter().expect("entries") {
+        let (key, value) = item.expect("an entry");
+        content.push_str(&format!("entries {} {:02x?}\n", key.value(), value.value()));
+    }
+    for item in transaction.open_table(state).expect("a table").iter().expect("numbers") {
+        let (key, value) = item.expect("a number");
+        content.push_str(&format!("state {} {:016x}\n", key.value(), value.value()));
+    }
+    content
+}
+
+async fn redb_at(path: &std::path::Path) -> RedbMeta {
+    let clock = Arc::new(SimClock::new(0));
+    RedbMeta::open(Arc::new(SystemDoor), path, clock).await.expect("a meta store")
+}
+
+#[tokio::test]
+async fn golden_files_of_redb_read_back() {
+    use crate::golden::{as_golden, path_of, writes};
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("meta.redb");
+    let store = redb_at(&path).await;
+    for writes in [
+        vec![Write::put("catalog/revision", vec![1, 0]), Write::put("gone", "x")],
+        vec![Write::put("catalog/revision", vec![2, 0]), Write::Delete { key: "gone".into() }],
+    ] {
+        assert!(matches!(store.commit(vec![], writes).await, Ok(Outcome::Committed(_))));
+    }
+    let listing = store.list("").await.expect("a list");
+    drop(store);
+    as_golden("meta_content", content_of(&path).as_bytes());
+    if writes() {
+        std::fs::copy(&path, path_of("meta.redb")).expect("a golden file");
+    }
+    // The file of the first build with this format, and the same as a still earlier one left it, without a digest.
+    for digests in [true, false] {
+        let old = directory.path().join(format!("old-{digests}.redb"));
+        std::fs::copy(path_of("meta.redb"), &old).expect("the golden file");
+        if !digests {
+            let database = redb::Database::open(&old).expect("a file of redb");
+            let transaction = database.begin_write().expect("a transaction");
+            {
+                let state: redb::TableDefinition<'_, &str, u64> = redb::TableDefinition::new("state");
+                let mut state = transaction.open_table(state).expect("a table");
+                state.insert("format", 1).expect("a number");
+                drop(state.remove("digest").expect("a number"));
+            }
+            transaction.commit().expect("committed");
+        }
+        assert_eq!(redb_at(&old).await.list("").await.expect("a list"), listing);
+    }
+}

@@ -1,4 +1,5 @@
 use super::*;
+use crate::golden::as_golden;
 
 fn table() -> TableMeta {
     TableMeta {
@@ -85,6 +86,77 @@ fn index_options_have_defaults_and_bounds() {
     assert_eq!(words("hnsw", &[("lists", "5")]).0, "unrecognized parameter \"lists\"");
     assert_eq!(words("ivfflat", &[("lists", "x")]).0, "invalid value for integer option \"lists\": x");
     assert_eq!(words("hnsw", &[("m", "8"), ("m", "9")]).0, "parameter \"m\" specified more than once");
+}
+
+/// A table that has something of everything.
+fn rich_table() -> TableMeta {
+    let mut table = table();
+    table.columns[1].missing = Some(Bytes::from_static(b"a batch"));
+    table.columns[1].identity = Some(Identity::Always);
+    table.uniques.push(UniqueKey {
+        constraint: Some(Oid(16_407)),
+        index_oid: Oid(16_408),
+        name: "items_v_key".into(),
+        columns: vec![3, 1],
+        nulls_distinct: false,
+    });
+    table.foreign_keys.push(ForeignKey {
+        oid: Oid(16_409),
+        name: "items_id_fkey".into(),
+        columns: vec![1],
+        target: TableId(16_390),
+        target_columns: vec![2],
+        target_index: Oid(16_391),
+        match_type: MatchType::Full,
+        on_delete: ReferentialAction::SetNull,
+        on_update: ReferentialAction::Cascade,
+    });
+    table.checks.push(CheckConstraint {
+        oid: Oid(16_410),
+        name: "items_id_check".into(),
+        expression: "(id > 0)".into(),
+        columns: vec![1],
+    });
+    table.former.push(FormerColumns { until: 2, columns: vec![1, 2, 3] });
+    table.rewritten = 2;
+    table.options = TableOptions { retention_millis: Some(60_000), consistency: Some(Consistency::Bounded) };
+    table
+}
+
+#[test]
+fn golden_files_of_the_catalog_read_back() {
+    let table = Arc::new(rich_table());
+    assert_eq!(decode_table(&as_golden("table", &encode_table(&table))).expect("a table"), table);
+    let sequence = Arc::new(SequenceMeta {
+        id: SequenceId(16_411),
+        database: DatabaseId(1),
+        namespace: "shop".into(),
+        name: "items_id_seq".into(),
+        ty: ColumnType::INT8,
+        start: 1,
+        increment: -2,
+        minimum: i64::MIN,
+        maximum: 7,
+        first: 5,
+        owned_by: Some((TableId(16_401), 1)),
+    });
+    let read = decode_sequence(&as_golden("sequence", &encode_sequence(&sequence)));
+    assert_eq!(read.expect("a sequence"), sequence);
+    let database = Arc::new(DatabaseMeta {
+        id: DatabaseId(16_384),
+        name: "elanus".into(),
+        home_channel: ChannelId(16_384),
+        extensions: vec!["vector".into()],
+    });
+    let read = decode_database(&as_golden("database", &encode_database(&database)));
+    assert_eq!(read.expect("a database"), database);
+    let namespace =
+        Arc::new(NamespaceMeta { oid: Oid(16_412), database: DatabaseId(16_384), name: "shop".into() });
+    let read = decode_namespace(&as_golden("namespace", &encode_namespace(&namespace)));
+    assert_eq!(read.expect("a schema"), namespace);
+    let about = ObjectAddress { class: 1259, object: 16_401, column: 3 };
+    let read = decode_comment(&as_golden("comment", &encode_comment(about, "a colour")));
+    assert_eq!(read.expect("a comment"), (about, "a colour".into()));
 }
 
 #[test]

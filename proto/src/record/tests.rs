@@ -3,10 +3,12 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, StringArray};
 
 use super::*;
+use crate::golden::as_golden;
 
-fn check(body: RecordBody) {
+/// Today's bytes must be those of the golden file, and read back.
+fn check(name: &str, body: RecordBody) {
     let record = LogRecord { channel: ChannelId(1), epoch: Epoch(7), ts: Timestamp(99), body };
-    let bytes = encode_record(&record).expect("encodes");
+    let bytes = as_golden(&format!("record_{name}"), &encode_record(&record).expect("encodes"));
     assert_eq!(decode_record(bytes).expect("decodes"), record);
 }
 
@@ -25,17 +27,20 @@ fn every_body_survives_its_stored_form() {
         key: Bytes::from_static(b"k"),
     });
     let placement = Placement { table: TableId(5), segment: SegmentId(3), first_row: RowId(45), rows: 2 };
-    check(RecordBody::EpochStart { incarnation: u64::MAX });
-    check(RecordBody::Commit {
-        txn: TxnId(8),
-        parts: 1,
-        placements: vec![placement],
-        changes: vec![change.clone()],
-    });
-    check(RecordBody::Payload { txn: TxnId(8), part: 0, changes: vec![change] });
-    check(RecordBody::Abort { txn: TxnId(8) });
-    check(RecordBody::Seal { table: TableId(5), segment: SegmentId(3) });
-    check(RecordBody::SequenceMark { sequence: SequenceId(6), next: -4 });
+    check("epoch_start", RecordBody::EpochStart { incarnation: u64::MAX });
+    check(
+        "commit",
+        RecordBody::Commit {
+            txn: TxnId(8),
+            parts: 1,
+            placements: vec![placement],
+            changes: vec![change.clone()],
+        },
+    );
+    check("payload", RecordBody::Payload { txn: TxnId(8), part: 0, changes: vec![change] });
+    check("abort", RecordBody::Abort { txn: TxnId(8) });
+    check("seal", RecordBody::Seal { table: TableId(5), segment: SegmentId(3) });
+    check("sequence_mark", RecordBody::SequenceMark { sequence: SequenceId(6), next: -4 });
 }
 
 #[test]

@@ -83,6 +83,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn golden_files_of_messages_read_back() {
+        for (name, kind, value) in [
+            ("kafka_begin", Kind::Begin, b"".as_slice()),
+            ("kafka_fence", Kind::Fence, b""),
+            ("kafka_record", Kind::Record, b"value"),
+        ] {
+            let frame = Frame { kind, epoch: Epoch(7), incarnation: 9, index: 1, count: 2 };
+            let key = crate::golden::as_golden(name, &frame.encode(value));
+            assert_eq!(Frame::decode(&key, value), Ok(frame));
+        }
+    }
+
+    #[test]
     fn a_flipped_bit_is_noticed() {
         let frame = Frame { kind: Kind::Record, epoch: Epoch(7), incarnation: 9, index: 1, count: 2 };
         let (key, value) = (frame.encode(b"value"), b"value".to_vec());
