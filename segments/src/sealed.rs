@@ -68,7 +68,28 @@ enum Unopened {
     Carried,
 }
 
+/// How often a file is asked for before it is carried as one that cannot be opened: a store that has answered wrongly once
+/// must not be believed until the next start.
+const TRIES: usize = 5;
+
 impl Unopened {
+    /// Opens a file, as often as it takes to believe the outcome.
+    async fn open<T>(
+        self,
+        store: &dyn ObjectStore,
+        entry: &ObjectEntry,
+        open: impl Fn(ObjectBytes) -> Result<T>,
+    ) -> Result<T> {
+        let mut tries = if self == Self::Carried { TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            match fetch(store, entry).await.and_then(&open) {
+                Err(error) if tries > 0 && error.again().is_some() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// What to carry, or the failure.
     fn settle<T>(self, result: Result<T>, carry: impl FnOnce(Error) -> T) -> Result<T> {
         match result {
@@ -148,8 +169,8 @@ impl SealedSegment {
             let ObjectKind::Vectors(id) = entry.kind else { continue };
             let column = table.columns.iter().find(|column| column.id == id && !ended);
             let expected = column.and_then(|column| column.ty.dimensions());
-            let file = fetch(store, entry).await;
-            let file = file.and_then(|bytes| VectorFile::open(bytes, segment, rows, expected));
+            let open = |bytes| VectorFile::open(bytes, segment, rows, expected);
+            let file = unopened.open(store, entry, open).await;
             let column = unopened.settle(file.map(SealedColumn::Vectors), SealedColumn::Unopened)?;
             held.push((id, Arc::new(column)));
         }
@@ -161,8 +182,8 @@ impl SealedSegment {
                 _ if ended => SealedKey::Ended,
                 None if !key.is_primary => SealedKey::Made(Arc::default()),
                 _ => {
-                    let file = fetch(store, required(&files, kind)?).await;
-                    let file = file.and_then(|bytes| KeyFile::open(bytes, segment, rows));
+                    let open = |bytes| KeyFile::open(bytes, segment, rows);
+                    let file = unopened.open(store, required(&files, kind)?, open).await;
                     let file = file.map(|file| SealedKey::File(Arc::new(file)));
                     unopened.settle(file, |error| SealedKey::Unopened(Arc::new(error)))?
                 }
