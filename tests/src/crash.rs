@@ -2,8 +2,10 @@
 //! tables must hold what the ledgers say.
 //!
 //! Three clients, each with its own keys in two tables that share a channel, insert, update and delete rows,
-//! alone, many at once, by COPY and in transactions over both tables. A statement that was answered counts;
-//! one under way at the kill is in doubt: afterwards either all of it is there or nothing, for good.
+//! alone, many at once, by COPY and in transactions over both tables; they run into unique keys and foreign keys, their own
+//! and each other's. A statement that was answered counts; one under way at the kill is in doubt: afterwards either all
+//! of it is there or nothing, for good. No unique value is there twice, in a scan or in its index, and no row refers to one
+//! that is not there.
 //!
 //! Invariants: the seed decides what the clients do and when the server dies, as far as the scheduler lets it;
 //! a run that acknowledged too little or never hit a kind of kill it promised is a failure, not a pass.
@@ -20,6 +22,7 @@ use crate::server::{Options, Server};
 use crate::wire::{Address, Connection};
 
 mod client;
+mod crowd;
 mod ledger;
 mod verify;
 
@@ -74,6 +77,11 @@ pub struct Report {
     pub killed_in_transaction: u32,
     /// Statements and transactions that were answered.
     pub acknowledged: u64,
+    /// Refused because of a key as they had to be, and because somebody else had the value or the row.
+    pub refused: u64,
+    pub taken: u64,
+    /// Rows that went with the row they referred to.
+    pub cascaded: u64,
     /// In doubt at a kill, and how many of them turned out to have happened.
     pub in_doubt: u64,
     pub happened: u64,
@@ -88,14 +96,17 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} kills ({} in CHECKPOINT, {} in VACUUM, {} in COPY, {} in BEGIN…COMMIT), {} acknowledged, {} in doubt of \
-             which {} happened, {} rows, up to {} indexed, {} violations",
+            "{} kills ({} in CHECKPOINT, {} in VACUUM, {} in COPY, {} in BEGIN…COMMIT), {} acknowledged, {} refused, {} \
+             came too late, {} rows cascaded, {} in doubt of which {} happened, {} rows, up to {} indexed, {} violations",
             self.kills,
             self.killed_in_checkpoint,
             self.killed_in_vacuum,
             self.killed_in_copy,
             self.killed_in_transaction,
             self.acknowledged,
+            self.refused,
+            self.taken,
+            self.cascaded,
             self.in_doubt,
             self.happened,
             self.rows,
@@ -213,7 +224,11 @@ pub fn run_on(plan: Plan, options: Options) -> Report {
             break;
         }
     }
-    report.acknowledged = ledgers.iter().map(|ledger| ledger.acknowledged).sum();
+    let sum = |count: fn(&Ledger) -> u64| ledgers.iter().map(count).sum();
+    report.acknowledged = sum(|ledger| ledger.acknowledged);
+    report.refused = sum(|ledger| ledger.refused);
+    report.taken = sum(|ledger| ledger.taken);
+    report.cascaded = sum(|ledger| ledger.cascaded);
     report
 }
 

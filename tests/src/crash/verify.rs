@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Report;
-use super::ledger::{Effect, Key, Ledger, Row, TABLES, vector_text};
+use super::ledger::{Effect, Key, Ledger, REFERRING, Row, TABLES, vector_text};
+use super::{Report, crowd};
 use crate::wire::Connection;
 
 /// Settles what was in doubt and gives everything that is not as it must be.
@@ -15,8 +15,20 @@ pub(super) fn verify(
     let mut violations = Vec::new();
     let actual = read(connection, &mut violations);
     violations.extend(judge(&actual, ledgers, report));
+    violations.extend(keys_and_references(&actual));
+    violations.extend(crowd::verify(connection));
     let expected = expected(ledgers);
     violations.extend(look_up(connection, &expected));
+    for (name, rows) in
+        TABLES.iter().zip([0, 1].map(|table| expected.keys().filter(move |key| key.0 == table)))
+    {
+        violations.extend(unique_index(connection, name, rows.count()));
+    }
+    for name in ["hubs", "spokes"] {
+        let count = format!("SELECT count(code) FROM {name}");
+        let count = connection.value(&count).unwrap_or_else(|failure| panic!("{count}: {failure}"));
+        violations.extend(unique_index(connection, name, count.parse().expect("a number")));
+    }
     violations.extend(search_indexes(connection, &expected));
     let indexed = connection.value("SELECT coalesce(sum(indexed_rows), 0) FROM elanus.index_status");
     let indexed = indexed.unwrap_or_else(|failure| panic!("index_status: {failure}"));
@@ -62,6 +74,40 @@ fn judge(actual: &BTreeMap<Key, Row>, ledgers: &mut [Ledger], report: &mut Repor
     violations
 }
 
+/// Values of the unique key that are there twice, and rows that refer to nothing.
+fn keys_and_references(actual: &BTreeMap<Key, Row>) -> Vec<String> {
+    let mut violations = Vec::new();
+    let mut codes: BTreeMap<(usize, i64), i64> = BTreeMap::new();
+    for (key, row) in actual {
+        if let Some(other) = codes.insert((key.0, row.code), key.1) {
+            violations.push(format!("duplicate: {key:?} and {other} have code {}", row.code));
+        }
+        if let Some(parent) = row.parent.filter(|parent| !actual.contains_key(&(0, *parent))) {
+            violations.push(format!("orphan: {key:?} refers to {parent}"));
+        }
+    }
+    violations
+}
+
+/// Whether the unique key's index finds as many rows as a scan: each row is inserted once more under another id, which
+/// its code must keep out.
+fn unique_index(connection: &mut Connection, name: &str, rows: usize) -> Vec<String> {
+    let columns = match name {
+        "left_rows" => "code, version, tag, v",
+        "right_rows" => "code, parent, version, tag, v",
+        "hubs" => "code",
+        _ => "code, hub, also",
+    };
+    let sql = format!(
+        "INSERT INTO {name} SELECT -1 - id, {columns} FROM {name} WHERE code IS NOT NULL ON CONFLICT (code) DO NOTHING"
+    );
+    let inserted = connection.run(&sql).unwrap_or_else(|failure| panic!("{sql}: {failure}")).tag;
+    if inserted.as_deref() == Some("INSERT 0 0") {
+        return Vec::new();
+    }
+    vec![format!("{name}: of {rows} codes the index does not find some: {inserted:?}")]
+}
+
 /// Whether the operation in doubt happened; an error when only a part of it did.
 fn settle(ledger: &Ledger, effect: &Effect, actual: &BTreeMap<Key, Row>) -> Result<bool, String> {
     let matches =
@@ -78,7 +124,8 @@ fn settle(ledger: &Ledger, effect: &Effect, actual: &BTreeMap<Key, Row>) -> Resu
 fn read(connection: &mut Connection, violations: &mut Vec<String>) -> BTreeMap<Key, Row> {
     let mut actual = BTreeMap::new();
     for (table, name) in TABLES.iter().enumerate() {
-        let sql = format!("SELECT id, version, tag, v FROM {name}");
+        let parent = if table == REFERRING { "parent" } else { "NULL" };
+        let sql = format!("SELECT id, version, tag, v, code, {parent} FROM {name}");
         let result = connection.run(&sql).unwrap_or_else(|failure| panic!("{sql}: {failure}"));
         for row in result.rows {
             let text = |position: usize| row[position].clone().unwrap_or_default();
@@ -87,7 +134,9 @@ fn read(connection: &mut Connection, violations: &mut Vec<String>) -> BTreeMap<K
             if text(3) != vector_text(id, version) {
                 violations.push(format!("mixed row: {name} {id} version {version} has vector {}", text(3)));
             }
-            if actual.insert((table, id), Row { version, tag: text(2) }).is_some() {
+            let code = text(4).parse().expect("a code");
+            let parent = row[5].as_ref().map(|parent| parent.parse().expect("an id"));
+            if actual.insert((table, id), Row { version, tag: text(2), code, parent }).is_some() {
                 violations.push(format!("duplicate: {name} {id}"));
             }
         }
@@ -100,15 +149,17 @@ fn read(connection: &mut Connection, violations: &mut Vec<String>) -> BTreeMap<K
     actual
 }
 
-/// The same rows through other doors: by key, and as nearest neighbours.
+/// The same rows through other doors: by either key, and as nearest neighbours.
 fn look_up(connection: &mut Connection, expected: &BTreeMap<Key, &Row>) -> Vec<String> {
     let mut violations = Vec::new();
     let step = (expected.len() / 20).max(1);
     for (key, row) in expected.iter().step_by(step) {
-        let sql = format!("SELECT tag FROM {} WHERE id = {}", TABLES[key.0], key.1);
-        let tag = connection.value(&sql).unwrap_or_else(|failure| failure.to_string());
-        if tag != row.tag {
-            violations.push(format!("{sql}: {tag}, not {}", row.tag));
+        for (column, value) in [("id", key.1), ("code", row.code)] {
+            let sql = format!("SELECT tag FROM {} WHERE {column} = {value}", TABLES[key.0]);
+            let tag = connection.value(&sql).unwrap_or_else(|failure| failure.to_string());
+            if tag != row.tag {
+                violations.push(format!("{sql}: {tag}, not {}", row.tag));
+            }
         }
     }
     for (table, name) in TABLES.iter().enumerate() {

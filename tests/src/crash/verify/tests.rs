@@ -1,7 +1,7 @@
 use super::*;
 
 fn row(version: i32, tag: &str) -> Row {
-    Row { version, tag: tag.to_owned() }
+    Row { version, tag: tag.to_owned(), code: i64::from(version), parent: None }
 }
 
 /// A ledger with two rows and an operation in doubt that changes one and adds one.
@@ -35,4 +35,17 @@ fn half_lost_and_resurrected_are_seen() {
     assert!(stale.iter().any(|violation| violation.starts_with("lost")), "{stale:?}");
     let extra = found(&[((0, 3), row(0, "a")), ((1, 6), row(0, "a")), ((1, 12), row(0, "a"))]);
     assert!(extra.iter().any(|violation| violation.starts_with("resurrected")), "{extra:?}");
+}
+
+#[test]
+fn duplicates_and_orphans_are_seen() {
+    let of = |code, parent| Row { code, parent, ..row(0, "a") };
+    let right = [((0, 3), of(1, None)), ((1, 6), of(1, Some(3))), ((1, 9), of(2, None))];
+    assert_eq!(keys_and_references(&right.iter().cloned().collect()), Vec::<String>::new());
+    let duplicate = [((0, 3), of(1, None)), ((0, 6), of(1, None))];
+    let found = keys_and_references(&duplicate.into_iter().collect());
+    assert!(found.len() == 1 && found[0].starts_with("duplicate"), "{found:?}");
+    let orphan = [((0, 3), of(1, None)), ((1, 6), of(1, Some(4)))];
+    let found = keys_and_references(&orphan.into_iter().collect());
+    assert!(found.len() == 1 && found[0].starts_with("orphan"), "{found:?}");
 }
