@@ -12,6 +12,7 @@
 //!
 //! What it is not: a scan for several nodes on one store; it trusts that all writers are this node's.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +133,8 @@ impl Collector {
             };
             self.retire_unnamed(table, objects, &named, &open);
         }
-        self.forget_pointers().await
+        // Of those whose objects are gone.
+        self.forget_pointers(|table| !self.parts.garbage.has_waiting(table)).await
     }
 
     /// The keys of a table that its newest manifest needs.
@@ -169,31 +171,35 @@ impl Collector {
 
     async fn delete_due(&self) -> Result<()> {
         let mut due = self.parts.garbage.due(self.parts.clock.now_millis());
-        // Manifests before what they name: a rebuild goes by the highest manifest there is.
-        due.sort_by_key(|(key, _)| ObjectName::parse(key).is_some_and(|name| name.segment.is_some()));
-        let mut dropped = BTreeSet::new();
-        for (key, table) in due {
+        let catalog = self.parts.catalog.stored();
+        let tables = due.iter().map(|(_, table)| *table);
+        let dropped: BTreeSet<TableId> = tables.filter(|table| !catalog.tables.contains_key(table)).collect();
+        if !dropped.is_empty() {
+            // Before their manifests, which nobody must look for any more.
+            self.forget_pointers(|table| dropped.contains(&table)).await?;
+        }
+        // Manifests before what they name, and before those they build on: a rebuild goes by the highest manifest there is.
+        due.sort_by_key(|(key, _)| {
+            let name = ObjectName::parse(key);
+            name.map(|name| (name.segment.is_some(), Reverse((name.epoch, name.n))))
+        });
+        for (key, _) in due {
             let (store, location) = (Arc::clone(&self.parts.store), key.clone());
             let deleted = blocking_async(async move { store.delete(&location).await }).await?;
             match deleted {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => self.parts.garbage.deleted(&key),
                 Err(error) => return Err(segments::Error::store("delete", key.as_ref(), error).into()),
             }
-            dropped.insert(table);
-        }
-        let catalog = self.parts.catalog.stored();
-        if dropped.iter().any(|table| !catalog.tables.contains_key(table)) {
-            self.forget_pointers().await?;
         }
         Ok(())
     }
 
-    /// Forgets the manifests of dropped tables whose objects are gone.
-    async fn forget_pointers(&self) -> Result<()> {
+    /// Forgets which manifests are the newest of dropped tables.
+    async fn forget_pointers(&self, is_wanted: impl Fn(TableId) -> bool) -> Result<()> {
         let with_files = tables_with_files(self.parts.meta.as_ref()).await?;
         let catalog = self.parts.catalog.stored();
         for table in with_files {
-            if !catalog.tables.contains_key(&table) && !self.parts.garbage.has_waiting(table) {
+            if !catalog.tables.contains_key(&table) && is_wanted(table) {
                 // No guard, so it is never refused.
                 let _ = self
                     .parts

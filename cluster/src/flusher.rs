@@ -405,8 +405,11 @@ impl Flusher {
             }
         }
         // Before the trimming: from here on the files can be had back to this instant without the log.
-        let reached = (self.channel, RecoveryMark::of(&state));
-        self.parts.catalog_objects.write(vec![reached]).await?;
+        let mut mark = RecoveryMark::of(&state);
+        if self.parts.settings.has(PlantedBug::MarkPassesUnflushedRows) {
+            mark.complete = mark.last_ts;
+        }
+        self.parts.catalog_objects.write(vec![(self.channel, mark)]).await?;
         // What came meanwhile counts towards the next one.
         let left = |bytes: u64| Some(bytes.saturating_sub(appended));
         let _ = self.signals.log_bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);

@@ -8,6 +8,7 @@
 //! channel's service_ts) never goes back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use proto::catalog::TableMeta;
@@ -30,13 +31,26 @@ pub(crate) struct Published {
     pub(crate) channel: ChannelId,
     state: ArcSwap<ChannelState>,
     applied: watch::Sender<Timestamp>,
+    is_behind: AtomicBool,
 }
 
 impl Published {
     /// Shows a first state.
     pub(crate) fn new(channel: ChannelId, state: ChannelState) -> Arc<Self> {
         let applied = watch::Sender::new(state.last_ts);
-        Arc::new(Self { channel, state: ArcSwap::from_pointee(state), applied })
+        let is_behind = AtomicBool::new(false);
+        Arc::new(Self { channel, state: ArcSwap::from_pointee(state), applied, is_behind })
+    }
+
+    /// Whether the catalog may show a change whose rows this state does not have yet: its Commit is decided and not
+    /// in the log. Who reads now would see a part of a transaction, and waits for the owner instead.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::SeqCst)
+    }
+
+    /// Only the owner says so.
+    pub(crate) fn set_behind(&self, is_behind: bool) {
+        self.is_behind.store(is_behind, Ordering::SeqCst);
     }
 
     /// The newest state.

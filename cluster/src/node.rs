@@ -249,13 +249,23 @@ impl Node {
         &self.parts.clock
     }
 
-    /// A read point that shows every acknowledged commit of a database. Nothing is written or awaited for it.
+    /// Waits for the owner while the catalog shows a change whose rows it does not show yet.
+    async fn catch_up(&self, runtime: &Runtime) -> Result<()> {
+        if !runtime.owner.published.is_behind() {
+            return Ok(());
+        }
+        runtime.owner.ask(|reply| OwnerMessage::Fence { reply }).await
+    }
+
+    /// A read point that shows every acknowledged commit of a database. Nothing is written for it, and nothing awaited
+    /// unless a change of the catalog was interrupted.
     ///
     /// # Errors
-    /// When the database does not exist, or another server may have taken over.
-    #[allow(clippy::unused_async, reason = "a question to the home owner in a cluster")]
+    /// When the database does not exist, an interrupted change cannot be completed, or another server may have taken over.
     pub async fn barrier(&self, database: DatabaseId) -> Result<ReadPoint> {
-        let point = ReadPoint::at(self.runtime(database)?.owner.published.state().last_ts);
+        let runtime = self.runtime(database)?;
+        self.catch_up(&runtime).await?;
+        let point = ReadPoint::at(runtime.owner.published.state().last_ts);
         // As in `pinned_barrier`.
         self.parts.lease.check()?;
         Ok(point)
@@ -294,12 +304,15 @@ impl Node {
         }
         if drops && outcome.is_ok() {
             self.parts.garbage.scan();
-            // Whoever is asked to keep nothing of them lets go at once.
-            self.forget_dropped().await?;
+            // Whoever is asked to keep nothing of them lets go at once; what fails is done when there is another look.
+            if let Err(error) = self.forget_dropped().await {
+                tracing::warn!(%error, "what was dropped could not be let go of");
+            }
             runtime.compactor.look();
         }
         if changes_databases && outcome.is_ok() {
-            self.match_channels().await?;
+            // The change has happened, so its failure is none of the transaction.
+            self.match_channels().await.map_err(|error| Error::Unknown { reason: error.to_string() })?;
         }
         outcome
     }

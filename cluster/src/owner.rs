@@ -251,7 +251,7 @@ impl Owner {
 
     /// A new epoch, the state at the end of the log, and the Commits that are still missing.
     async fn take_over(&mut self) -> Result<()> {
-        self.parts.catalog.reload().await?;
+        self.reload_catalog().await?;
         let taken = take_over(&self.parts, self.channel).await?;
         self.epoch = taken.epoch;
         self.handle.epoch.store(taken.epoch.0, Ordering::SeqCst);
@@ -262,8 +262,19 @@ impl Owner {
         for decision in taken.decided {
             self.append_decided(decision).await?;
         }
+        self.handle.published.set_behind(false);
         self.flusher.look();
         Ok(())
+    }
+
+    /// What it shows anew, rows do not follow before the Commits that are missing are appended.
+    async fn reload_catalog(&self) -> Result<()> {
+        let (catalog, published) = (&self.parts.catalog, &self.handle.published);
+        let (was_behind, revision) = (published.is_behind(), catalog.snapshot().revision);
+        published.set_behind(true);
+        let reloaded = catalog.reload().await;
+        published.set_behind(was_behind || catalog.snapshot().revision > revision);
+        reloaded
     }
 
     async fn turn(&mut self, messages: Vec<OwnerMessage>) {

@@ -92,11 +92,19 @@ pub enum PlantedBug {
     PayloadsTakenForTheirCommit,
     /// Answers leave before the log is synced.
     AnsweredBeforeSynced,
+    /// A unique key other than the primary one is not looked up in sealed segments.
+    UniqueCheckLeavesOutSealed,
+    /// Commits of one turn are checked against the state before it, not against each other.
+    CheckedAgainstStateBeforeTurn,
+    /// The owner relies on statements for foreign keys and does not look at them again.
+    ReferencesNotCheckedAgain,
+    /// Files are said to hold everything up to the last commit.
+    MarkPassesUnflushedRows,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::CheckpointPassesUnflushedRows,
         Self::DeletesOnlyAsTimeGrows,
         Self::DeletesOfUnflushedRowsNotSaved,
@@ -112,6 +120,10 @@ impl PlantedBug {
         Self::LastWriteErrorIgnored,
         Self::PayloadsTakenForTheirCommit,
         Self::AnsweredBeforeSynced,
+        Self::UniqueCheckLeavesOutSealed,
+        Self::CheckedAgainstStateBeforeTurn,
+        Self::ReferencesNotCheckedAgain,
+        Self::MarkPassesUnflushedRows,
     ];
 }
 

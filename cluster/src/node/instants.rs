@@ -31,10 +31,11 @@ impl Node {
     /// A read point that shows every acknowledged commit, and a pin that keeps it readable.
     ///
     /// # Errors
-    /// When the database does not exist, or another server may have taken over.
-    #[allow(clippy::unused_async, reason = "a question to the home owner in a cluster")]
+    /// As `barrier`.
     pub async fn pinned_barrier(&self, database: DatabaseId) -> Result<(ReadPoint, Pin)> {
-        let pin = self.parts.horizons.pin_newest(&self.runtime(database)?.owner.published);
+        let runtime = self.runtime(database)?;
+        self.catch_up(&runtime).await?;
+        let pin = self.parts.horizons.pin_newest(&runtime.owner.published);
         // Asked afterwards: a process that was stopped in between has read a state that may be old by now.
         self.parts.lease.check()?;
         Ok((ReadPoint::at(pin.ts()), pin))

@@ -167,7 +167,10 @@ impl Owner {
         }
         let parts = open.iter().flat_map(|open| open.parts.values().map(|part| part.as_slice()));
         let all: Vec<&[TableChange]> = parts.chain([request.changes.as_slice()]).collect();
-        check::check(&batch.work, &batch.catalogs.shown, &all, request.references_since)?;
+        let before = self.handle.published.state();
+        let alone = self.parts.settings.has(PlantedBug::CheckedAgainstStateBeforeTurn);
+        let state = if alone { before.as_ref() } else { &batch.work };
+        check::check(state, &batch.catalogs.shown, &all, request.references_since, &self.parts.settings)?;
         let placements = self.place(&batch.work, &all).await?;
         drop(all);
         let revision = batch.catalogs.shown.revision;

@@ -6,7 +6,7 @@
 //! missing Commit. Without rows there is nothing to decide: the meta transaction is the commit, and an empty
 //! Commit record gives it a place in time. The timestamp is drawn before (2), which writes it to the catalog's
 //! history and beside the decision: a Commit made up for later has the same. The catalog is shown after the Commit, so nobody sees the new table
-//! without its rows.
+//! without its rows; while the Commit is missing, readers wait for it (`Published::is_behind`).
 
 use proto::record::{RecordBody, TableChange};
 use proto::{ErrorKind, SqlError, TableId, Timestamp, TxnId};
@@ -51,6 +51,9 @@ impl Owner {
             Err(error) => {
                 let unknown = matches!(error, Error::Unknown { .. });
                 self.broken |= unknown;
+                if unknown {
+                    self.handle.published.set_behind(true);
+                }
                 if !unknown && parts > 0 {
                     self.append_alone(RecordBody::Abort { txn: request.txn }).await?;
                 }
@@ -81,7 +84,7 @@ impl Owner {
         }
         let parts = open.into_iter().flat_map(|open| open.parts.values().map(|part| part.as_slice()));
         let all: Vec<&[TableChange]> = parts.chain([inline]).collect();
-        check::check(&state, view, &all, request.references_since)
+        check::check(&state, view, &all, request.references_since, &self.parts.settings)
     }
 
     /// The Commit of a transaction that the meta store has decided.
@@ -89,6 +92,9 @@ impl Owner {
         let revision = changed.catalog().revision;
         let catalogs = Catalogs::of_change(&changed);
         let decided = self.append_commit(decision, catalogs).await;
+        if decided.is_err() {
+            self.handle.published.set_behind(true);
+        }
         // Whatever became of the record: the change is in the meta store.
         self.parts.catalog.publish(changed);
         let ts = decided.map_err(|error| {

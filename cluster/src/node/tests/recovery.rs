@@ -4,7 +4,8 @@ use segments::file::fault::{Fault, FaultDoor, Operation};
 
 use super::*;
 use crate::log::FileLog;
-use crate::testing::{Tested, row};
+use crate::testing::faulty::Fuse;
+use crate::testing::{Tested, row, table_meta};
 
 fn benches() -> Vec<(Bench, Option<tempfile::TempDir>)> {
     let directory = tempfile::tempdir().expect("a directory");
@@ -173,4 +174,42 @@ async fn transactions_whose_payloads_lie_between_each_others_hold_the_checkpoint
     let tested = bench.start().await.expect("the node again");
     assert_eq!(tested.rows(&large).await.expect("a read").len(), 3);
     assert_eq!(tested.rows(&small).await.expect("a read"), [row(1, "kept")]);
+}
+
+#[tokio::test]
+async fn a_change_of_the_catalog_whose_commit_is_missing_is_not_seen_in_part() {
+    for (bench, _directory) in benches() {
+        let (works, log) = (Fuse::unlimited(), Fuse::unlimited());
+        let tested = bench.start_behind([&works, &log, &works]).await.expect("a node");
+        let table = table_meta(tested.database, 20_000, "t");
+        let mut request =
+            tested.request(vec![tested.inserting(&table, &[row(1, "a")])]).await.expect("a request");
+        request.catalog = vec![CatalogChange::PutTable(Arc::clone(&table))];
+        // Rows, and the sync before the decision; the Commit does not get into the log.
+        log.light(2);
+        let error = tested.node.commit(request).await.expect_err("no log, no answer");
+        assert!(matches!(error, Error::Unknown { .. }), "{error:?}");
+        log.light(i64::MAX);
+        // It is decided, so the table is there, with its rows.
+        let table = Arc::clone(&tested.node.catalog().tables[&table.id]);
+        assert_eq!(tested.rows(&table).await.expect("a read"), [row(1, "a")]);
+        tested.kill().await;
+        let tested = bench.start().await.expect("the node again");
+        assert_eq!(tested.rows(&table).await.expect("a read"), [row(1, "a")]);
+    }
+}
+
+#[tokio::test]
+async fn a_drop_that_has_happened_is_not_answered_with_what_failed_behind_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut bench = Bench::new(Form::Memory, directory.path());
+    bench.settings.retention_millis = 0;
+    let (works, meta) = (Fuse::unlimited(), Fuse::unlimited());
+    let tested = bench.start_behind([&meta, &works, &works]).await.expect("a node");
+    let table = tested.create("t").await.expect("a table");
+    // The change itself; what lets go of the table comes behind it.
+    meta.light(1);
+    tested.ddl(vec![CatalogChange::DropTable(table.id)]).await.expect("the table is gone");
+    assert!(meta.is_out(), "nothing was written behind it");
+    assert!(!tested.node.catalog().tables.contains_key(&table.id));
 }
