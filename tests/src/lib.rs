@@ -17,6 +17,8 @@ pub mod crash;
 pub mod data;
 pub mod flips;
 pub mod matrix;
+#[cfg_attr(not(feature = "planted-bugs"), allow(dead_code, reason = "the model uses more of it"))]
+mod memory_node;
 #[cfg(feature = "planted-bugs")]
 pub mod model;
 pub mod passages;

@@ -26,6 +26,9 @@ pub enum State {
     /// A merge has read it and waits for the store.
     CompactionInput,
     CompactionOutput,
+    /// Read back after a restart.
+    Reloaded,
+    /// Rebuilt from the object store alone: meta store and log were lost.
     Restored,
 }
 
@@ -52,7 +55,7 @@ pub enum Moment {
 }
 
 /// All states.
-pub const STATES: [State; 8] = [
+pub const STATES: [State; 9] = [
     State::Growing,
     State::Sealing,
     State::Unflushed,
@@ -60,6 +63,7 @@ pub const STATES: [State; 8] = [
     State::Indexed,
     State::CompactionInput,
     State::CompactionOutput,
+    State::Reloaded,
     State::Restored,
 ];
 /// All operations.

@@ -1,9 +1,9 @@
 //! The model test: random operations on a `cluster::Node` over in-memory back ends, beside a naive twin.
 //!
 //! Two tables share a channel. Rows are inserted, updated, deleted, truncated, alone and in transactions over both
-//! tables, given up, written as payloads, sealed, flushed, merged and purged, and what nothing needs is collected; the node
-//! is stopped and crashed and started
-//! again. After every operation every read must equal the twin's: scans, look-ups by key, nearest neighbours,
+//! tables, given up, written as payloads, sealed, flushed, merged and purged, and what nothing needs is collected; rows have
+//! a unique key beside the primary one, and those of the second table refer to those of the first; the node is stopped and
+//! crashed and started again, and rebuilt from the object store alone. After every operation every read must equal the twin's: scans, look-ups by either key, nearest neighbours,
 //! snapshots taken earlier, and the buffered writes of a transaction that is not decided.
 //!
 //! What it is not: a test of SQL. Invariants: one seed is one run; a difference is reported with the seed and the
@@ -24,9 +24,12 @@ pub struct Counts {
     pub commits: u64,
     pub conflicts: u64,
     pub duplicates: u64,
+    /// References to nothing that were refused.
+    pub orphans: u64,
     pub given_up: u64,
     pub checkpoints: u64,
     pub restarts: u64,
+    pub rebuilds: u64,
     pub reads: u64,
     pub table_changes: u64,
     pub compactions: u64,
@@ -39,9 +42,11 @@ impl Counts {
         self.commits += other.commits;
         self.conflicts += other.conflicts;
         self.duplicates += other.duplicates;
+        self.orphans += other.orphans;
         self.given_up += other.given_up;
         self.checkpoints += other.checkpoints;
         self.restarts += other.restarts;
+        self.rebuilds += other.rebuilds;
         self.reads += other.reads;
         self.table_changes += other.table_changes;
         self.compactions += other.compactions;
@@ -53,14 +58,16 @@ impl fmt::Display for Counts {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} commits, {} conflicts, {} duplicate keys, {} given up, {} checkpoints, {} restarts, {} table \
-             changes, {} compactions, {} collections, {} reads",
+            "{} commits, {} conflicts, {} duplicate keys, {} orphans, {} given up, {} checkpoints, {} restarts, {} \
+             rebuilds, {} table changes, {} compactions, {} collections, {} reads",
             self.commits,
             self.conflicts,
             self.duplicates,
+            self.orphans,
             self.given_up,
             self.checkpoints,
             self.restarts,
+            self.rebuilds,
             self.table_changes,
             self.compactions,
             self.collections,

@@ -3,9 +3,9 @@
 //! The node is the real one (owner, followers, flusher, compactor, indexer, collector, recovery). Its log, meta store and
 //! object store are those in memory behind wrappers that are slow, fail before and after the fact, answer late or not at
 //! all, cut bodies short and show old listings. Writers change rows of two tables on one channel, one of which may be
-//! idle; readers look at the present and the past in every way; a keeper flushes, merges, collects, builds and drops
+//! idle: they want the same unique values, refer to rows that others delete, empty a table, drop tables and make them anew; readers look at the present and the past in every way; a keeper flushes, merges, collects, builds and drops
 //! indexes; a killer ends the process at any operation or time, in the middle of its start too, and what was not
-//! synced is gone. Or the three are those in files (`Form::Disk`), on a disk in memory that loses its power at any
+//! synced is gone, now and then meta store and log with it, which are then rebuilt from the objects. Or the three are those in files (`Form::Disk`), on a disk in memory that loses its power at any
 //! operation, with what was not synced lost, torn or half there. Thresholds are drawn down to absurd values. `ledger` judges everything that anyone sees.
 //!
 //! What it is not: a test of SQL or of sessions; the operations are calls of `cluster::Node`.
@@ -23,6 +23,7 @@ use cluster::tasks::sleep;
 
 mod backing;
 mod clients;
+mod draft;
 mod faults;
 mod keepers;
 mod ledger;
@@ -63,6 +64,11 @@ pub struct Report {
     pub indexes: u64,
     pub collections: u64,
     pub kills: u64,
+    /// Tables dropped and made anew.
+    pub table_changes: u64,
+    /// Starts on what the object store alone gave back, and transactions that these took back.
+    pub rebuilds: u64,
+    pub undone: u64,
 }
 
 impl Report {
@@ -84,6 +90,9 @@ impl Report {
         self.indexes += other.indexes;
         self.collections += other.collections;
         self.kills += other.kills;
+        self.table_changes += other.table_changes;
+        self.rebuilds += other.rebuilds;
+        self.undone += other.undone;
     }
 
     fn is_enough(&self) -> bool {
@@ -103,7 +112,8 @@ impl fmt::Display for Report {
             formatter,
             "{} simulated seconds, {} events, {} commits, {} refused, {} without an answer of which {} happened, \
              {} rows deleted, {} looks, {} manifests, {} objects deleted, {} flushes, {} merges, {} index changes, \
-             {} collections, {} kills",
+             {} collections, {} kills, {} changes of tables, {} rebuilds that \
+             took back {} commits",
             self.simulated_millis / 1000,
             self.events,
             self.commits,
@@ -118,7 +128,10 @@ impl fmt::Display for Report {
             self.merges,
             self.indexes,
             self.collections,
-            self.kills
+            self.kills,
+            self.table_changes,
+            self.rebuilds,
+            self.undone
         )
     }
 }
@@ -186,7 +199,9 @@ async fn finish(world: &Arc<World>, seed: u64) -> Result<(), String> {
     let node = world.node().ok_or("the node is gone")?;
     node.checkpoint().await.map_err(|error| format!("the last checkpoint: {error}"))?;
     client.audit("after a checkpoint").await?;
-    for table in world.tables {
+    let catalog = node.catalog();
+    let tables = world.tables(&catalog).ok_or("the tables are not there")?;
+    for table in tables.map(|table| table.id) {
         let merged = node.compact(table, cluster::CompactionGoal::Full).await;
         merged.map_err(|error| format!("the last merge: {error}"))?;
     }
@@ -206,7 +221,7 @@ fn report(world: &World) -> Report {
         hash: world.trace.hash(),
         events: world.trace.events(),
         simulated_millis: world.trace.millis(),
-        commits: tally.done,
+        commits: tally.done + tally.undone,
         refused: tally.refused,
         lost: tally.lost,
         lost_that_happened: tally.lost_that_happened,
@@ -219,5 +234,8 @@ fn report(world: &World) -> Report {
         indexes: counts.indexes,
         collections: counts.collections,
         kills: counts.kills,
+        table_changes: counts.table_changes,
+        rebuilds: counts.rebuilds,
+        undone: tally.undone,
     }
 }

@@ -49,9 +49,11 @@ fn every_read_equals_the_twin() {
         total.commits / 20,
         total.conflicts,
         total.duplicates,
+        total.orphans,
         total.given_up,
         total.checkpoints,
         total.restarts,
+        total.rebuilds,
         total.compactions,
         total.collections / 2,
     ];

@@ -2,15 +2,11 @@
 
 use std::sync::Arc;
 
-use cluster::clock::{SeededDice, SimClock};
-use cluster::log::MemoryLog;
-use cluster::meta::MemoryMeta;
-use cluster::oracle::WindowOracle;
-use cluster::{CommitOutcome, CommitRequest, CompactionGoal, DEFAULT_DATABASE, Node, NodeParts, Settings};
+use cluster::{CommitOutcome, CommitRequest, CompactionGoal, DEFAULT_DATABASE, Node, Settings};
 use futures::future::BoxFuture;
-use proto::catalog::{CatalogChange, IndexMeta, IndexMethod, TableMeta};
+use proto::catalog::{CatalogChange, IndexMeta, TableMeta};
 use proto::time::ReadPoint;
-use proto::{DatabaseId, DistanceMetric, Oid, Timestamp};
+use proto::{DatabaseId, Timestamp};
 use rand::rngs::StdRng;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng};
@@ -18,11 +14,14 @@ use segments::{SnapshotSource, TableOverlay, TableSnapshot};
 
 use super::gate::{Gate, Way};
 use super::{Moment, Operation, Report, State};
+use crate::memory_node::MemoryNode;
 use crate::reads::{self, Nearness, Rows};
 use crate::rows;
 
 /// Rows per insert.
 const ROWS: u32 = 25;
+/// Rows begin with their number as unique value; later ones are above this.
+const FIRST_NEW_CODE: u32 = 500;
 /// How long ended rows stay readable, milliseconds. Far more than the oracle's time jumps at a start.
 const RETENTION_MILLIS: u64 = 60_000;
 
@@ -37,19 +36,16 @@ struct Version {
 }
 
 pub(super) struct World {
-    parts: NodeParts,
-    log: Arc<MemoryLog>,
-    clock: Arc<SimClock>,
+    home: MemoryNode,
     pub(super) gate: Arc<Gate>,
-    /// `None` only between a stop and the next start.
-    node: Option<Arc<Node>>,
     database: DatabaseId,
     pub(super) table: Arc<TableMeta>,
     pub(super) index: IndexMeta,
     versions: Vec<Version>,
     dice: StdRng,
     last_number: u32,
-    last_version: u32,
+    last_serial: u32,
+    last_code: u32,
     reads: u64,
 }
 
@@ -76,7 +72,7 @@ pub(super) async fn run(
     let outcome = world.cell(state, operation, moment, report).await;
     report.reads += world.reads;
     world.gate.set(Way::Open);
-    if let Some(node) = world.node.take() {
+    if let Some(node) = world.home.take() {
         node.stop().await.map_err(words)?;
     }
     outcome
@@ -84,12 +80,7 @@ pub(super) async fn run(
 
 impl World {
     pub(super) async fn start(seed: u64) -> Result<Self, String> {
-        let clock = Arc::new(SimClock::new(1_700_000_000_000));
-        let (log, gate) = (MemoryLog::new(), Gate::new());
-        let meta = Arc::new(MemoryMeta::new(Arc::<SimClock>::clone(&clock)));
-        let oracle = WindowOracle::open(Arc::<MemoryMeta>::clone(&meta), Arc::<SimClock>::clone(&clock))
-            .await
-            .map_err(words)?;
+        let gate = Gate::new();
         let settings = Settings {
             retention_millis: RETENTION_MILLIS,
             collection_grace_millis: 0,
@@ -98,42 +89,22 @@ impl World {
             index_threads: 1,
             ..Settings::default()
         };
-        let parts = NodeParts {
-            meta,
-            log: Arc::<MemoryLog>::clone(&log),
-            store: Arc::<Gate>::clone(&gate),
-            oracle: Arc::new(oracle),
-            clock: Arc::<SimClock>::clone(&clock),
-            dice: Arc::new(SeededDice::new(seed)),
-            lease: cluster::lease::Lease::of_directory(),
-            settings,
-        };
-        let node = Node::start(parts.clone()).await.map_err(words)?;
-        let catalog = node.catalog();
+        let home = MemoryNode::start(seed, Arc::<Gate>::clone(&gate), settings).await?;
+        let catalog = home.node().catalog();
         let database = catalog.database(DEFAULT_DATABASE).ok_or("no default database")?;
-        let oid = node.allocate_oids(5).await.map_err(words)?;
-        let table = Arc::new(rows::table_meta(0, database.id, database.home_channel, oid));
-        let index = IndexMeta {
-            oid: Oid(oid.0 + 4),
-            name: "v_idx".to_owned(),
-            column: 3,
-            metric: DistanceMetric::L2,
-            method: IndexMethod::Hnsw { m: 16, ef_construction: 200 },
-            written_options: Vec::new(),
-        };
+        let oid = home.node().allocate_oids(rows::OIDS).await.map_err(words)?;
+        let table = Arc::new(rows::table_meta(0, database.id, database.home_channel, oid, None));
         let mut world = Self {
-            parts,
-            log,
-            clock,
+            home,
             gate,
             database: database.id,
-            node: Some(node),
             table: Arc::clone(&table),
-            index,
+            index: rows::index_meta(0, &table, 16, 200),
             versions: Vec::new(),
             dice: StdRng::seed_from_u64(seed),
             last_number: 0,
-            last_version: 0,
+            last_serial: 0,
+            last_code: FIRST_NEW_CODE,
             reads: 0,
         };
         world.change_catalog(CatalogChange::PutTable(table)).await?;
@@ -141,7 +112,7 @@ impl World {
     }
 
     pub(super) fn node(&self) -> Arc<Node> {
-        Arc::clone(self.node.as_ref().expect("a node runs between operations"))
+        self.home.node()
     }
 
     pub(super) async fn barrier(&self) -> Result<ReadPoint, String> {
@@ -153,16 +124,7 @@ impl World {
     }
 
     async fn request(&self) -> Result<CommitRequest, String> {
-        Ok(CommitRequest {
-            database: self.database,
-            txn: self.node().draw_txn(),
-            read_ts: self.barrier().await?.read_ts,
-            unchanged: Vec::new(),
-            references_since: Timestamp::ZERO,
-            changes: Vec::new(),
-            payload_parts: 0,
-            catalog: Vec::new(),
-        })
+        Ok(self.home.request(self.database, self.barrier().await?.read_ts))
     }
 
     pub(super) async fn change_catalog(&mut self, change: CatalogChange) -> Result<(), String> {
@@ -197,7 +159,8 @@ impl World {
     pub(super) async fn insert(&mut self) -> Result<(), String> {
         let first = self.last_number + 1;
         self.last_number += ROWS;
-        let inserted: Vec<(u32, u32)> = (first..=self.last_number).map(|number| (number, 0)).collect();
+        let numbers = first..=self.last_number;
+        let inserted: Vec<(u32, u32)> = numbers.map(|number| (number, rows::version(0, number, 0))).collect();
         let mut overlay = TableOverlay::new(Arc::clone(&self.table));
         overlay.insert(&rows::batch(&self.table, 0, &inserted)).map_err(words)?;
         let mut request = self.request().await?;
@@ -212,8 +175,16 @@ impl World {
         let live = self.rows_at(self.barrier().await?.read_ts);
         let deleted = live.keys().copied().choose_multiple(&mut self.dice, 6);
         let (_, updated) = deleted.split_at(3);
-        self.last_version += 1;
-        let inserted: Vec<(u32, u32)> = updated.iter().map(|&number| (number, self.last_version)).collect();
+        self.last_serial += 1;
+        let mut inserted = Vec::new();
+        for number in updated {
+            // The unique value stays, or is one that no row ever had.
+            let code = rows::code(live[number]).filter(|_| self.dice.random()).unwrap_or_else(|| {
+                self.last_code += 1;
+                self.last_code
+            });
+            inserted.push((*number, rows::version(self.last_serial, code, 0)));
+        }
         let pairs: Vec<(u32, u32)> = deleted.iter().map(|&number| (number, 0)).collect();
         let batch = rows::batch(&self.table, 0, &pairs);
         let keys = proto::key::encode_keys(&batch, &self.table.key_positions()).map_err(words)?;
@@ -252,7 +223,7 @@ impl World {
         }
         self.delete().await?;
         if operation == Operation::Purge {
-            self.clock.advance(2 * RETENTION_MILLIS);
+            self.home.clock.advance(2 * RETENTION_MILLIS);
         }
         self.delete().await?;
         let older = self.barrier().await?;
@@ -304,9 +275,18 @@ impl World {
         match state {
             State::Growing | State::Flushed => {}
             State::Indexed => self.build_index().await?,
-            State::Restored => {
+            State::Reloaded => {
                 self.build_index().await?;
                 self.restart().await?;
+            }
+            State::Restored => {
+                self.build_index().await?;
+                node.checkpoint().await.map_err(words)?;
+                drop(node);
+                let report = self.home.rebuild().await?;
+                if report.cut_rows > 0 {
+                    return Err(format!("a checkpoint did not cover everything: {report:?}"));
+                }
             }
             State::CompactionOutput => {
                 self.build_index().await?;
@@ -521,18 +501,11 @@ impl World {
 
     /// Stops the node, if it still runs, and starts it on what is durable.
     pub(super) async fn restart(&mut self) -> Result<(), String> {
-        if let Some(node) = self.node.take() {
+        if let Some(node) = self.home.take() {
             node.stop().await.map_err(words)?;
         }
-        tokio::task::yield_now().await;
         self.gate.set(Way::Open);
-        self.log.crash();
-        let oracle = WindowOracle::open(Arc::clone(&self.parts.meta), Arc::<SimClock>::clone(&self.clock))
-            .await
-            .map_err(words)?;
-        self.parts.oracle = Arc::new(oracle);
-        self.node = Some(Node::start(self.parts.clone()).await.map_err(|error| format!("start: {error}"))?);
-        Ok(())
+        self.home.start_again().await
     }
 }
 

@@ -1,13 +1,8 @@
 //! The naive twin: two maps and nothing else.
 
-use std::collections::BTreeMap;
-
 use proto::DistanceMetric;
 
-use crate::rows::{self, distance};
-
-/// The rows of one table: key number to version.
-pub(super) type Rows = BTreeMap<u32, u32>;
+use crate::rows::{self, Rows, distance};
 
 /// What both tables hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

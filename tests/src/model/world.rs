@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use cluster::clock::{SeededDice, SimClock};
-use cluster::log::MemoryLog;
-use cluster::meta::MemoryMeta;
-use cluster::oracle::WindowOracle;
-use cluster::{
-    CommitRequest, CompactionGoal, DEFAULT_DATABASE, Error, Node, NodeParts, PlantedBug, Settings,
-};
+use cluster::{CommitRequest, CompactionGoal, DEFAULT_DATABASE, Error, Node, PlantedBug, Settings};
 use object_store::memory::InMemory;
 use proto::DatabaseId;
 use proto::catalog::{CatalogChange, TableMeta};
@@ -20,6 +14,7 @@ use segments::{SnapshotSource, TableOverlay, TableSnapshot};
 
 use super::Counts;
 use super::twin::Twin;
+use crate::memory_node::MemoryNode;
 use crate::rows;
 
 mod reads;
@@ -31,18 +26,14 @@ const TRAVELS: usize = 4;
 
 /// See the file header.
 pub(super) struct World {
-    parts: NodeParts,
-    log: Arc<MemoryLog>,
-    clock: Arc<SimClock>,
-    /// `None` only between a stop and the next start.
-    node: Option<Arc<Node>>,
+    home: MemoryNode,
     database: DatabaseId,
     tables: [Arc<TableMeta>; 2],
     twin: Twin,
     travels: Vec<(ReadPoint, [Arc<TableSnapshot>; 2], Twin)>,
     dice: StdRng,
     next_number: u32,
-    next_version: u32,
+    next_serial: u32,
     trace: Vec<String>,
     counts: Counts,
 }
@@ -62,12 +53,6 @@ fn words(error: impl std::fmt::Display) -> String {
 impl World {
     pub(super) async fn start(seed: u64, bug: Option<PlantedBug>) -> Result<Self, String> {
         let mut dice = StdRng::seed_from_u64(seed);
-        let clock = Arc::new(SimClock::new(1_700_000_000_000));
-        let log = MemoryLog::new();
-        let meta = Arc::new(MemoryMeta::new(Arc::<SimClock>::clone(&clock)));
-        let oracle = WindowOracle::open(Arc::<MemoryMeta>::clone(&meta), Arc::<SimClock>::clone(&clock))
-            .await
-            .map_err(words)?;
         let settings = Settings {
             // Absurdly small now and then, so that sealing, payloads and forced flushes happen all the time.
             segment_bytes: 1 << dice.random_range(10..24),
@@ -81,37 +66,21 @@ impl World {
             planted_bug: bug,
             ..Settings::default()
         };
-        let parts = NodeParts {
-            meta,
-            log: Arc::<MemoryLog>::clone(&log),
-            store: Arc::new(InMemory::new()),
-            oracle: Arc::new(oracle),
-            clock: Arc::<SimClock>::clone(&clock),
-            dice: Arc::new(SeededDice::new(seed)),
-            lease: cluster::lease::Lease::of_directory(),
-            settings,
-        };
-        let node = Node::start(parts.clone()).await.map_err(words)?;
-        let catalog = node.catalog();
+        let home = MemoryNode::start(seed, Arc::new(InMemory::new()), settings).await?;
+        let catalog = home.node().catalog();
         let database = catalog.database(DEFAULT_DATABASE).ok_or("no default database")?;
         let (database, channel) = (database.id, database.home_channel);
-        let oid = node.allocate_oids(8).await.map_err(words)?;
-        let tables = [0, 1].map(|table| {
-            let first = proto::Oid(oid.0 + 4 * table as u32);
-            Arc::new(rows::table_meta(table, database, channel, first))
-        });
+        let oid = home.node().allocate_oids(2 * rows::OIDS).await.map_err(words)?;
+        let tables = rows::table_metas(database, channel, oid).map(Arc::new);
         let mut world = Self {
-            parts,
-            log,
-            clock,
-            node: Some(node),
+            home,
             database,
             tables,
             twin: Twin::default(),
             travels: Vec::new(),
             dice,
             next_number: 0,
-            next_version: 0,
+            next_serial: 0,
             trace: Vec::new(),
             counts: Counts::default(),
         };
@@ -133,7 +102,7 @@ impl World {
     }
 
     fn node(&self) -> Arc<Node> {
-        Arc::clone(self.node.as_ref().expect("a node runs between operations"))
+        self.home.node()
     }
 
     fn note(&mut self, what: impl Into<String>) {
@@ -142,19 +111,21 @@ impl World {
 
     /// One random operation, then every read.
     pub(super) async fn step(&mut self) -> Result<(), String> {
-        self.clock.advance(self.dice.random_range(0..50));
+        self.home.clock.advance(self.dice.random_range(0..50));
         for _ in 0..self.dice.random_range(0..4) {
             tokio::task::yield_now().await;
         }
         match self.dice.random_range(0..100) {
             0..45 => self.transaction().await?,
-            45..53 => self.duplicate_key().await?,
-            53..61 => self.conflict().await?,
-            61..66 => self.given_up().await?,
+            45..51 => self.duplicate_key().await?,
+            51..55 => self.orphan().await?,
+            55..62 => self.conflict().await?,
+            62..66 => self.given_up().await?,
             66..72 => self.checkpoint().await?,
             72..76 => self.compact().await?,
             76..78 => self.collect().await?,
-            78..88 => self.restart().await?,
+            78..86 => self.restart().await?,
+            86..88 => self.rebuild().await?,
             88..90 => self.recreate().await?,
             90..95 => self.remember().await?,
             _ => self.concurrent().await?,
@@ -175,14 +146,39 @@ impl World {
         Ok([first, second])
     }
 
-    fn fresh_rows(&mut self, count: usize) -> Vec<(u32, u32)> {
+    fn fresh_numbers(&mut self, count: usize) -> Vec<u32> {
         (0..count)
             .map(|_| {
                 self.next_number += 1;
-                self.next_version += 1;
-                (self.next_number, self.next_version)
+                self.next_number
             })
             .collect()
+    }
+
+    /// New versions of rows: with codes that a table does not have, and referring to rows that are there.
+    fn versions(&mut self, twin: &Twin, table: usize, numbers: &[u32]) -> Vec<(u32, u32)> {
+        let mut taken = rows::codes(&twin.tables[table]);
+        let there = rows::codes(&twin.tables[0]);
+        let mut versions = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            self.next_serial = (self.next_serial + 1) % rows::SERIALS;
+            let drawn = self.dice.random_range(0..=rows::CODES);
+            let code = if drawn > 0 && taken.insert(drawn) { drawn } else { 0 };
+            let refers = table == 1 && self.dice.random_ratio(2, 3);
+            let reference = if refers { there.iter().copied().choose(&mut self.dice) } else { None };
+            versions.push((*number, rows::version(self.next_serial, code, reference.unwrap_or_default())));
+        }
+        versions
+    }
+
+    fn insert_new(&mut self, draft: &mut Draft, table: usize, count: usize) -> Result<(), String> {
+        let numbers = self.fresh_numbers(count);
+        self.insert_numbers(draft, table, &numbers)
+    }
+
+    fn insert_numbers(&mut self, draft: &mut Draft, table: usize, numbers: &[u32]) -> Result<(), String> {
+        let new = self.versions(&draft.twin, table, numbers);
+        self.insert(draft, table, &new)
     }
 
     /// Some keys that the draft's table has.
@@ -201,7 +197,17 @@ impl World {
         Ok(())
     }
 
+    /// Deletes rows, and those that refer to them.
     fn delete(&self, draft: &mut Draft, table: usize, numbers: &[u32]) -> Result<(), String> {
+        self.delete_alone(draft, table, numbers)?;
+        let there = rows::codes(&draft.twin.tables[0]);
+        let refers = |version: u32| rows::reference(version).is_some_and(|code| !there.contains(&code));
+        let left = draft.twin.tables[1].iter().filter(|(_, version)| refers(**version));
+        let left: Vec<u32> = left.map(|(number, _)| *number).collect();
+        self.delete_alone(draft, 1, &left)
+    }
+
+    fn delete_alone(&self, draft: &mut Draft, table: usize, numbers: &[u32]) -> Result<(), String> {
         let meta = &self.tables[table];
         let pairs: Vec<(u32, u32)> = numbers.iter().map(|number| (*number, 0)).collect();
         let batch = rows::batch(meta, table, &pairs);
@@ -224,8 +230,11 @@ impl World {
             let crowded = draft.twin.tables[table].len() > ROWS_KEPT;
             match self.dice.random_range(0..20) {
                 0 if self.dice.random_ratio(1, 4) => {
-                    draft.overlays[table].truncate();
-                    draft.twin.tables[table].clear();
+                    // Whoever empties what is referred to empties both.
+                    for table in table..2 {
+                        draft.overlays[table].truncate();
+                        draft.twin.tables[table].clear();
+                    }
                     self.note(format!("  truncate {table}"));
                 }
                 _ if crowded => {
@@ -236,16 +245,13 @@ impl World {
                 0..10 => {
                     let most = if self.dice.random_ratio(1, 5) { 120 } else { 8 };
                     let count = self.dice.random_range(1..=most);
-                    let new = self.fresh_rows(count);
-                    self.insert(draft, table, &new)?;
-                    self.note(format!("  insert {table} {:?}..", (new[0], new.len())));
+                    self.insert_new(draft, table, count)?;
+                    self.note(format!("  insert {table} {:?}..", (self.next_number, count)));
                 }
                 10..16 => {
                     let numbers = self.some(draft, table, 10);
                     self.delete(draft, table, &numbers)?;
-                    self.next_version += 1;
-                    let new: Vec<_> = numbers.iter().map(|number| (*number, self.next_version)).collect();
-                    self.insert(draft, table, &new)?;
+                    self.insert_numbers(draft, table, &numbers)?;
                     self.note(format!("  update {table} {numbers:?}"));
                 }
                 _ => {
@@ -258,19 +264,15 @@ impl World {
         Ok(())
     }
 
-    fn request(&self, draft: Draft) -> Result<(CommitRequest, Twin), String> {
+    fn request(&mut self, draft: Draft) -> Result<(CommitRequest, Twin), String> {
         let changes = draft.overlays.into_iter().filter(|overlay| !overlay.is_empty());
         let changes = changes.map(TableOverlay::into_change).collect::<Result<Vec<_>, _>>().map_err(words)?;
-        let request = CommitRequest {
-            database: self.database,
-            txn: self.node().draw_txn(),
-            read_ts: draft.read.read_ts,
-            unchanged: Vec::new(),
-            references_since: proto::Timestamp::ZERO,
-            changes,
-            payload_parts: 0,
-            catalog: Vec::new(),
-        };
+        let mut request = self.home.request(self.database, draft.read.read_ts);
+        // Whoever has looked need not say so.
+        if self.dice.random() {
+            request.references_since = draft.read.read_ts;
+        }
+        request.changes = changes;
         Ok((request, draft.twin))
     }
 
@@ -295,15 +297,21 @@ impl World {
         Ok(())
     }
 
-    /// An insert of a key that is there is refused and leaves nothing.
+    /// An insert of a key that is there, or of a code, is refused and leaves nothing.
     async fn duplicate_key(&mut self) -> Result<(), String> {
         let table = self.dice.random_range(0..2);
         let mut draft = self.draft().await?;
-        let Some(taken) = self.some(&draft, table, 1).pop() else { return Ok(()) };
-        let mut new = self.fresh_rows(3);
-        new.push((taken, self.next_version));
+        let numbers = self.fresh_numbers(3);
+        let mut new = self.versions(&draft.twin, table, &numbers);
+        let codes = rows::codes(&draft.twin.tables[table]);
+        let code = if self.dice.random() { codes.into_iter().choose(&mut self.dice) } else { None };
+        match (code, self.some(&draft, table, 1).pop()) {
+            (Some(code), _) => new[2].1 = rows::version(0, code, 0),
+            (None, Some(taken)) => new[2] = (taken, rows::version(0, 0, 0)),
+            (None, None) => return Ok(()),
+        }
         self.insert(&mut draft, table, &new)?;
-        self.note(format!("duplicate key {taken} in {table}"));
+        self.note(format!("duplicate key or code {code:?} in {table}"));
         let (request, _) = self.request(draft)?;
         match self.node().commit(request).await {
             Err(Error::DuplicateKey { .. }) => {
@@ -314,6 +322,35 @@ impl World {
         }
     }
 
+    /// A row that refers to nothing, or a delete of what is referred to, is refused and leaves nothing.
+    async fn orphan(&mut self) -> Result<(), String> {
+        let mut draft = self.draft().await?;
+        let there = rows::codes(&draft.twin.tables[0]);
+        let mut referred = draft.twin.tables[1].values().filter_map(|version| rows::reference(*version));
+        let of =
+            |code: u32| draft.twin.tables[0].iter().find(|(_, version)| rows::code(**version) == Some(code));
+        if let Some(number) = referred.next().and_then(of).map(|(number, _)| *number)
+            && self.dice.random()
+        {
+            self.delete_alone(&mut draft, 0, &[number])?;
+            self.note(format!("delete of {number}, which is referred to"));
+        } else {
+            let Some(nothing) = (1..=rows::CODES).find(|code| !there.contains(code)) else { return Ok(()) };
+            let number = self.fresh_numbers(1)[0];
+            self.insert(&mut draft, 1, &[(number, rows::version(0, 0, nothing))])?;
+            self.note(format!("{number} refers to {nothing}, which is not there"));
+        }
+        let (mut request, _) = self.request(draft)?;
+        request.references_since = proto::Timestamp::ZERO;
+        match self.node().commit(request).await {
+            Err(Error::Conflict) => {
+                self.counts.orphans += 1;
+                Ok(())
+            }
+            other => Err(format!("a reference to nothing gave {other:?}")),
+        }
+    }
+
     /// Two transactions change the same row: the first wins.
     async fn conflict(&mut self) -> Result<(), String> {
         let table = self.dice.random_range(0..2);
@@ -321,13 +358,10 @@ impl World {
         let Some(number) = self.some(&late, table, 1).pop() else { return Ok(()) };
         let mut first = self.draft().await?;
         self.delete(&mut late, table, &[number])?;
-        let others = self.fresh_rows(2);
-        self.insert(&mut late, table, &others)?;
+        self.insert_new(&mut late, table, 2)?;
         self.delete(&mut first, table, &[number])?;
         if self.dice.random() {
-            self.next_version += 1;
-            let version = self.next_version;
-            self.insert(&mut first, table, &[(number, version)])?;
+            self.insert_numbers(&mut first, table, &[number])?;
         }
         self.note(format!("conflict over {number} in {table}"));
         let (request, twin) = self.request(first)?;
@@ -349,8 +383,7 @@ impl World {
     /// A transaction whose rows are in the log and that is never decided.
     async fn given_up(&mut self) -> Result<(), String> {
         let mut draft = self.draft().await?;
-        let new = self.fresh_rows(20);
-        self.insert(&mut draft, 0, &new)?;
+        self.insert_new(&mut draft, 0, 20)?;
         let (request, _) = self.request(draft)?;
         let txn = request.txn;
         self.note(format!("payload of {txn}, given up"));
@@ -369,7 +402,10 @@ impl World {
         for _ in 0..self.dice.random_range(2..6) {
             let mut draft = self.draft().await?;
             let table = self.dice.random_range(0..2);
-            let new = self.fresh_rows(3);
+            // None of them has a code of another, or refers to a row of another.
+            let numbers = self.fresh_numbers(3);
+            let known = Twin { tables: [self.twin.tables[0].clone(), twin.tables[1].clone()] };
+            let new = self.versions(if table == 0 { &twin } else { &known }, table, &numbers);
             self.insert(&mut draft, table, &new)?;
             twin.tables[table].extend(new);
             requests.push(self.request(draft)?.0);
@@ -412,7 +448,7 @@ impl World {
     async fn restart(&mut self) -> Result<(), String> {
         self.counts.restarts += 1;
         self.travels.clear();
-        let node = self.node.take().ok_or("no node")?;
+        let node = self.home.take().ok_or("no node")?;
         if self.dice.random() {
             self.note("stop and start");
             node.stop().await.map_err(words)?;
@@ -433,49 +469,44 @@ impl World {
                 _ = node.compact(table, CompactionGoal::Full), if merges => {}
             }
         }
-        // Dropping the node aborts its tasks at whatever they were waiting for.
         drop(node);
-        tokio::task::yield_now().await;
-        self.log.crash();
-        let oracle = WindowOracle::open(Arc::clone(&self.parts.meta), Arc::<SimClock>::clone(&self.clock))
-            .await
-            .map_err(words)?;
-        self.parts.oracle = Arc::new(oracle);
-        self.node = Some(Node::start(self.parts.clone()).await.map_err(|error| format!("start: {error}"))?);
-        Ok(())
+        self.home.start_again().await
+    }
+
+    /// Meta store and log are lost behind a checkpoint; the object store gives everything back.
+    async fn rebuild(&mut self) -> Result<(), String> {
+        self.note("rebuild");
+        self.counts.rebuilds += 1;
+        self.travels.clear();
+        self.node().checkpoint().await.map_err(|error| format!("checkpoint: {error}"))?;
+        self.home.rebuild().await.map(drop)
     }
 
     async fn change_catalog(&mut self, catalog: Vec<CatalogChange>) -> Result<(), String> {
         let read = self.node().barrier(self.database).await.map_err(words)?;
-        let request = CommitRequest {
-            database: self.database,
-            txn: self.node().draw_txn(),
-            read_ts: read.read_ts,
-            unchanged: Vec::new(),
-            references_since: proto::Timestamp::ZERO,
-            changes: Vec::new(),
-            payload_parts: 0,
-            catalog,
-        };
+        let mut request = self.home.request(self.database, read.read_ts);
+        request.catalog = catalog;
         self.node().commit(request).await.map_err(|error| format!("catalog: {error}"))?;
         self.counts.table_changes += 1;
         Ok(())
     }
 
-    /// Drops a table and creates it again under the same name.
+    /// Drops the second table or both and creates them again under the same names.
     async fn recreate(&mut self) -> Result<(), String> {
-        let table = self.dice.random_range(0..2);
-        let old = Arc::clone(&self.tables[table]);
-        let oid = self.node().allocate_oids(4).await.map_err(words)?;
-        let fresh = Arc::new(rows::table_meta(table, self.database, old.channel, oid));
-        self.note(format!("table {table} {} becomes {}", old.id, fresh.id));
-        self.change_catalog(vec![
-            CatalogChange::DropTable(old.id),
-            CatalogChange::PutTable(Arc::clone(&fresh)),
-        ])
-        .await?;
-        self.tables[table] = fresh;
-        self.twin.tables[table].clear();
+        let first = self.dice.random_range(0..2);
+        let (old, channel) = (self.tables.clone(), self.tables[0].channel);
+        let oid = self.node().allocate_oids(2 * rows::OIDS).await.map_err(words)?;
+        if first == 0 {
+            self.tables = rows::table_metas(self.database, channel, oid).map(Arc::new);
+        } else {
+            self.tables[1] = Arc::new(rows::table_meta(1, self.database, channel, oid, Some(&old[0])));
+        }
+        let drops = old[first..].iter().rev().map(|table| CatalogChange::DropTable(table.id));
+        let puts = self.tables[first..].iter().map(|table| CatalogChange::PutTable(Arc::clone(table)));
+        let changes = drops.chain(puts).collect();
+        self.note(format!("tables from {first} on are new, {}", self.tables[first].id));
+        self.change_catalog(changes).await?;
+        self.twin.tables[first..].iter_mut().for_each(rows::Rows::clear);
         self.travels.clear();
         Ok(())
     }

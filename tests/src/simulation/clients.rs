@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use cluster::tasks::sleep;
 use cluster::{CommitRequest, Error, Node};
+use proto::catalog::{CatalogChange, TableMeta};
+use proto::record::TableChange;
 use proto::time::ReadPoint;
 use proto::{Classify, ErrorKind, Timestamp};
 use rand::rngs::StdRng;
@@ -12,9 +14,10 @@ use rand::seq::{IndexedRandom, IteratorRandom};
 use rand::{Rng, SeedableRng};
 use segments::{SnapshotSource, TableOverlay, TableSnapshot};
 
-use super::ledger::RowVersion;
+use super::draft::{self, Changes};
+use super::ledger::Asked;
 use super::world::{World, words};
-use crate::reads::{self, Nearness, Rows, Seen};
+use crate::reads::{self, Fault, Nearness, Rows, Seen};
 use crate::rows;
 
 /// One client.
@@ -34,8 +37,7 @@ struct Sight {
 /// A transaction before it is sent.
 struct Draft {
     request: CommitRequest,
-    begins: Vec<RowVersion>,
-    ends: Vec<RowVersion>,
+    asked: Asked,
 }
 
 /// Both tables as scans show them.
@@ -44,7 +46,7 @@ async fn scan(snapshots: &[Arc<TableSnapshot>; 2]) -> Result<[Vec<Seen>; 2], Tro
         let all: Vec<usize> = (0..snapshot.table.columns.len()).collect();
         snapshot.load(&all).await.map_err(|error| Trouble::Error(error.to_string()))?;
     }
-    let of = |table: usize| reads::scan(&snapshots[table], table).map_err(Trouble::Violation);
+    let of = |table: usize| reads::scan(&snapshots[table], table).map_err(|fault| Trouble::of(fault, "scan"));
     Ok([of(0)?, of(1)?])
 }
 
@@ -64,6 +66,16 @@ impl From<Error> for Trouble {
 impl From<segments::Error> for Trouble {
     fn from(error: segments::Error) -> Self {
         Self::Error(error.to_string())
+    }
+}
+
+impl Trouble {
+    /// What a read did not show; one that says that it cannot read is none, while back ends fail.
+    fn of(fault: Fault, what: &str) -> Self {
+        match fault {
+            Fault::Unreadable(error) => Self::Error(format!("{what}: {error}")),
+            Fault::Different(why) => Self::Violation(format!("{what}: {why}")),
+        }
     }
 }
 
@@ -111,10 +123,9 @@ impl Client {
     async fn sight(&self, node: &Node) -> Result<(Sight, cluster::Pin), Trouble> {
         let least = self.world.ledger().acknowledged();
         let (point, pin) = node.pinned_barrier(self.world.database).await?;
-        let snapshots = [
-            node.snapshot(self.world.tables[0], point).await?,
-            node.snapshot(self.world.tables[1], point).await?,
-        ];
+        let tables = self.world.tables(&node.catalog()).ok_or_else(no_tables)?;
+        let snapshots =
+            [node.snapshot(tables[0].id, point).await?, node.snapshot(tables[1].id, point).await?];
         let seen = scan(&snapshots).await?;
         let mut ledger = self.world.ledger();
         ledger.look(point.read_ts, least, &seen).map_err(Trouble::Violation)?;
@@ -123,6 +134,10 @@ impl Client {
     }
 
     async fn transaction(&mut self, node: Arc<Node>) {
+        if self.world.tables(&node.catalog()).is_none() {
+            let made = self.world.make_missing_tables(&node).await;
+            return self.note("made the tables that were missing", made.map_err(Trouble::from));
+        }
         let (sight, _pin) = match self.sight(&node).await {
             Ok(sight) => sight,
             Err(trouble) => return self.note("look", Err(trouble)),
@@ -130,81 +145,78 @@ impl Client {
         if self.dice.random_ratio(1, 4) {
             self.rest().await;
         }
-        let draft = match self.draft(&node, &sight) {
-            Ok(draft) => draft,
-            Err(why) => return self.note("draft", Err(Trouble::Violation(why))),
+        let draft = if self.dice.random_ratio(1, 40) {
+            self.draft_tables(&node, &sight).await
+        } else {
+            self.draft_rows(&node, &sight)
         };
-        self.send(&node, draft).await;
-    }
-
-    fn table(&mut self) -> usize {
-        usize::from(self.dice.random_range(0..100) < self.world.plan.second_table)
+        match draft {
+            Ok(draft) => self.send(&node, draft).await,
+            Err(trouble) => self.note("draft", Err(trouble)),
+        }
     }
 
     /// Some changes of what was seen; at least one row is new.
-    fn draft(&mut self, node: &Node, sight: &Sight) -> Result<Draft, String> {
+    fn draft_rows(&mut self, node: &Node, sight: &Sight) -> Result<Draft, Trouble> {
         let world = Arc::clone(&self.world);
-        let mut draft =
-            Draft { request: world.request(node, sight.point.read_ts), begins: Vec::new(), ends: Vec::new() };
-        let mut inserts: [Vec<(u32, u32)>; 2] = [Vec::new(), Vec::new()];
-        let mut deletes: [Vec<u32>; 2] = [Vec::new(), Vec::new()];
-        for _ in 0..self.dice.random_range(1..4) {
-            let table = self.table();
-            let crowded = sight.rows[table].len() > world.plan.rows;
-            let most = if crowded { 20 } else { 5 };
-            let some: Vec<u32> = sight.rows[table].keys().copied().choose_multiple(&mut self.dice, most);
-            let some = some.into_iter().filter(|number| !deletes[table].contains(number)).collect::<Vec<_>>();
-            let (updates, adds) = match self.dice.random_range(0..10) {
-                _ if crowded => (false, 0),
-                0..4 => (false, if self.dice.random_ratio(1, 6) { 60 } else { self.dice.random_range(1..6) }),
-                4..7 => (true, 0),
-                _ => (false, 0),
-            };
-            if adds == 0 {
-                deletes[table].extend(&some);
-            }
-            let mut ledger = world.ledger();
-            if updates {
-                inserts[table]
-                    .extend(some.iter().map(|number| (*number, ledger.new_version(table, *number))));
-            }
-            for _ in 0..adds {
-                let number = ledger.new_number();
-                inserts[table].push((number, ledger.new_version(table, number)));
-            }
+        let changes = draft::draw(&mut self.dice, &world.plan, &mut world.ledger(), &sight.rows);
+        let mut request = world.request(node, sight.point.read_ts);
+        if changes.has_looked {
+            request.references_since = sight.point.read_ts;
         }
-        // A mark of its own, so that whoever looks sees whether it has happened.
-        let table = self.table();
-        let number = world.ledger().new_number();
-        inserts[table].push((number, world.ledger().new_version(table, number)));
-        // Now and then a key that is there, unless somebody else deletes it first.
-        if self.dice.random_ratio(1, 20)
-            && let Some(number) = sight.rows[table].keys().find(|number| !deletes[table].contains(*number))
-        {
-            inserts[table].push((*number, world.ledger().new_version(table, *number)));
-        }
+        let mut asked = Asked { clears: Vec::from_iter(changes.truncates.then_some(1)), ..Asked::default() };
         for table in 0..2 {
-            draft.begins.extend(inserts[table].iter().map(|(number, version)| (table, *number, *version)));
-            draft
+            let Changes { inserts, deletes, .. } = &changes;
+            asked.begins.extend(inserts[table].iter().map(|(number, version)| (table, *number, *version)));
+            asked
                 .ends
                 .extend(deletes[table].iter().map(|number| (table, *number, sight.rows[table][number])));
-            let overlay = overlay(&sight.snapshots[table], table, &inserts[table], &deletes[table])?;
+            let clears = asked.clears.contains(&table);
+            let overlay = overlay(&sight.snapshots[table], table, &inserts[table], &deletes[table], clears)?;
             if !overlay.is_empty() {
-                draft.request.changes.push(overlay.into_change().map_err(words)?);
+                request.changes.push(overlay.into_change()?);
             }
         }
-        Ok(draft)
+        Ok(Draft { request, asked })
+    }
+
+    /// The second table, or both, dropped and made anew.
+    async fn draft_tables(&mut self, node: &Node, sight: &Sight) -> Result<Draft, Trouble> {
+        let world = Arc::clone(&self.world);
+        let old = [0, 1].map(|table| Arc::clone(&sight.snapshots[table].table));
+        let first = node.allocate_oids(2 * rows::OIDS).await?;
+        let mut new = rows::table_metas(world.database, old[0].channel, first).map(Arc::new);
+        let both = self.dice.random_ratio(1, 3);
+        if !both {
+            let parts = rows::table_meta(1, world.database, old[1].channel, first, Some(&old[0]));
+            new = [Arc::clone(&old[0]), Arc::new(parts)];
+        }
+        let mut request = world.request(node, sight.point.read_ts);
+        let changed = if both { 0..2 } else { 1..2 };
+        for table in changed.clone().rev() {
+            request.catalog.push(CatalogChange::DropTable(old[table].id));
+        }
+        request.catalog.extend(changed.clone().map(|table| CatalogChange::PutTable(Arc::clone(&new[table]))));
+        if both {
+            request.unchanged = vec![(old[0].id, sight.point.read_ts)];
+        }
+        let number = world.ledger().new_number();
+        let version = world.ledger().new_version(0, number, (0, 0));
+        request.changes.push(mark(&new[0], number, version)?);
+        let asked = Asked { begins: vec![(0, number, version)], ends: Vec::new(), clears: changed.collect() };
+        Ok(Draft { request, asked })
     }
 
     /// Sends a transaction, whole or in parts, and writes down what becomes of it.
     async fn send(&mut self, node: &Node, draft: Draft) {
-        let Draft { mut request, begins, ends } = draft;
+        let Draft { mut request, asked } = draft;
         let (txn, database) = (request.txn, self.world.database);
-        let what = format!("transaction begins {begins:?}, ends {ends:?}");
-        let number = self.world.ledger().ask(begins, ends);
+        let what = format!("transaction {asked:?}");
+        let changes_tables = !request.catalog.is_empty();
+        let number = self.world.ledger().ask(asked);
         let _lost = Unanswered { world: &self.world, number };
         self.world.trace.add(&self.name, format!("{number}: {what}"));
-        if self.dice.random_ratio(1, 6) {
+        if !changes_tables && self.dice.random_ratio(1, 6) {
             let changes = std::mem::take(&mut request.changes);
             for (part, change) in (0..).zip(changes) {
                 if let Err(error) = node.append_payload(database, txn, part, vec![change]).await {
@@ -226,7 +238,12 @@ impl Client {
         }
         let outcome = node.commit(request).await;
         let verdict = match &outcome {
-            Ok(outcome) => self.world.ledger().done(number, outcome.ts),
+            Ok(outcome) => {
+                if changes_tables {
+                    self.world.deeds.count(|counts| &mut counts.table_changes);
+                }
+                self.world.ledger().done(number, outcome.ts)
+            }
             Err(Error::Unknown { .. }) => {
                 self.world.ledger().lost(number);
                 Ok(())
@@ -268,10 +285,9 @@ impl Client {
             let live = sight.rows[table].keys().copied();
             let mut numbers = live.choose_multiple(&mut self.dice, 8);
             numbers.extend((0..8).map(|_| self.dice.random_range(1..=last + 1)));
-            let index = (self.world.indexes[table].oid, Nearness::Approximate);
-            reads::check(&sight.snapshots[table], table, &sight.rows[table], numbers, index).map_err(
-                |why| Trouble::Violation(format!("table {table} at {}: {why}", sight.point.read_ts)),
-            )?;
+            let index = (rows::index_oid(&sight.snapshots[table].table), Nearness::Approximate);
+            reads::check(&sight.snapshots[table], table, &sight.rows[table], numbers, index)
+                .map_err(|fault| Trouble::of(fault, &format!("table {table} at {}", sight.point.read_ts)))?;
         }
         Ok(())
     }
@@ -297,8 +313,8 @@ impl Client {
             Err(error) => return Err(error.into()),
         };
         let mut snapshots = Vec::new();
-        for table in self.world.tables {
-            let Some(meta) = instant.catalog.tables.get(&table) else { return Ok(()) };
+        let Some(tables) = self.world.tables(&instant.catalog) else { return Ok(()) };
+        for meta in &tables {
             match node.past_snapshot(&instant, meta, false) {
                 Ok(snapshot) => snapshots.push(snapshot),
                 Err(error) if error.kind() == ErrorKind::SnapshotTooOld => return Ok(()),
@@ -308,7 +324,12 @@ impl Client {
         let Ok(snapshots) = <[_; 2]>::try_from(snapshots) else { return Ok(()) };
         let seen = scan(&snapshots).await?;
         let mut ledger = self.world.ledger();
-        ledger.look(instant.ts, Timestamp::ZERO, &seen).map_err(Trouble::Violation)
+        ledger.look(instant.ts, Timestamp::ZERO, &seen).map_err(Trouble::Violation)?;
+        for (table, snapshot) in snapshots.iter().enumerate() {
+            let codes = reads::look_up_codes(snapshot, table, &ledger.rows_at(table, instant.ts));
+            codes.map_err(|fault| Trouble::of(fault, &format!("table {table} at {}", instant.ts)))?;
+        }
+        Ok(())
     }
 
     /// What a statement holds does not change under it.
@@ -318,10 +339,8 @@ impl Client {
             self.rest().await;
         }
         self.check(&sight).await?;
-        let again = [
-            node.snapshot(self.world.tables[0], sight.point).await?,
-            node.snapshot(self.world.tables[1], sight.point).await?,
-        ];
+        let [first, second] = [0, 1].map(|table| sight.snapshots[table].table.id);
+        let again = [node.snapshot(first, sight.point).await?, node.snapshot(second, sight.point).await?];
         let seen = scan(&again).await?;
         self.world.ledger().look(sight.point.read_ts, Timestamp::ZERO, &seen).map_err(Trouble::Violation)
     }
@@ -339,25 +358,42 @@ impl Drop for Unanswered<'_> {
     }
 }
 
-/// The changes of one table.
+fn no_tables() -> Trouble {
+    Trouble::Error("the tables are not there".to_owned())
+}
+
+/// A row of the first table.
+fn mark(meta: &Arc<TableMeta>, number: u32, version: u32) -> Result<TableChange, Trouble> {
+    let mut overlay = TableOverlay::new(Arc::clone(meta));
+    overlay.insert(&rows::batch(meta, 0, &[(number, version)]))?;
+    Ok(overlay.into_change()?)
+}
+
+/// The changes of one table, which is emptied first or not.
 fn overlay(
     snapshot: &TableSnapshot,
     table: usize,
     inserts: &[(u32, u32)],
     deletes: &[u32],
-) -> Result<TableOverlay, String> {
+    clears: bool,
+) -> Result<TableOverlay, Trouble> {
     let meta = &snapshot.table;
     let mut overlay = TableOverlay::new(Arc::clone(meta));
+    if clears {
+        overlay.truncate();
+    }
     let pairs: Vec<(u32, u32)> = deletes.iter().map(|number| (*number, 0)).collect();
-    let keys =
-        proto::key::encode_keys(&rows::batch(meta, table, &pairs), &meta.key_positions()).map_err(words)?;
-    let found = snapshot.find_keys(&keys).map_err(words)?;
+    let keys = proto::key::encode_keys(&rows::batch(meta, table, &pairs), &meta.key_positions())
+        .map_err(|error| Trouble::Violation(error.to_string()))?;
+    let found = snapshot.find_keys(&keys)?;
     for ((number, key), row) in deletes.iter().zip(keys).zip(found) {
-        let row = row.ok_or_else(|| format!("table {table}: key {number} is visible and not found"))?;
+        let row = row.ok_or_else(|| {
+            Trouble::Violation(format!("table {table}: key {number} is visible and not found"))
+        })?;
         overlay.delete(row, key.into_vec().into());
     }
     if !inserts.is_empty() {
-        overlay.insert(&rows::batch(meta, table, inserts)).map_err(words)?;
+        overlay.insert(&rows::batch(meta, table, inserts))?;
     }
     Ok(overlay)
 }

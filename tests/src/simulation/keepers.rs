@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use cluster::tasks::sleep;
 use cluster::{CompactionGoal, Node};
-use proto::catalog::CatalogChange;
+use proto::catalog::{CatalogChange, TableMeta};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::world::{World, words};
+use crate::rows;
 
 /// Tries to start with failing back ends before they stop failing.
 const TRIES: u32 = 4;
@@ -20,7 +21,7 @@ pub(super) async fn keep(world: Arc<World>, seed: u64) {
     while !world.has_ended() {
         let (table, drawn) = (dice.random_range(0..2), dice.random_range(0..12));
         let outcome = world.with_node(|node| chore(&world, node, table, drawn)).await;
-        if let Some((name, outcome)) = outcome {
+        if let Some(Some((name, outcome))) = outcome {
             let told = outcome.as_ref().map_or_else(words, |()| "done".to_owned());
             world.trace.add("keeper", format!("{name} {table}: {told}"));
             if outcome.is_ok() {
@@ -42,27 +43,35 @@ async fn chore(
     node: Arc<Node>,
     table: usize,
     drawn: u32,
-) -> (&'static str, cluster::Result<()>) {
-    let id = world.tables[table];
-    match drawn {
+) -> Option<(&'static str, cluster::Result<()>)> {
+    let meta = Arc::clone(&world.tables(&node.catalog())?[table]);
+    let id = meta.id;
+    Some(match drawn {
         0..2 => ("flush", node.flush(id).await),
-        2..4 => ("checkpoint", node.checkpoint().await),
+        2..4 => {
+            let acknowledged = world.ledger().acknowledged();
+            let outcome = node.checkpoint().await;
+            if outcome.is_ok() {
+                world.ledger().checkpoint_done(acknowledged);
+            }
+            ("checkpoint", outcome)
+        }
         4..7 => ("merge", node.compact(id, CompactionGoal::Full).await),
         7..9 => ("purge", node.compact(id, CompactionGoal::Vacuum).await),
         9..11 => ("collection", node.collect().await),
-        _ => ("index", index(world, &node, table).await),
-    }
+        _ => ("index", index(world, &node, table, &meta).await),
+    })
 }
 
 /// Creates the table's index and waits for it, or drops it.
-async fn index(world: &World, node: &Node, table: usize) -> cluster::Result<()> {
-    let (id, index) = (world.tables[table], &world.indexes[table]);
-    let exists = node.catalog().tables.get(&id).is_some_and(|table| table.index(index.oid).is_some());
-    if exists {
-        return world.change_catalog(node, vec![CatalogChange::DropIndex(id, index.oid)]).await;
+async fn index(world: &World, node: &Node, table: usize, meta: &TableMeta) -> cluster::Result<()> {
+    let (id, index) = (meta.id, rows::index_meta(table, meta, 8, 64));
+    let oid = index.oid;
+    if meta.index(oid).is_some() {
+        return world.change_catalog(node, vec![CatalogChange::DropIndex(id, oid)]).await;
     }
-    world.change_catalog(node, vec![CatalogChange::PutIndex(id, index.clone())]).await?;
-    node.build_index(id, index.oid).await
+    world.change_catalog(node, vec![CatalogChange::PutIndex(id, index)]).await?;
+    node.build_index(id, oid).await
 }
 
 /// Kills the process now and then and starts it again, until the run ends.
@@ -105,8 +114,9 @@ pub(super) async fn change_weather(world: Arc<World>, seed: u64) {
     }
 }
 
-/// Kills what lives and starts it again, dying now and then on the way.
+/// Kills what lives and starts it again, dying now and then on the way; now and then only the objects are left.
 async fn revive(world: &World, dice: &mut StdRng) -> Result<(), String> {
+    let mut loses = dice.random_ratio(1, 4);
     for attempt in 0..=TRIES {
         world.kill().await?;
         world.faults.light(if attempt < TRIES && dice.random_ratio(1, 4) {
@@ -114,13 +124,17 @@ async fn revive(world: &World, dice: &mut StdRng) -> Result<(), String> {
         } else {
             -1
         });
+        if loses {
+            // What the dead process had sent is where it was going.
+            sleep(Some(Duration::from_secs(1))).await;
+        }
         if attempt == TRIES {
             world.faults.switch(false);
         }
         let started = tokio::select! {
             biased;
             () = world.faults.killed.notified() => Err("it died on the way".to_owned()),
-            started = world.start() => started,
+            started = begin(world, &mut loses) => started,
         };
         match started {
             Ok(()) => {
@@ -134,6 +148,15 @@ async fn revive(world: &World, dice: &mut StdRng) -> Result<(), String> {
     Ok(())
 }
 
+/// Starts a process, on a meta store and a log that are rebuilt from the objects when the old ones are lost.
+async fn begin(world: &World, loses: &mut bool) -> Result<(), String> {
+    if *loses {
+        world.rebuild().await?;
+        *loses = false;
+    }
+    world.start().await
+}
+
 /// The end of a run: nothing fails any more, everything is read again and again.
 pub(super) async fn rest(world: &World) -> Result<(), String> {
     world.faults.light(-1);
@@ -145,5 +168,9 @@ pub(super) async fn rest(world: &World) -> Result<(), String> {
     if !report.damage.is_empty() {
         return Err(format!("what is stored is damaged: {:?}", report.damage));
     }
-    world.start().await.map_err(|error| format!("it does not start at the end: {error}"))
+    world.start().await.map_err(|error| format!("it does not start at the end: {error}"))?;
+    match world.node().filter(|node| world.tables(&node.catalog()).is_none()) {
+        Some(node) => world.make_missing_tables(&node).await.map_err(words),
+        None => Ok(()),
+    }
 }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use cluster::clock::{SeededDice, SimClock};
 use cluster::oracle::WindowOracle;
+use cluster::rebuild::{self, Recovered, Target};
 use cluster::{CommitRequest, DEFAULT_DATABASE, Node, NodeParts, PlantedBug, Settings};
-use proto::catalog::{CatalogChange, IndexMeta, IndexMethod};
-use proto::{DatabaseId, DistanceMetric, Oid, TableId};
+use proto::catalog::{CatalogChange, CatalogSnapshot, TableMeta};
+use proto::{DatabaseId, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::sync::Notify;
@@ -37,6 +38,9 @@ pub(super) struct Counts {
     pub(super) indexes: u64,
     pub(super) collections: u64,
     pub(super) kills: u64,
+    /// Tables dropped and made anew.
+    pub(super) table_changes: u64,
+    pub(super) rebuilds: u64,
 }
 
 /// What has happened, and the first thing that must not happen.
@@ -75,6 +79,15 @@ pub(super) struct Plan {
     pub(super) rows: usize,
     pub(super) writers: u64,
     pub(super) pause_millis: u64,
+    /// Values of the second unique key that writers want.
+    pub(super) codes: u32,
+}
+
+impl Plan {
+    /// One of the tables.
+    pub(super) fn table(&self, dice: &mut StdRng) -> usize {
+        usize::from(dice.random_range(0..100) < self.second_table)
+    }
 }
 
 /// See the file header.
@@ -92,10 +105,10 @@ pub(super) struct World {
     /// The node is another one, or the run has ended.
     turned: Notify,
     ledger: Mutex<Ledger>,
+    /// The instant of a rebuild that the ledger does not know of yet.
+    rebuilt: Mutex<Option<Timestamp>>,
     has_ended: AtomicBool,
     pub(super) database: DatabaseId,
-    pub(super) tables: [TableId; 2],
-    pub(super) indexes: [IndexMeta; 2],
 }
 
 pub(super) fn words(error: impl std::fmt::Display) -> String {
@@ -142,18 +155,11 @@ impl World {
             rows: [12, 40, 100][dice.random_range(0..3)],
             writers: dice.random_range(2..6),
             pause_millis: [20, 60, 200][dice.random_range(0..3)],
+            codes: [60, 200, 1_000][dice.random_range(0..3)],
         };
         trace.add("run", format!("seed {seed}, {rates:?}, {plan:?}, {settings:?}"));
         let faults = Arc::new(Faults::new(rates, dice.random(), Arc::clone(&trace)));
         faults.switch(false);
-        let index = |table: usize| IndexMeta {
-            oid: Oid(0),
-            name: format!("v_{table}_idx"),
-            column: rows::VECTOR_COLUMN[table] as u32 + 1,
-            metric: DistanceMetric::L2,
-            method: IndexMethod::Hnsw { m: 8, ef_construction: 64 },
-            written_options: Vec::new(),
-        };
         let mut world = Self {
             backing: Backing::new(form, seed, &clock),
             dice: Arc::new(SeededDice::new(seed)),
@@ -161,11 +167,10 @@ impl World {
             node: Mutex::default(),
             turned: Notify::new(),
             ledger: Mutex::default(),
+            rebuilt: Mutex::default(),
             has_ended: AtomicBool::new(false),
             deeds: Arc::default(),
             database: DatabaseId(0),
-            tables: [TableId(0); 2],
-            indexes: [index(0), index(1)],
             clock,
             trace,
             faults,
@@ -182,17 +187,29 @@ impl World {
         let catalog = node.catalog();
         let database = catalog.database(DEFAULT_DATABASE).ok_or("no default database")?;
         self.database = database.id;
-        let first = node.allocate_oids(10).await.map_err(words)?;
-        let metas = [0, 1].map(|table| {
-            let oid = Oid(first.0 + 5 * table as u32);
-            rows::table_meta(table, database.id, database.home_channel, oid)
-        });
-        self.tables = [metas[0].id, metas[1].id];
-        for table in 0..2 {
-            self.indexes[table].oid = Oid(first.0 + 5 * table as u32 + 4);
+        self.make_missing_tables(&node).await.map_err(words)
+    }
+
+    /// The two tables in a catalog; none unless both are there.
+    pub(super) fn tables(&self, catalog: &CatalogSnapshot) -> Option<[Arc<TableMeta>; 2]> {
+        let named = |name: &str| catalog.tables.values().find(|table| table.name == name).cloned();
+        Some([named(rows::NAMES[0])?, named(rows::NAMES[1])?])
+    }
+
+    /// Makes the tables that are not there.
+    pub(super) async fn make_missing_tables(&self, node: &Node) -> cluster::Result<()> {
+        let catalog = node.catalog();
+        let Some(database) = catalog.databases.get(&self.database) else {
+            return Err(cluster::Error::Stopped);
+        };
+        let there = |name: &str| catalog.tables.values().find(|table| table.name == name);
+        let first = node.allocate_oids(2 * rows::OIDS).await?;
+        let mut made = rows::table_metas(database.id, database.home_channel, first).map(Arc::new).to_vec();
+        if let Some(numbers) = there(rows::NAMES[0]) {
+            let parts = rows::table_meta(1, database.id, database.home_channel, first, Some(numbers));
+            made = vec![Arc::new(parts)];
         }
-        let changes = metas.into_iter().map(|meta| CatalogChange::PutTable(Arc::new(meta))).collect();
-        self.change_catalog(&node, changes).await.map_err(words)
+        self.change_catalog(node, made.into_iter().map(CatalogChange::PutTable).collect()).await
     }
 
     pub(super) async fn change_catalog(
@@ -206,13 +223,13 @@ impl World {
     }
 
     /// A request that has nothing in it yet.
-    pub(super) fn request(&self, node: &Node, read_ts: proto::Timestamp) -> CommitRequest {
+    pub(super) fn request(&self, node: &Node, read_ts: Timestamp) -> CommitRequest {
         CommitRequest {
             database: self.database,
             txn: node.draw_txn(),
             read_ts,
             unchanged: Vec::new(),
-            references_since: proto::Timestamp::ZERO,
+            references_since: Timestamp::ZERO,
             changes: Vec::new(),
             payload_parts: 0,
             catalog: Vec::new(),
@@ -302,8 +319,36 @@ impl World {
         let life = Arc::new(Life::default());
         *self.life.lock().expect("no panic") = Arc::clone(&life);
         let node = Node::start(self.parts(&life).await?).await.map_err(words)?;
+        self.roll_back(&node);
         self.put_node(Some(node));
         Ok(())
+    }
+
+    /// Loses log and meta store and makes them anew from the objects; the ledger goes back to the instant that is reached.
+    pub(super) async fn rebuild(&self) -> Result<(), String> {
+        self.backing.lose();
+        let life = Arc::new(Life::default());
+        *self.life.lock().expect("no panic") = Arc::clone(&life);
+        let NodeParts { meta, log, store, clock, dice, .. } = self.parts(&life).await?;
+        let target = Target { meta: Arc::clone(&meta), log, store, clock, dice };
+        let report = rebuild::rebuild(&target, &|_, _| ()).await.map_err(words)?;
+        let found = report.databases.iter().find(|database| database.name == DEFAULT_DATABASE);
+        let Recovered { as_of, .. } = found.ok_or("the database did not come back")?;
+        self.trace.add("killer", format!("rebuilt: {report:?}"));
+        self.rebuilt.lock().expect("no panic").replace(*as_of);
+        self.deeds.count(|counts| &mut counts.rebuilds);
+        Ok(())
+    }
+
+    /// The first look at a node after a rebuild says which tables did not come back.
+    fn roll_back(&self, node: &Node) {
+        let Some(as_of) = self.rebuilt.lock().expect("no panic").take() else { return };
+        let catalog = node.catalog();
+        let is_missing =
+            |table: &usize| !catalog.tables.values().any(|there| there.name == rows::NAMES[*table]);
+        let missing: Vec<usize> = (0..2).filter(is_missing).collect();
+        let rolled = self.ledger().roll_back(as_of, &missing);
+        self.judge("rebuild", rolled);
     }
 
     async fn parts(&self, life: &Arc<Life>) -> Result<NodeParts, String> {

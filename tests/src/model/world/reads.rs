@@ -11,6 +11,7 @@ use segments::{ScanColumn, SnapshotSource, TableSnapshot};
 
 use super::super::twin::{self, Twin};
 use super::{World, words};
+use crate::reads::look_up_codes;
 use crate::rows;
 
 impl World {
@@ -21,6 +22,8 @@ impl World {
         for (table, snapshot) in snapshots.iter().enumerate() {
             compare(snapshot, table, &self.twin).map_err(|difference| format!("now: {difference}"))?;
             self.look_up(snapshot, table)?;
+            look_up_codes(snapshot, table, &self.twin.tables[table])
+                .map_err(|difference| format!("table {table}, now: {difference}"))?;
             self.nearest(snapshot, table)?;
         }
         self.counts.reads += 2;
@@ -35,6 +38,7 @@ impl World {
                     Err(error) => return Err(words(error)),
                 };
                 compare(&again, table, twin)
+                    .and_then(|()| look_up_codes(&again, table, &twin.tables[table]).map_err(words))
                     .map_err(|difference| format!("at {}: {difference}", read.read_ts))?;
             }
         }
@@ -43,8 +47,8 @@ impl World {
 
     /// Whether an instant lies before the horizon.
     fn may_be_purged(&self, point: ReadPoint) -> bool {
-        let now = self.parts.oracle.now().millis();
-        point.read_ts.millis() <= now.saturating_sub(self.parts.settings.retention_millis)
+        let now = self.home.parts.oracle.now().millis();
+        point.read_ts.millis() <= now.saturating_sub(self.home.parts.settings.retention_millis)
     }
 
     /// Keys that are there and keys that are not.
