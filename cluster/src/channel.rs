@@ -33,6 +33,7 @@ use crate::log::{Durability, LogBounds, LogBroker};
 use crate::meta::{Guard, MetaStore, Outcome, Write};
 use crate::oracle::TimestampOracle;
 use crate::settings::Settings;
+use crate::staging::Opener;
 
 /// The parts an owner works with.
 #[derive(Clone, Debug)]
@@ -165,7 +166,8 @@ pub(crate) async fn take_over(parts: &Parts, channel: ChannelId) -> Result<Taken
     let mut state = state_at(&checkpoint);
     flusher::load_tables(parts, channel, &catalog, &mut state).await?;
     let filter = EpochFilter::new(channel, checkpoint.incarnation, Epoch(checkpoint.epoch));
-    state = replay(parts.log.as_ref(), state, filter, end, &catalog, &parts.settings).await?;
+    let opener = Opener::of(parts);
+    state = replay(parts.log.as_ref(), opener, state, filter, end, &catalog, &parts.settings).await?;
     state.retain(&catalog);
     let mut decided = decisions(parts, channel).await?;
     let orphans: Vec<TxnId> = state

@@ -1,5 +1,7 @@
 //! From memory to files: frozen segments, deletes, and the checkpoint behind which the log may go.
 //!
+//! A staged segment, whose files its own transaction has written, begins at (3).
+//!
 //! One task per channel. It sleeps until the owner tells it that a segment froze or that the log has grown past
 //! its limit, or until somebody asks for a checkpoint.
 //!
@@ -280,9 +282,7 @@ impl Flusher {
     /// Steps 1 to 5 of the header for every frozen segment, then the checkpoint.
     async fn flush_frozen(&self, owner: &OwnerHandle) -> Result<()> {
         let mut any = false;
-        while let Some((table, segment)) =
-            next_of(&owner.published.state(), |segment| segment.stage == Stage::Frozen)
-        {
+        while let Some((table, segment)) = next_of(&owner.published.state(), Segment::waits) {
             self.store(owner, table, segment).await?;
             any = true;
         }

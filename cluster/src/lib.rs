@@ -30,6 +30,7 @@ pub mod oracle;
 mod owner;
 pub mod rebuild;
 pub mod settings;
+mod staging;
 pub mod tasks;
 #[cfg(any(test, feature = "suites"))]
 pub mod testing;
@@ -44,3 +45,4 @@ pub use indexer::{BuildState, IndexBuild};
 pub use node::{IndexStatus, Instant, Node, NodeParts, SegmentInfo};
 pub use owner::{CommitOutcome, CommitRequest};
 pub use settings::{PlantedBug, Settings};
+pub use staging::StagedSegment;

@@ -44,6 +44,7 @@ mod indexes;
 mod instants;
 mod locks;
 mod payload;
+mod staging;
 
 pub use indexes::IndexStatus;
 pub use instants::Instant;
@@ -68,7 +69,7 @@ pub struct SegmentInfo {
     pub channel: ChannelId,
     pub table: TableId,
     pub segment: SegmentId,
-    /// `growing`, `frozen` (sealed, not in files yet) or `sealed`.
+    /// `growing`, `frozen` (sealed, not in files yet), `staged` (in files that no manifest names yet) or `sealed`.
     pub stage: &'static str,
     /// Row versions held.
     pub rows: u64,
@@ -450,6 +451,7 @@ const fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Growing => "growing",
         Stage::Frozen => "frozen",
+        Stage::Staged => "staged",
         Stage::Stored => "sealed",
     }
 }

@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::flusher;
 use crate::follower::{ChannelState, Published};
 use crate::settings::PlantedBug;
+use crate::staging::StagedSegment;
 use crate::tasks::Stop;
 
 mod batch;
@@ -57,6 +58,29 @@ pub struct CommitRequest {
     /// Rows begun until this instant are known not to refer to what the transaction takes away by ending rows, or to
     /// end with it. Zero when nobody has looked: the owner then looks at all of them.
     pub references_since: Timestamp,
+    /// The segments that `changes` and the payloads name.
+    pub staged: Vec<StagedSegment>,
+    /// Their values of unique keys are known to be no earlier row's, and to be different. Zero when nobody has looked.
+    pub keys_since: Timestamp,
+}
+
+impl CommitRequest {
+    /// A transaction that does nothing yet and has read until `read_ts`.
+    #[must_use]
+    pub const fn new(database: DatabaseId, txn: TxnId, read_ts: Timestamp) -> Self {
+        Self {
+            database,
+            txn,
+            read_ts,
+            changes: Vec::new(),
+            payload_parts: 0,
+            catalog: Vec::new(),
+            unchanged: Vec::new(),
+            references_since: Timestamp::ZERO,
+            staged: Vec::new(),
+            keys_since: Timestamp::ZERO,
+        }
+    }
 }
 
 /// What a decided transaction got.
@@ -197,6 +221,8 @@ pub(crate) struct Owner {
     sequences: HashMap<SequenceId, sequence::Place>,
     /// The outcome of the last append is unknown: take over before anything else.
     broken: bool,
+    /// What commits of the turn have staged: a takeover after it must find the objects, whoever has lost interest.
+    doubtful: Vec<StagedSegment>,
 }
 
 impl Owner {
@@ -215,6 +241,7 @@ impl Owner {
             ids: 0..0,
             sequences: HashMap::new(),
             broken: true,
+            doubtful: Vec::new(),
         };
         owner.take_over().await?;
         Ok(owner)
@@ -307,6 +334,9 @@ impl Owner {
             self.finish(batch).await;
             if let Some(message) = alone {
                 self.work_alone(message).await;
+            }
+            if !self.broken {
+                self.doubtful.clear();
             }
         }
     }

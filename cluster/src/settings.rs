@@ -100,11 +100,13 @@ pub enum PlantedBug {
     ReferencesNotCheckedAgain,
     /// Files are said to hold everything up to the last commit.
     MarkPassesUnflushedRows,
+    /// Rows that were in files before their commit are taken to be in a manifest, so that the checkpoint passes them.
+    StagedTakenForStored,
 }
 
 impl PlantedBug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::CheckpointPassesUnflushedRows,
         Self::DeletesOnlyAsTimeGrows,
         Self::DeletesOfUnflushedRowsNotSaved,
@@ -124,6 +126,7 @@ impl PlantedBug {
         Self::CheckedAgainstStateBeforeTurn,
         Self::ReferencesNotCheckedAgain,
         Self::MarkPassesUnflushedRows,
+        Self::StagedTakenForStored,
     ];
 }
 

@@ -16,7 +16,7 @@ use proto::record::{RowDelete, RowRef, TableChange};
 use proto::time::ReadPoint;
 use proto::types::ColumnType;
 use proto::{ChannelId, DatabaseId, RowId, SegmentId, SequenceId, TableId};
-use segments::{LocalStore, ScanColumn, SnapshotSource, SystemDoor};
+use segments::{LocalStore, ScanColumn, SnapshotSource, SystemDoor, TableOverlay};
 
 use crate::clock::{SeededDice, SimClock};
 use crate::error::{Error, Result};
@@ -27,6 +27,7 @@ use crate::node::{Node, NodeParts};
 use crate::oracle::WindowOracle;
 use crate::owner::{CommitOutcome, CommitRequest};
 use crate::settings::Settings;
+use crate::staging::StagedSegment;
 
 pub mod faulty;
 mod services;
@@ -286,16 +287,8 @@ impl Tested {
     /// # Errors
     /// When the database is gone.
     pub async fn request(&self, changes: Vec<TableChange>) -> Result<CommitRequest> {
-        Ok(CommitRequest {
-            database: self.database,
-            txn: self.node.draw_txn(),
-            read_ts: self.node.barrier(self.database).await?.read_ts,
-            unchanged: Vec::new(),
-            references_since: proto::Timestamp::ZERO,
-            changes,
-            payload_parts: 0,
-            catalog: Vec::new(),
-        })
+        let read_ts = self.node.barrier(self.database).await?.read_ts;
+        Ok(CommitRequest { changes, ..CommitRequest::new(self.database, self.node.draw_txn(), read_ts) })
     }
 
     /// A change that inserts rows.
@@ -320,6 +313,43 @@ impl Tested {
     /// When the node refuses.
     pub async fn insert(&self, meta: &TableMeta, rows: &[Row]) -> Result<CommitOutcome> {
         self.commit(vec![self.inserting(meta, rows)]).await
+    }
+
+    /// Inserts rows that are in files before the commit, but for those of `ended`, which the transaction ends itself.
+    ///
+    /// # Errors
+    /// When the node refuses.
+    pub async fn insert_staged(
+        &self,
+        meta: &Arc<TableMeta>,
+        rows: &[Row],
+        ended: &[u32],
+    ) -> Result<CommitOutcome> {
+        let (change, staged) = self.staging(meta, rows, ended).await?;
+        let mut request = self.request(vec![change]).await?;
+        request.staged = vec![staged];
+        self.node.commit(request).await
+    }
+
+    /// The change of `insert_staged`, and what it has put in files.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub async fn staging(
+        &self,
+        meta: &Arc<TableMeta>,
+        rows: &[Row],
+        ended: &[u32],
+    ) -> Result<(TableChange, StagedSegment)> {
+        let mut overlay = TableOverlay::new(Arc::clone(meta));
+        overlay.insert(&batch(meta, rows))?;
+        let staged = self.node.stage(self.database, overlay.growing()).await?;
+        let segment = overlay.growing().id();
+        overlay.stage(Arc::clone(staged.segment()));
+        for &ordinal in ended {
+            overlay.delete(RowRef { segment, ordinal, row: RowId(u64::from(ordinal)) }, Bytes::new());
+        }
+        Ok((overlay.into_change()?, staged))
     }
 
     /// A change that deletes the rows of some ids, which must be there.

@@ -7,6 +7,7 @@
 //! Invariants: the predicate never sees an invisible row; no exact statistics are reported; cancellation is
 //! looked at before every range.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -241,9 +242,14 @@ impl Scan {
             let needed = stored_columns(
                 self.columns.iter().chain(self.filter.iter().flat_map(|filter| filter.columns())),
             );
-            self.snapshot.load(&needed).await.map_err(|error| raise_classified(&error))?;
             if let Some(key) = &self.key {
                 self.pieces = key.piece(&self.snapshot)?.into_iter().collect::<Vec<_>>().into_iter();
+            }
+            // Other segments need not become resident.
+            let read: BTreeSet<usize> = self.pieces.as_slice().iter().map(|piece| piece.segment).collect();
+            for segment in read {
+                let form = self.snapshot.segments[segment].form();
+                form.load(&needed).await.map_err(|error| raise_classified(&error))?;
             }
             self.loaded = true;
         }

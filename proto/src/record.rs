@@ -3,7 +3,8 @@
 //! A transaction is one `Commit` record that carries its rows itself when it is small, or `Payload` records
 //! followed by a `Commit` that names how many there were. Rows get their place (segment, first row id) only in
 //! the Commit, so that a payload appended before a Seal still lands in the segment that is growing at the
-//! decision. Rows travel as one Arrow IPC stream per batch, deletes as (segment, ordinal, row id, key).
+//! decision. Rows travel as one Arrow IPC stream per batch, deletes as (segment, ordinal, row id, key). Rows of a large
+//! transaction are in files before its decision, and the records only name these.
 //!
 //! Stored form: protobuf `LogRecordForm`; field numbers are never reused. Every record names its format, channel,
 //! epoch and timestamp; every table change names the schema version it was made under.
@@ -39,6 +40,19 @@ pub struct RowDelete {
     pub key: Bytes,
 }
 
+/// Rows that a transaction has put in files before its commit: a whole segment, which the commit gives its instant and
+/// its row ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StagedRows {
+    pub segment: SegmentId,
+    /// Row versions in the files.
+    pub rows: u64,
+    /// What the files are, in the form of a manifest's entry.
+    pub files: Bytes,
+    /// Rows that the transaction has ended itself: ordinals, ascending.
+    pub ended: Vec<u32>,
+}
+
 /// What one transaction does to one table: net effect, in the order truncate, deletes, inserts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableChange {
@@ -47,6 +61,8 @@ pub struct TableChange {
     /// All rows of the table end at the commit, before the inserts.
     pub truncate: bool,
     pub deletes: Vec<RowDelete>,
+    /// Inserted rows that are in files already; they come before the others.
+    pub staged: Vec<StagedRows>,
     /// Rows in the table's column order (`TableMeta::arrow_schema`).
     pub inserts: Vec<RecordBatch>,
 }
@@ -55,17 +71,25 @@ impl TableChange {
     /// A change that does nothing yet.
     #[must_use]
     pub const fn new(table: TableId, schema_version: u64) -> Self {
-        Self { table, schema_version, truncate: false, deletes: Vec::new(), inserts: Vec::new() }
+        Self {
+            table,
+            schema_version,
+            truncate: false,
+            deletes: Vec::new(),
+            staged: Vec::new(),
+            inserts: Vec::new(),
+        }
     }
 
-    /// Number of rows inserted.
+    /// Number of rows inserted that are not in files.
     #[must_use]
     pub fn inserted_rows(&self) -> usize {
         self.inserts.iter().map(RecordBatch::num_rows).sum()
     }
 }
 
-/// Where the inserted rows of one table go: rows of all parts in order, to ascending ordinals and row ids.
+/// Where inserted rows of one table go: a staged segment, or the rows of all parts in order that are not in files, to
+/// ascending ordinals and row ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Placement {
     pub table: TableId,

@@ -163,6 +163,7 @@ pub(crate) fn write_rows(
         max_row: last.1,
         objects: objects.iter().map(|object| object.entry.clone()).collect(),
         bounds,
+        began: None,
     };
     Ok((files, objects))
 }

@@ -70,6 +70,12 @@ impl GrowingRows {
         }
     }
 
+    /// The same rows as a segment of another number.
+    #[must_use]
+    pub fn renamed(&self, id: SegmentId) -> Self {
+        Self { id, ..self.clone() }
+    }
+
     /// Adds rows committed at `ts` with row ids from `first_row`; clones made before do not see them.
     ///
     /// # Errors

@@ -1,12 +1,16 @@
-//! A transaction's buffered writes to one table: a private growing segment and the base rows it deletes.
+//! A transaction's buffered writes to one table: private segments and the base rows it deletes.
+//!
+//! The last private segment grows in memory. Those before it are staged: in files already, so that a transaction
+//! may be larger than memory; the commit only gives them their instant. Who writes the files is the caller.
 //!
 //! Clones are cheap (chunks, pages and runs are shared), so a statement is undone by restoring the clone made
 //! before it. `into_change` gives the net effect in the order a commit applies it.
 //!
 //! What it is not: no conflict check; the owner does that at commit.
 //!
-//! Invariants: private rows carry the segment id `PRIVATE_SEGMENT` and the greatest timestamp, so they are
-//! visible to their own transaction only and sort behind committed rows; a deleted private row leaves no trace.
+//! Invariants: private rows carry segment ids that no stored segment has (`is_private`) and the greatest timestamp, so
+//! they are visible to their own transaction only and sort behind committed rows; a deleted private row leaves no trace;
+//! a private row keeps its segment id and ordinal when its segment is staged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,26 +19,50 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use bytes::Bytes;
 use proto::catalog::TableMeta;
-use proto::record::{RowDelete, RowRef, TableChange};
+use proto::record::{RowDelete, RowRef, StagedRows, TableChange};
 use proto::{RowId, SegmentId, Timestamp};
 
 use crate::append_list::AppendList;
 use crate::deletes::DeleteSet;
 use crate::error::{Error, Result};
 use crate::growing::GrowingRows;
+use crate::sealed::SealedSegment;
 use crate::view::{ScanColumn, SegmentForm, SegmentView};
 
-/// The segment id of rows that only their transaction knows.
-pub const PRIVATE_SEGMENT: SegmentId = SegmentId(u64::MAX);
+/// Numbers of private segments, counted down from the greatest.
+const MOST_PRIVATE_SEGMENTS: u64 = 1 << 32;
+
+/// Whether a segment is one that only its transaction knows.
+#[must_use]
+pub const fn is_private(segment: SegmentId) -> bool {
+    segment.0 > u64::MAX - MOST_PRIVATE_SEGMENTS
+}
+
+/// The number of a transaction's n-th private segment of a table.
+const fn private_segment(n: usize) -> SegmentId {
+    SegmentId(u64::MAX - n as u64)
+}
 
 /// Bytes a buffered delete is counted with, beside its key.
 const DELETE_BYTES: usize = 96;
+
+/// A private segment in files.
+#[derive(Clone, Debug)]
+struct Staged {
+    /// As it was written.
+    stored: Arc<SealedSegment>,
+    /// As the transaction sees it.
+    shown: Arc<SealedSegment>,
+    deletes: DeleteSet,
+}
 
 /// Buffered writes to one table.
 #[derive(Clone, Debug)]
 pub struct TableOverlay {
     truncated: bool,
+    staged: Vec<Staged>,
     rows: GrowingRows,
+    /// Deletes of `rows`.
     private_deletes: DeleteSet,
     hidden: BTreeMap<SegmentId, DeleteSet>,
     deletes: AppendList<RowDelete>,
@@ -47,7 +75,8 @@ impl TableOverlay {
     pub fn new(table: Arc<TableMeta>) -> Self {
         Self {
             truncated: false,
-            rows: GrowingRows::new(PRIVATE_SEGMENT, table),
+            staged: Vec::new(),
+            rows: GrowingRows::new(private_segment(0), table),
             private_deletes: DeleteSet::new(),
             hidden: BTreeMap::new(),
             deletes: AppendList::default(),
@@ -66,7 +95,13 @@ impl TableOverlay {
     /// # Errors
     /// When a missing value cannot be read.
     pub fn with_table(&self, table: &Arc<TableMeta>) -> Result<Self> {
-        Ok(Self { rows: self.rows.with_table(Arc::clone(table))?, ..self.clone() })
+        let newer = |staged: &Staged| Staged {
+            stored: staged.stored.with_table(Arc::clone(table)),
+            shown: staged.shown.with_table(Arc::clone(table)),
+            deletes: staged.deletes.clone(),
+        };
+        let staged = self.staged.iter().map(newer).collect();
+        Ok(Self { rows: self.rows.with_table(Arc::clone(table))?, staged, ..self.clone() })
     }
 
     /// Buffers rows in the table's column order.
@@ -74,14 +109,42 @@ impl TableOverlay {
     /// # Errors
     /// `RowShape` when the batch does not have the table's columns.
     pub fn insert(&mut self, batch: &RecordBatch) -> Result<()> {
-        let first = RowId(self.rows.rows() as u64);
+        let first = RowId((self.staged_rows() + self.rows.rows()) as u64);
         self.rows.append(batch, Timestamp::MAX, first)
+    }
+
+    /// Private rows in memory, to be put in files.
+    #[must_use]
+    pub const fn growing(&self) -> &GrowingRows {
+        &self.rows
+    }
+
+    /// The rows of `growing` are in files now.
+    pub fn stage(&mut self, stored: Arc<SealedSegment>) {
+        let first = RowId(self.staged_rows() as u64);
+        let shown = stored.beginning(self.rows.id(), Timestamp::MAX, first);
+        let deletes = std::mem::take(&mut self.private_deletes);
+        self.staged.push(Staged { stored, shown, deletes });
+        let next = private_segment(self.staged.len());
+        self.rows = GrowingRows::new(next, Arc::clone(self.rows.table()));
+    }
+
+    fn staged_rows(&self) -> usize {
+        self.staged.iter().map(|staged| staged.stored.rows()).sum()
+    }
+
+    /// The deletes of a private segment.
+    fn deletes_of(&self, segment: SegmentId) -> &DeleteSet {
+        let staged = self.staged.iter().find(|staged| staged.shown.id() == segment);
+        staged.map_or(&self.private_deletes, |staged| &staged.deletes)
     }
 
     /// Buffers the end of a row, of the base or private. Deleting a row twice is once.
     pub fn delete(&mut self, target: RowRef, key: Bytes) {
-        if target.segment == PRIVATE_SEGMENT {
-            self.private_deletes.insert(target.ordinal, target.row, Timestamp::ZERO);
+        if is_private(target.segment) {
+            let staged = self.staged.iter_mut().find(|staged| staged.shown.id() == target.segment);
+            let deletes = staged.map_or(&mut self.private_deletes, |staged| &mut staged.deletes);
+            deletes.insert(target.ordinal, target.row, Timestamp::ZERO);
             return;
         }
         if self.truncated {
@@ -100,7 +163,7 @@ impl TableOverlay {
     #[must_use]
     pub fn has_deleted(&self, target: &RowRef) -> bool {
         let deletes = match target.segment {
-            PRIVATE_SEGMENT => Some(&self.private_deletes),
+            private if is_private(private) => Some(self.deletes_of(private)),
             segment => self.hidden.get(&segment),
         };
         deletes.is_some_and(|deletes| deletes.delete_ts(target.ordinal).is_some())
@@ -127,7 +190,8 @@ impl TableOverlay {
     /// Private rows that are not deleted.
     #[must_use]
     pub fn live_rows(&self) -> usize {
-        self.rows.rows() - self.private_deletes.len()
+        let staged = self.staged.iter().map(|staged| staged.stored.rows() - staged.deletes.len());
+        staged.sum::<usize>() + self.rows.rows() - self.private_deletes.len()
     }
 
     /// Base rows deleted.
@@ -136,10 +200,11 @@ impl TableOverlay {
         self.deletes.len()
     }
 
-    /// Bytes held.
+    /// Bytes held in memory.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        let deletes = self.deletes.len() + self.private_deletes.len();
+        let staged = self.staged.iter().map(|staged| staged.deletes.len());
+        let deletes = self.deletes.len() + self.private_deletes.len() + staged.sum::<usize>();
         self.rows.memory_bytes() + deletes * DELETE_BYTES + self.key_bytes
     }
 
@@ -154,8 +219,16 @@ impl TableOverlay {
         absent.flat_map(|(_, rows)| rows.entries().map(|entry| entry.row)).collect()
     }
 
-    /// The private rows as a segment; `None` when there are none.
-    pub(crate) fn view(&self) -> Option<SegmentView> {
+    /// The private segments that have rows, in the order of their rows.
+    pub(crate) fn views(&self) -> Vec<SegmentView> {
+        let staged = self.staged.iter().map(|staged| {
+            let form = SegmentForm::Sealed(Arc::clone(&staged.shown));
+            SegmentView::new(form, staged.deletes.clone(), Timestamp::MAX)
+        });
+        staged.chain(self.growing_view()).collect()
+    }
+
+    fn growing_view(&self) -> Option<SegmentView> {
         let form = SegmentForm::Growing(self.rows.clone());
         (self.rows.rows() > 0).then(|| SegmentView::new(form, self.private_deletes.clone(), Timestamp::MAX))
     }
@@ -169,8 +242,10 @@ impl TableOverlay {
         let mut change = TableChange::new(table.id, table.schema_version);
         change.truncate = self.truncated;
         change.deletes = self.deletes.iter().cloned().collect();
+        let live = self.staged.iter().filter(|staged| staged.deletes.len() < staged.stored.rows());
+        change.staged = live.map(Staged::rows).collect();
         let columns: Vec<ScanColumn> = (0..table.columns.len()).map(ScanColumn::Column).collect();
-        let Some(view) = self.view() else { return Ok(change) };
+        let Some(view) = self.growing_view() else { return Ok(change) };
         for range in view.form().natural_ranges(crate::growing::CHUNK_ROWS) {
             let batch = view.read_range(&columns, range.start, range.len())?;
             let live = view.visible().slice(range.start, range.len());
@@ -182,6 +257,17 @@ impl TableOverlay {
             change.inserts.push(batch);
         }
         Ok(change)
+    }
+}
+
+impl Staged {
+    fn rows(&self) -> StagedRows {
+        StagedRows {
+            segment: self.stored.id(),
+            rows: self.stored.rows() as u64,
+            files: self.stored.files().encode(),
+            ended: self.deletes.entries().map(|entry| entry.ordinal).collect(),
+        }
     }
 }
 

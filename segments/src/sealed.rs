@@ -159,7 +159,7 @@ impl SealedSegment {
         let rows = u32::try_from(files.rows).map_err(|_| Error::SegmentFull(segment))? as usize;
         let entry = required(&files, ObjectKind::Scalars)?;
         let scalars = Scalars::open(fetch(store, entry).await?, entry.checksum, segment, rows)?;
-        let (ts, row_ids) = scalars.identities()?;
+        let (ts, row_ids) = identities(&scalars, &files)?;
         let ended = files.schema_version < table.rewritten;
         let mut held: Vec<(u32, Arc<SealedColumn>)> = Vec::new();
         for (position, id) in scalars.column_ids().iter().enumerate() {
@@ -190,7 +190,6 @@ impl SealedSegment {
             };
             keys.push((key.index_oid, found));
         }
-        let (ts, row_ids) = (UInt64Array::from(ts), UInt64Array::from(row_ids));
         let (schema, scalars, decoding) = (table.stored_schema(), Arc::new(scalars), Arc::default());
         let (indexes, held) = (Vec::new(), Arc::new(held));
         let mut segment =
@@ -294,6 +293,16 @@ impl SealedSegment {
             .collect();
         segment.indexes.retain(|index| table.index(index.oid()).is_some());
         segment.table = table;
+        Arc::new(segment)
+    }
+
+    /// The same rows as of a commit: all begin at `ts`, with ids from `first`, in a segment called `id`.
+    #[must_use]
+    pub fn beginning(&self, id: SegmentId, ts: Timestamp, first: RowId) -> Arc<Self> {
+        let mut segment = self.clone();
+        segment.files = segment.files.beginning(ts, first);
+        segment.files.segment = id;
+        (segment.ts, segment.row_ids) = began_together(self.rows, ts, first);
         Arc::new(segment)
     }
 
@@ -641,8 +650,21 @@ pub async fn read_identities(
     let entry = required(files, ObjectKind::Scalars)?;
     let rows = u32::try_from(files.rows).map_err(|_| Error::SegmentFull(files.segment))? as usize;
     let scalars = Scalars::open(fetch(store, entry).await?, entry.checksum, files.segment, rows)?;
-    let (ts, ids) = scalars.identities()?;
-    Ok(ts.into_iter().zip(ids).map(|(ts, id)| (Timestamp(ts), RowId(id))).collect())
+    let (ts, ids) = identities(&scalars, files)?;
+    let pairs = ts.values().iter().zip(ids.values());
+    Ok(pairs.map(|(ts, id)| (Timestamp(*ts), RowId(*id))).collect())
+}
+
+/// Commit timestamps and row ids by ordinal.
+fn identities(scalars: &Scalars, files: &SegmentFiles) -> Result<(UInt64Array, UInt64Array)> {
+    match files.began {
+        Some((ts, first)) => Ok(began_together(files.rows as usize, ts, first)),
+        None => scalars.identities().map(|(ts, ids)| (ts.into(), ids.into())),
+    }
+}
+
+fn began_together(rows: usize, ts: Timestamp, first: RowId) -> (UInt64Array, UInt64Array) {
+    (UInt64Array::from_value(ts.0, rows), (first.0..first.0 + rows as u64).collect::<Vec<_>>().into())
 }
 
 /// The bytes of an object, of the length its manifest names.

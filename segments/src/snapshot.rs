@@ -15,7 +15,7 @@ use proto::{RowId, TableId, Timestamp};
 use crate::error::Result;
 use crate::growing::CHUNK_ROWS;
 use crate::keys::hash_key;
-use crate::overlay::{PRIVATE_SEGMENT, TableOverlay};
+use crate::overlay::{TableOverlay, is_private};
 use crate::view::{ScanColumn, SegmentView};
 
 /// A table at `read_ts`.
@@ -47,7 +47,7 @@ impl TableSnapshot {
             return ((target.ordinal as usize) < self.segments[named].rows())
                 .then_some((named, target.ordinal));
         }
-        let mut base = self.segments.iter().enumerate().filter(|(_, view)| view.id() != PRIVATE_SEGMENT);
+        let mut base = self.segments.iter().enumerate().filter(|(_, view)| !is_private(view.id()));
         base.find_map(|(position, view)| Some((position, view.form().ordinal_of(target.row)?)))
     }
 
@@ -78,9 +78,7 @@ impl TableSnapshot {
                 });
             }
         }
-        if let Some(view) = overlay.view() {
-            segments.push(Arc::new(view));
-        }
+        segments.extend(overlay.views().into_iter().map(Arc::new));
         Self { table: Arc::clone(&self.table), read_ts: self.read_ts, segments }
     }
 

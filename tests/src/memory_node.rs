@@ -100,15 +100,6 @@ impl MemoryNode {
 
     /// A request that has nothing in it yet.
     pub(crate) fn request(&self, database: DatabaseId, read_ts: Timestamp) -> CommitRequest {
-        CommitRequest {
-            database,
-            txn: self.node().draw_txn(),
-            read_ts,
-            unchanged: Vec::new(),
-            references_since: Timestamp::ZERO,
-            changes: Vec::new(),
-            payload_parts: 0,
-            catalog: Vec::new(),
-        }
+        CommitRequest::new(database, self.node().draw_txn(), read_ts)
     }
 }

@@ -29,6 +29,7 @@ mod keepers;
 mod ledger;
 mod log;
 mod meta;
+mod staging;
 mod store;
 mod trace;
 mod world;
@@ -66,6 +67,8 @@ pub struct Report {
     pub kills: u64,
     /// Tables dropped and made anew.
     pub table_changes: u64,
+    /// Transactions whose rows were in files before their commit.
+    pub staged: u64,
     /// Starts on what the object store alone gave back, and transactions that these took back.
     pub rebuilds: u64,
     pub undone: u64,
@@ -91,6 +94,7 @@ impl Report {
         self.collections += other.collections;
         self.kills += other.kills;
         self.table_changes += other.table_changes;
+        self.staged += other.staged;
         self.rebuilds += other.rebuilds;
         self.undone += other.undone;
     }
@@ -103,6 +107,7 @@ impl Report {
             && self.merges >= 1
             && self.kills >= 2
             && self.looks >= 100
+            && self.staged >= 1
     }
 }
 
@@ -112,7 +117,7 @@ impl fmt::Display for Report {
             formatter,
             "{} simulated seconds, {} events, {} commits, {} refused, {} without an answer of which {} happened, \
              {} rows deleted, {} looks, {} manifests, {} objects deleted, {} flushes, {} merges, {} index changes, \
-             {} collections, {} kills, {} changes of tables, {} rebuilds that \
+             {} collections, {} kills, {} changes of tables, {} transactions staged, {} rebuilds that \
              took back {} commits",
             self.simulated_millis / 1000,
             self.events,
@@ -130,6 +135,7 @@ impl fmt::Display for Report {
             self.collections,
             self.kills,
             self.table_changes,
+            self.staged,
             self.rebuilds,
             self.undone
         )
@@ -235,6 +241,7 @@ fn report(world: &World) -> Report {
         collections: counts.collections,
         kills: counts.kills,
         table_changes: counts.table_changes,
+        staged: counts.staged,
         rebuilds: counts.rebuilds,
         undone: tally.undone,
     }

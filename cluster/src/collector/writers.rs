@@ -4,7 +4,7 @@
 //! Invariant: a number is given back only after the manifest that names the objects is the table's newest, or can never
 //! become it: the writer has given up before it asked for that, or another manifest has taken the place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,20 +15,26 @@ use proto::Epoch;
 #[derive(Debug, Default)]
 pub(crate) struct Writers {
     next: AtomicU64,
-    open: Mutex<BTreeSet<(Epoch, u64)>>,
+    /// How many write under each number: one, or whoever still answers for what a former one has written.
+    open: Mutex<BTreeMap<(Epoch, u64), usize>>,
 }
 
 impl Writers {
     /// A new writer under an owner's epoch.
     pub(crate) fn begin(self: &Arc<Self>, epoch: Epoch) -> Writer {
         let n = self.next.fetch_add(1, Ordering::SeqCst);
-        self.open.lock().insert((epoch, n));
+        self.resume(epoch, n)
+    }
+
+    /// Answers for the objects of a number that was given out before, perhaps by another process.
+    pub(crate) fn resume(self: &Arc<Self>, epoch: Epoch, n: u64) -> Writer {
+        *self.open.lock().entry((epoch, n)).or_default() += 1;
         Writer { writers: Arc::clone(self), epoch, n }
     }
 
     /// Those that have not ended.
     pub(crate) fn open(&self) -> BTreeSet<(Epoch, u64)> {
-        self.open.lock().clone()
+        self.open.lock().keys().copied().collect()
     }
 }
 
@@ -43,6 +49,11 @@ pub(crate) struct Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.writers.open.lock().remove(&(self.epoch, self.n));
+        let mut open = self.writers.open.lock();
+        let number = (self.epoch, self.n);
+        match open.get_mut(&number) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(open.remove(&number)),
+        }
     }
 }

@@ -65,6 +65,13 @@ impl Job<'_> {
                 let (files, form) = self.write_rows(&segment.state, before.writer.n).await?;
                 (files, Some(form))
             }
+            SegmentForm::Sealed(sealed) if segment.stage == Stage::Staged => {
+                let (mut files, deletes) = (sealed.files().clone(), &segment.state.deletes);
+                if !deletes.is_empty() {
+                    files = self.write_deletes(sealed, files, deletes, before.writer.n).await?;
+                }
+                (files, Some(segment.state.form.clone()))
+            }
             SegmentForm::Sealed(sealed) => {
                 let known = self.known_files(&before.files, sealed.id())?;
                 let deletes = &segment.state.deletes;
@@ -73,6 +80,9 @@ impl Job<'_> {
         };
         let manifest = self.next(&before, self.through, vec![files], Vec::new());
         self.commit(before, &manifest, &[], None).await?;
+        if let Some(objects) = &segment.objects {
+            objects.named();
+        }
         Ok(form)
     }
 
@@ -358,7 +368,7 @@ async fn load_table(parts: &Parts, table: &Arc<TableMeta>) -> Result<Option<(Tab
         if parts.settings.has(PlantedBug::SegmentServedWithoutDeletes) {
             state.deletes = DeleteSet::new();
         }
-        segments.push(Segment { state, stage: Stage::Stored, first_row: Offset(0), unsaved: None });
+        segments.push(Segment::stored(state, None));
     }
     Ok(Some((files, segments)))
 }

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use proto::catalog::CatalogSnapshot;
-use proto::record::{LogRecord, Placement, RecordBody, RowDelete, TableChange};
+use proto::catalog::{CatalogSnapshot, TableMeta};
+use proto::record::{LogRecord, Placement, RecordBody, RowDelete, StagedRows, TableChange};
 use proto::{Offset, RowId, SegmentId, TableId, Timestamp, TxnId};
 use segments::{DeleteSet, GrowingRows, SegmentForm, SegmentState};
 
@@ -50,6 +50,9 @@ impl ChannelState {
                 let all: Vec<&[TableChange]> = parts.chain([changes.as_slice()]).collect();
                 let commit = Commit { first, ts: record.ts, all: &all, settings };
                 commit.apply(self, placements, catalog)?;
+                for staged in all.iter().flat_map(|part| part.iter()).flat_map(|change| &change.staged) {
+                    self.opened.remove(&staged.segment);
+                }
                 if first < offset {
                     self.add_decided(first, offset);
                 }
@@ -121,10 +124,16 @@ impl Commit<'_> {
         for placement in placements {
             if let Some(meta) = catalog.tables.get(&placement.table) {
                 let of_table = changes().filter(|change| change.table == placement.table);
+                let mut staged = of_table.clone().flat_map(|change| &change.staged);
+                let staged = staged.find(|staged| staged.segment == placement.segment);
                 let batches = of_table
                     .flat_map(|change| change.inserts.iter().map(|batch| (change.schema_version, batch)));
                 let table = state.table_mut(placement.table);
                 table.next_row = table.next_row.max(RowId(placement.first_row.0 + placement.rows));
+                if let Some(staged) = staged {
+                    self.take_staged(state, placement, staged, meta)?;
+                    continue;
+                }
                 let empty = || SegmentForm::Growing(GrowingRows::new(placement.segment, Arc::clone(meta)));
                 self.insert(table, placement, batches, empty)?;
             }
@@ -175,6 +184,51 @@ impl Commit<'_> {
         Ok(())
     }
 
+    /// Makes a staged segment one of its table's.
+    fn take_staged(
+        &self,
+        state: &mut ChannelState,
+        placement: &Placement,
+        staged: &StagedRows,
+        meta: &Arc<TableMeta>,
+    ) -> Result<()> {
+        let opened = state.opened.remove(&staged.segment);
+        let table = state.table_mut(placement.table);
+        if table.is_replaced(placement.segment) || table.segment(placement.segment).is_some() {
+            // A manifest names it already.
+            return Ok(());
+        }
+        let damaged = |reason: &str| {
+            Error::corrupted("the log", format!("staged segment {}: {reason}", placement.segment))
+        };
+        let opened = opened.ok_or_else(|| damaged("nobody has opened it"))?;
+        if opened.segment().rows() as u64 != placement.rows {
+            return Err(damaged("it has another number of rows than its place"));
+        }
+        let mut rows = opened.segment().beginning(placement.segment, self.ts, placement.first_row);
+        if rows.table().schema_version < meta.schema_version {
+            rows = rows.with_table(Arc::clone(meta));
+        }
+        let mut deletes = DeleteSet::new();
+        for &ordinal in staged.ended.iter().filter(|ordinal| u64::from(**ordinal) < placement.rows) {
+            deletes.insert(ordinal, RowId(placement.first_row.0 + u64::from(ordinal)), self.ts);
+        }
+        let stage = if self.settings.has(PlantedBug::StagedTakenForStored) {
+            opened.objects().named();
+            Stage::Stored
+        } else {
+            Stage::Staged
+        };
+        table.add(Segment {
+            state: SegmentState { form: SegmentForm::Sealed(rows), deletes },
+            stage,
+            first_row: self.first,
+            unsaved: None,
+            objects: Some(Arc::clone(opened.objects())),
+        });
+        Ok(())
+    }
+
     fn insert<'b>(
         &self,
         table: &mut TableState,
@@ -192,6 +246,7 @@ impl Commit<'_> {
                 stage: Stage::Growing,
                 first_row: self.first,
                 unsaved: None,
+                objects: None,
             });
         }
         let Some(segment) = table.segment_mut(placement.segment) else {

@@ -3,16 +3,18 @@
 //!
 //! The same filter serves every reader of a channel, whatever its broker can refuse.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use proto::catalog::CatalogSnapshot;
-use proto::record::{LogRecord, RecordBody, decode_record};
+use proto::record::{LogRecord, RecordBody, TableChange, decode_record};
 use proto::{ChannelId, Epoch, Offset};
 
 use super::state::ChannelState;
 use crate::error::{Error, Result};
 use crate::log::{LogBroker, LogEntry};
 use crate::settings::Settings;
+use crate::staging::{Opener, unopened};
 use crate::tasks::blocking;
 
 /// Bytes of log decoded at once.
@@ -52,6 +54,7 @@ impl EpochFilter {
 /// Applies everything from `state.next` to `end`.
 pub(crate) async fn replay(
     log: &dyn LogBroker,
+    opener: Opener<'_>,
     mut state: ChannelState,
     mut filter: EpochFilter,
     end: Offset,
@@ -65,33 +68,71 @@ pub(crate) async fn replay(
             state.next = end;
             break;
         }
-        let (catalog, settings) = (Arc::clone(catalog), Arc::clone(settings));
-        (state, filter) = blocking(move || apply_all(state, filter, entries, &catalog, &settings)).await??;
+        let mut entries = VecDeque::from(entries);
+        while !entries.is_empty() {
+            let (known, limits) = (Arc::clone(catalog), Arc::clone(settings));
+            let applied = blocking(move || apply_some(state, filter, entries, &known, &limits)).await??;
+            (state, filter, entries) = (applied.state, applied.filter, applied.rest);
+            if let Some(waiting) = applied.waiting {
+                let all: Vec<&[TableChange]> = waiting.iter().map(|part| part.as_slice()).collect();
+                opener.open_all(&mut state, catalog, &all).await?;
+            }
+        }
     }
     Ok(state)
 }
 
-fn apply_all(
+/// How far entries were applied.
+struct Applied {
+    state: ChannelState,
+    filter: EpochFilter,
+    rest: VecDeque<LogEntry>,
+    /// The changes of the transaction that the rest begins with, whose staged segments must be opened first.
+    waiting: Option<Vec<Arc<Vec<TableChange>>>>,
+}
+
+/// Applies entries until one needs staged segments that are not opened.
+fn apply_some(
     mut state: ChannelState,
     mut filter: EpochFilter,
-    entries: Vec<LogEntry>,
+    mut rest: VecDeque<LogEntry>,
     catalog: &CatalogSnapshot,
     settings: &Settings,
-) -> Result<(ChannelState, EpochFilter)> {
-    for entry in entries {
+) -> Result<Applied> {
+    while let Some(entry) = rest.pop_front() {
         let damaged = |error| {
             Error::corrupted(format!("log channel {}, offset {}", filter.channel, entry.offset), error)
         };
-        let record = decode_record(entry.record).map_err(damaged)?;
+        let record = decode_record(entry.record.clone()).map_err(damaged)?;
         // Numbers that the broker keeps for itself are passed over.
         state.next = state.next.max(entry.offset);
         if filter.admits(&record)? {
+            let waiting = waiting_for(&state, &record, catalog);
+            if waiting.is_some() {
+                rest.push_front(entry);
+                return Ok(Applied { state, filter, rest, waiting });
+            }
             state.apply(entry.offset, &record, catalog, settings)?;
         } else {
             state.next = entry.offset.next();
         }
     }
-    Ok((state, filter))
+    Ok(Applied { state, filter, rest, waiting: None })
+}
+
+/// The changes that a Commit decides, when it cannot be applied before their staged segments are opened.
+fn waiting_for(
+    state: &ChannelState,
+    record: &LogRecord,
+    catalog: &CatalogSnapshot,
+) -> Option<Vec<Arc<Vec<TableChange>>>> {
+    let RecordBody::Commit { txn, changes, .. } = &record.body else { return None };
+    let is_waiting = |change: &TableChange| {
+        catalog.tables.contains_key(&change.table) && !unopened(state, change).is_empty()
+    };
+    let parts = || state.open.get(txn).into_iter().flat_map(|open| open.parts.values());
+    let waits = changes.iter().any(is_waiting) || parts().any(|part| part.iter().any(is_waiting));
+    waits.then(|| parts().cloned().chain([Arc::new(changes.clone())]).collect())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use segments::{DeleteSet, SealedSegment, SegmentForm, SegmentState, TableSnapsho
 
 use crate::error::{Error, Result};
 use crate::settings::{PlantedBug, Settings};
+use crate::staging::{StagedObjects, StagedSegment};
 
 /// How far a segment has come. Its identity and content stay the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +21,8 @@ pub(crate) enum Stage {
     Growing,
     /// A Seal record ended it; it waits for the flusher.
     Frozen,
+    /// In files of its own transaction that no manifest names; it waits for the flusher.
+    Staged,
     /// In files that the manifest names.
     Stored,
 }
@@ -42,9 +45,21 @@ pub(crate) struct Segment {
     pub(crate) first_row: Offset,
     /// Where the deletes begin that are in no delete object yet.
     pub(crate) unsaved: Option<Unsaved>,
+    /// Keeps the files of a staged segment.
+    pub(crate) objects: Option<Arc<StagedObjects>>,
 }
 
 impl Segment {
+    /// A segment in files that a manifest names.
+    pub(crate) const fn stored(state: SegmentState, unsaved: Option<Unsaved>) -> Self {
+        Self { state, stage: Stage::Stored, first_row: Offset(0), unsaved, objects: None }
+    }
+
+    /// Whether the flusher is to make it a stored one.
+    pub(crate) const fn waits(&self) -> bool {
+        matches!(self.stage, Stage::Frozen | Stage::Staged)
+    }
+
     /// Bytes of the files with its rows, of memory while it has none.
     pub(crate) fn bytes(&self) -> u64 {
         match &self.state.form {
@@ -239,6 +254,8 @@ pub(crate) struct ChannelState {
     decided: Arc<Vec<(Offset, Offset)>>,
     /// Per sequence the next value that is certainly free.
     pub(crate) sequences: BTreeMap<SequenceId, i64>,
+    /// Staged segments that the record to be applied next may name.
+    pub(crate) opened: BTreeMap<SegmentId, StagedSegment>,
 }
 
 impl ChannelState {
@@ -252,6 +269,7 @@ impl ChannelState {
             open: BTreeMap::new(),
             decided: Arc::default(),
             sequences: BTreeMap::new(),
+            opened: BTreeMap::new(),
         }
     }
 
@@ -292,7 +310,7 @@ impl ChannelState {
         let segments = self.tables.values().flat_map(|table| &table.segments);
         let outside = segments.filter_map(|segment| match segment.stage {
             Stage::Stored => segment.unsaved.map(|unsaved| unsaved.ts),
-            Stage::Growing | Stage::Frozen => {
+            Stage::Growing | Stage::Frozen | Stage::Staged => {
                 let form = &segment.state.form;
                 (form.rows() > 0).then(|| form.identity(0).0)
             }

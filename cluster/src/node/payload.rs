@@ -88,7 +88,8 @@ fn batch_bytes(batch: &RecordBatch) -> usize {
 
 fn change_bytes(change: &TableChange) -> usize {
     let deletes: usize = change.deletes.iter().map(|delete| 24 + delete.key.len()).sum();
-    deletes + change.inserts.iter().map(batch_bytes).sum::<usize>()
+    let staged: usize = change.staged.iter().map(|rows| rows.files.len() + 4 * rows.ended.len()).sum();
+    deletes + staged + change.inserts.iter().map(batch_bytes).sum::<usize>()
 }
 
 /// Cuts a change into pieces of about `bytes`; all of them together do the same, in any order of kinds.
@@ -97,6 +98,9 @@ fn split(change: TableChange, bytes: usize) -> Vec<TableChange> {
     let empty = TableChange::new(change.table, change.schema_version);
     if change.truncate {
         pieces.push(TableChange { truncate: true, ..empty.clone() });
+    }
+    for rows in change.staged {
+        pieces.push(TableChange { staged: vec![rows], ..empty.clone() });
     }
     for deletes in change.deletes.chunks(DELETES) {
         pieces.push(TableChange { deletes: deletes.to_vec(), ..empty.clone() });

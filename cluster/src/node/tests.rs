@@ -13,3 +13,4 @@ mod crashes;
 mod disk;
 mod flush;
 mod recovery;
+mod staging;

@@ -9,13 +9,15 @@ use proto::record::{LogRecord, Placement, RecordBody, TableChange};
 use proto::{Offset, RowId, SegmentId, TableId, Timestamp, TxnId};
 use segments::SegmentForm;
 
+use super::check::Since;
 use super::{CommitOutcome, CommitRequest, Owner, Reply, check};
 use crate::catalog::{Catalog, Changed};
 use crate::channel::encode;
 use crate::error::{Error, Result};
-use crate::follower::{ChannelState, Stage};
+use crate::follower::ChannelState;
 use crate::log::Durability;
 use crate::settings::PlantedBug;
+use crate::staging::by_segment;
 
 /// Why a turn failed, for everyone in it.
 #[derive(Clone, Debug)]
@@ -160,6 +162,15 @@ impl Owner {
         batch: &mut Batch,
         request: CommitRequest,
     ) -> Result<CommitOutcome> {
+        self.doubtful.extend(request.staged.iter().cloned());
+        batch.work.opened = by_segment(&request.staged);
+        let outcome = self.add_opened(batch, request).await;
+        batch.work.opened.clear();
+        outcome
+    }
+
+    /// The same with the staged segments at hand.
+    async fn add_opened(&mut self, batch: &mut Batch, request: CommitRequest) -> Result<CommitOutcome> {
         let open = batch.work.open.get(&request.txn).cloned();
         if open.as_ref().map_or(0, |open| open.parts.len()) != request.payload_parts as usize {
             // Payloads were lost when the channel was taken over.
@@ -170,7 +181,7 @@ impl Owner {
         let before = self.handle.published.state();
         let alone = self.parts.settings.has(PlantedBug::CheckedAgainstStateBeforeTurn);
         let state = if alone { before.as_ref() } else { &batch.work };
-        check::check(state, &batch.catalogs.shown, &all, request.references_since, &self.parts.settings)?;
+        check::check(state, &batch.catalogs.shown, &all, Since::of(&request), &self.parts.settings)?;
         let placements = self.place(&batch.work, &all).await?;
         drop(all);
         let revision = batch.catalogs.shown.revision;
@@ -192,7 +203,7 @@ impl Owner {
         if ts <= batch.work.last_ts {
             return Err(Error::Internal(format!("timestamp {ts} is not above {}", batch.work.last_ts)));
         }
-        let placed: Vec<TableId> = placements.iter().map(|placement| placement.table).collect();
+        let placed: BTreeSet<TableId> = placements.iter().map(|placement| placement.table).collect();
         let body = RecordBody::Commit { txn, parts, placements, changes };
         self.push(batch, body, ts, None, Durability::Synced)?;
         for table in placed {
@@ -207,8 +218,21 @@ impl Owner {
         work: &ChannelState,
         all: &[&[TableChange]],
     ) -> Result<Vec<Placement>> {
+        let mut staged: Vec<Placement> = Vec::new();
+        let next_row = |staged: &[Placement], table: TableId| {
+            let first = work.tables.get(&table).map_or(RowId(1), |table| table.next_row);
+            let before = staged.iter().filter(|placement| placement.table == table);
+            RowId(first.0 + before.map(|placement| placement.rows).sum::<u64>())
+        };
+        let changes = || all.iter().flat_map(|part| part.iter());
+        for (table, rows) in
+            changes().flat_map(|change| change.staged.iter().map(|rows| (change.table, rows)))
+        {
+            let (first_row, segment, rows) = (next_row(&staged, table), rows.segment, rows.rows);
+            staged.push(Placement { table, segment, first_row, rows });
+        }
         let mut placements: Vec<Placement> = Vec::new();
-        for change in all.iter().flat_map(|part| part.iter()) {
+        for change in changes() {
             let rows = change.inserted_rows() as u64;
             if rows == 0 {
                 continue;
@@ -218,14 +242,15 @@ impl Owner {
                 continue;
             }
             let table = work.tables.get(&change.table);
-            let first_row = table.map_or(RowId(1), |table| table.next_row);
+            let first_row = next_row(&staged, change.table);
             let segment = match table.and_then(|table| table.target(&self.parts.settings)) {
                 Some(segment) => segment,
                 None => self.fresh_segment().await?,
             };
             placements.push(Placement { table: change.table, segment, first_row, rows });
         }
-        Ok(placements)
+        staged.extend(placements);
+        Ok(staged)
     }
 
     /// Puts a Seal in line when a table's growing segment has reached a size.
@@ -342,5 +367,5 @@ impl Owner {
 }
 
 fn has_frozen(state: &ChannelState) -> bool {
-    state.tables.values().flat_map(|table| &table.segments).any(|segment| segment.stage == Stage::Frozen)
+    state.tables.values().flat_map(|table| &table.segments).any(|segment| segment.waits())
 }

@@ -10,9 +10,9 @@ use proto::catalog::{CatalogSnapshot, KeyMeta, TableMeta};
 use proto::key::encode_unique_keys;
 use proto::record::{RowRef, TableChange};
 use proto::{RowId, TableId, Timestamp};
-use segments::{SegmentForm, SegmentView, TableSnapshot};
+use segments::{CHUNK_ROWS, ScanColumn, SegmentForm, SegmentView, TableSnapshot};
 
-use super::references;
+use super::{CommitRequest, references};
 use crate::error::{Error, Result};
 use crate::follower::{ChannelState, TableState};
 use crate::settings::{PlantedBug, Settings};
@@ -24,6 +24,23 @@ pub(super) struct Net<'a> {
     /// By row id, which stays the same when segments are merged.
     pub(super) deleted: HashMap<RowId, RowRef>,
     pub(super) inserts: Vec<&'a RecordBatch>,
+    /// Inserted rows that are in files already, those the transaction has ended left out.
+    pub(super) staged: Vec<Arc<SegmentView>>,
+}
+
+/// What a transaction's statements have looked at already.
+#[derive(Clone, Copy)]
+pub(super) struct Since {
+    /// Rows begun until then do not refer to what the transaction takes away.
+    references: Timestamp,
+    /// Rows begun until then have no value of a unique key that a staged row has, nor have two staged rows the same.
+    keys: Timestamp,
+}
+
+impl Since {
+    pub(super) const fn of(request: &CommitRequest) -> Self {
+        Self { references: request.references_since, keys: request.keys_since }
+    }
 }
 
 /// Checks a transaction against a state that includes everything accepted before it.
@@ -31,7 +48,7 @@ pub(super) fn check(
     state: &ChannelState,
     catalog: &CatalogSnapshot,
     all: &[&[TableChange]],
-    references_since: Timestamp,
+    since: Since,
     settings: &Settings,
 ) -> Result<()> {
     // In order, so that of several reasons to refuse the same one is given every time.
@@ -46,6 +63,13 @@ pub(super) fn check(
         let targets = change.deletes.iter().map(|delete| delete.target);
         net.deleted.extend(targets.map(|target| (target.row, target)));
         net.inserts.extend(&change.inserts);
+        for rows in &change.staged {
+            // Without them the channel was taken over since they were handed in.
+            let staged = state.opened.get(&rows.segment).ok_or(Error::Conflict)?;
+            let view = staged.live(&rows.ended)?;
+            let is_older = view.form().table().schema_version < meta.schema_version;
+            net.staged.push(Arc::new(if is_older { view.with_table(meta)? } else { view }));
+        }
     }
     for (table, net) in &nets {
         // Present: looked up above.
@@ -56,11 +80,12 @@ pub(super) fn check(
             check_targets(rows.map(Arc::as_ref), net)?;
         }
         check_keys(meta, rows.map(Arc::as_ref), net, settings)?;
+        check_staged_keys(meta, rows.map(Arc::as_ref), net, since.keys)?;
     }
     if settings.has(PlantedBug::ReferencesNotCheckedAgain) {
         return Ok(());
     }
-    references::check(state, catalog, &nets, references_since)
+    references::check(state, catalog, &nets, since.references)
 }
 
 fn check_shape(meta: &TableMeta, inserts: &[&RecordBatch]) -> Result<()> {
@@ -124,6 +149,85 @@ fn check_keys(
     })
 }
 
+/// No value of a staged row may be that of a live row begun after `since`, other than those this transaction ends, nor
+/// that of a row that it inserts beside.
+fn check_staged_keys(
+    meta: &Arc<TableMeta>,
+    rows: Option<&TableState>,
+    net: &Net<'_>,
+    since: Timestamp,
+) -> Result<()> {
+    if net.staged.is_empty() {
+        return Ok(());
+    }
+    let table = Arc::clone(meta);
+    let staged = TableSnapshot { table, read_ts: Timestamp::MAX, segments: net.staged.clone() };
+    let live =
+        rows.filter(|_| !net.truncate).map(|rows| rows.at(Arc::clone(meta), Timestamp::MAX)).transpose()?;
+    for key in meta.keys() {
+        let positions = meta.positions(key.columns);
+        let columns: Vec<ScanColumn> = positions.iter().copied().map(ScanColumn::Column).collect();
+        let within: Vec<usize> = (0..positions.len()).collect();
+        for batch in &net.inserts {
+            let values = encode_unique_keys(batch, &positions, key.nulls_distinct)?;
+            refuse_found(&staged, key, &values)?;
+        }
+        for view in live.iter().flat_map(|live| &live.segments) {
+            let begun = view.visible_since(since).into_iter();
+            let stays = |ordinal: &u32| !net.deleted.contains_key(&view.form().identity(*ordinal).1);
+            for ordinals in begun.filter(stays).collect::<Vec<_>>().chunks(CHUNK_ROWS) {
+                let batch = view.read_rows(&columns, ordinals)?;
+                refuse_found(&staged, key, &encode_unique_keys(&batch, &within, key.nulls_distinct)?)?;
+            }
+        }
+        if since == Timestamp::ZERO {
+            refuse_equal_staged(&staged, key)?;
+        }
+    }
+    Ok(())
+}
+
+/// # Errors
+/// `DuplicateKey` for the first value that a staged row has.
+fn refuse_found(staged: &TableSnapshot, key: KeyMeta<'_>, values: &[Option<Box<[u8]>>]) -> Result<()> {
+    let values: Vec<Option<&[u8]>> = values.iter().map(Option::as_deref).collect();
+    let Some(row) = staged.find(key, &values)?.into_iter().flatten().next() else { return Ok(()) };
+    refuse(staged, key, row)
+}
+
+/// # Errors
+/// `DuplicateKey` for the first staged row whose value another staged row has.
+fn refuse_equal_staged(staged: &TableSnapshot, key: KeyMeta<'_>) -> Result<()> {
+    let columns: Vec<ScanColumn> =
+        staged.table.positions(key.columns).into_iter().map(ScanColumn::Column).collect();
+    let within: Vec<usize> = (0..columns.len()).collect();
+    let mut seen = HashSet::new();
+    for view in &staged.segments {
+        for ordinals in view.visible_since(Timestamp::ZERO).chunks(CHUNK_ROWS) {
+            let batch = view.read_rows(&columns, ordinals)?;
+            let values = encode_unique_keys(&batch, &within, key.nulls_distinct)?;
+            for (value, &ordinal) in values.into_iter().zip(ordinals) {
+                if value.is_some_and(|value| !seen.insert(value)) {
+                    let row = view.form().identity(ordinal).1;
+                    return refuse(staged, key, RowRef { segment: view.id(), ordinal, row });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refuse(staged: &TableSnapshot, key: KeyMeta<'_>, row: RowRef) -> Result<()> {
+    let view = staged.segments.iter().find(|view| view.id() == row.segment);
+    let view = view.ok_or_else(|| Error::Internal("a row just found is not there".into()))?;
+    let columns: Vec<ScanColumn> = (0..staged.table.columns.len()).map(ScanColumn::Column).collect();
+    Err(Error::DuplicateKey {
+        table: Arc::clone(&staged.table),
+        constraint: key.name.to_owned(),
+        row: view.read_rows(&columns, &[row.ordinal])?,
+    })
+}
+
 /// Batch and row of the first inserted row whose value of a key is taken.
 fn first_duplicate(
     key: KeyMeta<'_>,
@@ -153,5 +257,23 @@ impl Net<'_> {
     /// Whether this transaction ends a row itself.
     pub(super) fn ends(&self, row: RowRef) -> bool {
         self.deleted.contains_key(&row.row)
+    }
+
+    /// Whether rows are inserted.
+    pub(super) fn inserts_rows(&self) -> bool {
+        !self.inserts.is_empty() || !self.staged.is_empty()
+    }
+
+    /// These columns of all inserted rows.
+    pub(super) fn inserted(&self, positions: &[usize]) -> Result<Vec<RecordBatch>> {
+        let project = |batch: &&RecordBatch| batch.project(positions).map_err(segments::Error::Arrow);
+        let mut batches = self.inserts.iter().map(project).collect::<segments::Result<Vec<_>>>()?;
+        let columns: Vec<ScanColumn> = positions.iter().copied().map(ScanColumn::Column).collect();
+        for view in &self.staged {
+            for ordinals in view.visible_since(Timestamp::ZERO).chunks(CHUNK_ROWS) {
+                batches.push(view.read_rows(&columns, ordinals)?);
+            }
+        }
+        Ok(batches)
     }
 }

@@ -12,18 +12,21 @@ use proto::record::{RecordBody, TableChange};
 use proto::{ErrorKind, SqlError, TableId, Timestamp, TxnId};
 
 use super::batch::{Batch, Catalogs};
+use super::check::Since;
 use super::{CommitOutcome, CommitRequest, Owner, check};
 use crate::catalog::{Changed, decision_key};
 use crate::channel::{Decision, epoch_guard};
 use crate::error::{Error, Result};
 use crate::log::Durability;
 use crate::meta::{Outcome, Write};
+use crate::staging::{Opener, StagedSegment, by_segment};
 
 impl Owner {
     /// Decides a transaction with catalog changes.
     pub(super) async fn commit_catalog(&mut self, mut request: CommitRequest) -> Result<CommitOutcome> {
         let catalog = self.parts.catalog.snapshot();
         let view = std::sync::Arc::new(catalog.with_changes(&request.catalog));
+        self.doubtful.extend(request.staged.iter().cloned());
         let inline = std::mem::take(&mut request.changes);
         self.check_unchanged(&request)?;
         self.check_rows(&request, &view, &inline)?;
@@ -46,7 +49,7 @@ impl Owner {
         match changed {
             Ok(changed) => {
                 self.change_increments(&catalog, &request.catalog);
-                self.finish_catalog(decided, changed).await
+                self.finish_catalog(decided, changed, &request.staged).await
             }
             Err(error) => {
                 let unknown = matches!(error, Error::Unknown { .. });
@@ -77,21 +80,27 @@ impl Owner {
         view: &proto::catalog::CatalogSnapshot,
         inline: &[TableChange],
     ) -> Result<()> {
-        let state = self.handle.published.state();
+        let mut state = self.handle.published.state().as_ref().clone();
+        state.opened = by_segment(&request.staged);
         let open = state.open.get(&request.txn);
         if open.map_or(0, |open| open.parts.len()) != request.payload_parts as usize {
             return Err(Error::Conflict);
         }
         let parts = open.into_iter().flat_map(|open| open.parts.values().map(|part| part.as_slice()));
         let all: Vec<&[TableChange]> = parts.chain([inline]).collect();
-        check::check(&state, view, &all, request.references_since, &self.parts.settings)
+        check::check(&state, view, &all, Since::of(request), &self.parts.settings)
     }
 
     /// The Commit of a transaction that the meta store has decided.
-    async fn finish_catalog(&mut self, decision: Decision, changed: Changed) -> Result<CommitOutcome> {
+    async fn finish_catalog(
+        &mut self,
+        decision: Decision,
+        changed: Changed,
+        staged: &[StagedSegment],
+    ) -> Result<CommitOutcome> {
         let revision = changed.catalog().revision;
         let catalogs = Catalogs::of_change(&changed);
-        let decided = self.append_commit(decision, catalogs).await;
+        let decided = self.append_commit(decision, catalogs, staged).await;
         if decided.is_err() {
             self.handle.published.set_behind(true);
         }
@@ -109,14 +118,21 @@ impl Owner {
     }
 
     /// Appends a Commit without checks: it is decided.
-    async fn append_commit(&mut self, decision: Decision, catalogs: Catalogs) -> Result<Timestamp> {
+    async fn append_commit(
+        &mut self,
+        decision: Decision,
+        catalogs: Catalogs,
+        staged: &[StagedSegment],
+    ) -> Result<Timestamp> {
         let Decision { txn, parts, ts } = decision;
         let mut batch = Batch::new(&self.handle.published.state(), catalogs);
         batch.work.adopt(&batch.catalogs.shown)?;
         self.seal_former(&mut batch)?;
+        batch.work.opened = by_segment(staged);
         let open = batch.work.open.get(&txn).cloned();
         let all: Vec<&[TableChange]> =
             open.iter().flat_map(|open| open.parts.values().map(|part| part.as_slice())).collect();
+        Opener::of(&self.parts).open_all(&mut batch.work, &batch.catalogs.stored, &all).await?;
         let mut placements = self.place(&batch.work, &all).await?;
         // The transaction may have filled a table that it drops again.
         placements.retain(|placement| batch.catalogs.shown.tables.contains_key(&placement.table));
@@ -138,7 +154,7 @@ impl Owner {
     /// Appends the Commit that an interrupted owner left out.
     pub(super) async fn append_decided(&mut self, decision: Decision) -> Result<()> {
         let catalogs = Catalogs::of(&self.parts.catalog);
-        self.append_commit(decision, catalogs).await?;
+        self.append_commit(decision, catalogs, &[]).await?;
         self.forget_decision(decision.txn).await;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Turns of their own: catalog transactions, and the flusher's news.
 
-use proto::{Offset, SegmentId, TableId};
+use proto::{SegmentId, TableId};
 use segments::{DeleteSet, SegmentForm, SegmentState};
 
 use super::{Owner, OwnerMessage, Replaced, Stored};
@@ -56,6 +56,7 @@ impl Owner {
             if let Some(form) = stored.form {
                 segment.state.form = self.newest(stored.table, form)?;
                 segment.stage = Stage::Stored;
+                segment.objects = None;
             }
             segment.unsaved = unsaved(&segment.state.deletes, &stored.deletes, stored.later);
             if was_unflushed && self.parts.settings.has(PlantedBug::DeletesOfUnflushedRowsNotSaved) {
@@ -104,7 +105,7 @@ impl Owner {
                 let unsaved = unsaved(&deletes, &saved, later);
                 let form = self.newest(table, SegmentForm::Sealed(merged))?;
                 let state = SegmentState { form, deletes };
-                Some(Segment { state, stage: Stage::Stored, first_row: Offset(0), unsaved })
+                Some(Segment::stored(state, unsaved))
             }
         };
         rows.purged = rows.purged.max(purged);

@@ -31,7 +31,7 @@ pub(super) fn check(
 ) -> Result<()> {
     for (id, net) in nets {
         let Some(meta) = catalog.tables.get(id) else { continue };
-        if !net.inserts.is_empty() {
+        if net.inserts_rows() {
             for reference in catalog.references_of(meta) {
                 let after = After { state, nets };
                 if !after.has_all(&reference, new_references(&reference, net)?)? {
@@ -55,9 +55,10 @@ pub(super) fn check(
 /// The keys that inserted rows refer to.
 fn new_references(reference: &Reference<'_>, net: &Net<'_>) -> Result<Keys> {
     let positions = reference.positions();
+    let within: Vec<usize> = (0..positions.len()).collect();
     let mut keys = Keys::new();
-    for batch in &net.inserts {
-        keys.extend(reference.encode(batch, &positions)?.into_iter().flatten());
+    for batch in net.inserted(&positions)? {
+        keys.extend(reference.encode(&batch, &within)?.into_iter().flatten());
     }
     Ok(keys)
 }
@@ -65,9 +66,10 @@ fn new_references(reference: &Reference<'_>, net: &Net<'_>) -> Result<Keys> {
 /// The keys of inserted rows.
 fn new_keys(meta: &TableMeta, key: KeyMeta<'_>, net: &Net<'_>) -> Result<Keys> {
     let positions = meta.positions(key.columns);
+    let within: Vec<usize> = (0..positions.len()).collect();
     let mut keys = Keys::new();
-    for batch in &net.inserts {
-        keys.extend(encode_unique_keys(batch, &positions, key.nulls_distinct)?.into_iter().flatten());
+    for batch in net.inserted(&positions)? {
+        keys.extend(encode_unique_keys(&batch, &within, key.nulls_distinct)?.into_iter().flatten());
     }
     Ok(keys)
 }

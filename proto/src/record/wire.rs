@@ -11,7 +11,7 @@ use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 use prost::Message;
 
-use super::{LogRecord, Placement, RECORD_FORMAT, RecordBody, RowDelete, RowRef, TableChange};
+use super::{LogRecord, Placement, RECORD_FORMAT, RecordBody, RowDelete, RowRef, StagedRows, TableChange};
 use crate::error::{Classify, ErrorKind};
 use crate::id::{ChannelId, Epoch, RowId, SegmentId, SequenceId, TableId, TxnId};
 use crate::time::Timestamp;
@@ -59,6 +59,20 @@ struct ChangeForm {
     deletes: Option<DeletesForm>,
     #[prost(bytes = "bytes", repeated, tag = "5")]
     inserts: Vec<Bytes>,
+    #[prost(message, repeated, tag = "6")]
+    staged: Vec<StagedForm>,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+struct StagedForm {
+    #[prost(uint64, tag = "1")]
+    segment: u64,
+    #[prost(uint64, tag = "2")]
+    rows: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    files: Bytes,
+    #[prost(uint32, repeated, tag = "4")]
+    ended: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -245,7 +259,22 @@ fn change_form(change: &TableChange) -> Result<ChangeForm, ArrowError> {
         truncate: change.truncate,
         deletes,
         inserts: change.inserts.iter().map(encode_batch).collect::<Result<_, _>>()?,
+        staged: change.staged.iter().map(staged_form).collect(),
     })
+}
+
+fn staged_form(staged: &StagedRows) -> StagedForm {
+    StagedForm {
+        segment: staged.segment.0,
+        rows: staged.rows,
+        files: staged.files.clone(),
+        ended: staged.ended.clone(),
+    }
+}
+
+fn staged_of_form(form: StagedForm) -> StagedRows {
+    let StagedForm { segment, rows, files, ended } = form;
+    StagedRows { segment: SegmentId(segment), rows, files, ended }
 }
 
 /// Reads a record back.
@@ -304,6 +333,7 @@ fn change_of_form(form: ChangeForm) -> Result<TableChange, RecordError> {
                 key,
             })
             .collect(),
+        staged: form.staged.into_iter().map(staged_of_form).collect(),
         inserts: form.inserts.iter().map(|bytes| decode_batch(bytes)).collect::<Result<_, _>>()?,
     })
 }

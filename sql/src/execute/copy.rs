@@ -226,7 +226,7 @@ impl SessionExecutor {
                 .map(|_| run.rows)
                 .map_err(super::write::WriteFailure::into_error),
             Err(failure) => {
-                self.forget(&run.transaction).await;
+                run.transaction.release_locks();
                 Err(failure.into_error())
             }
         }
@@ -235,7 +235,7 @@ impl SessionExecutor {
     pub(super) async fn copy_drop(&mut self) {
         if let Some(run) = self.copy.take() {
             if run.transaction.extent == Extent::Statement {
-                self.forget(&run.transaction).await;
+                run.transaction.release_locks();
             } else {
                 self.transaction = Some(run.transaction);
             }

@@ -48,7 +48,7 @@ impl SessionExecutor {
                 Ok(Outcome::Done { tag: format!("SELECT {rows}") })
             }
             Err(error) => {
-                self.forget(&transaction).await;
+                transaction.release_locks();
                 Err(error)
             }
         }
@@ -76,6 +76,7 @@ impl SessionExecutor {
             let batch = rows::conform(&batch.map_err(exec::to_sql_error)?, &table)?;
             count += batch.num_rows();
             overlay(transaction, &table).insert(&batch).map_err(|error| storage_error(&error))?;
+            self.stage_if_large(transaction, table.id).await?;
         }
         Ok(count)
     }

@@ -76,7 +76,7 @@ impl SessionExecutor {
                     }
                 }
                 Err(error) => {
-                    self.forget(&transaction).await;
+                    transaction.release_locks();
                     Err(WriteFailure::Statement(error))
                 }
             };

@@ -11,7 +11,7 @@ use exec::functions::catalog::names::quote_identifier;
 use proto::catalog::{KeyMeta, TableMeta};
 use proto::record::RowRef;
 use proto::{ErrorKind, Oid, RowId, SqlError};
-use segments::{PRIVATE_SEGMENT, ScanColumn, TableSnapshot};
+use segments::{ScanColumn, TableSnapshot, is_private};
 
 use super::display::value_text;
 use super::keys::KeyValues;
@@ -38,7 +38,7 @@ impl Taken {
 
 /// The identity of a row.
 pub(crate) fn identity(row: &RowRef) -> RowIdentity {
-    (row.segment == PRIVATE_SEGMENT, row.row)
+    (is_private(row.segment), row.row)
 }
 
 /// PostgreSQL's duplicate-key error for row `row` of `batch` (the table's columns in order).

@@ -1,7 +1,7 @@
 //! INSERT: rows from the source plan into the table, with key checks where they are due.
 //!
-//! Outside a block rows stream to the channel as payload parts while the source still runs, so that a large
-//! load is never held twice; inside one they are buffered where the transaction can see them.
+//! Outside a block a small load waits for the commit, which checks its keys; a large one, and any inside a block, is
+//! checked here and buffered where the transaction can see it, and what is much of it goes to files.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use futures::StreamExt as _;
 use planner::plan::InsertPlan;
 use proto::SqlError;
 use proto::catalog::TableMeta;
-use proto::record::TableChange;
 use segments::{TableOverlay, TableSnapshot};
 
 use super::duplicates::Taken;
@@ -20,13 +19,14 @@ use super::locking::Wanted;
 use super::references::RowChanges;
 use super::transaction::{Extent, Transaction};
 use super::write::{WriteEffect, WriteFailure};
-use super::{SessionExecutor, duplicates, payload, rows, storage_error};
+use super::{SessionExecutor, duplicates, rows, storage_error};
 
 /// Takes rows of one table for one statement.
 pub(super) struct RowSink {
     table: Arc<TableMeta>,
-    /// Rows go straight to the log: the statement is its own transaction and nothing reads them before.
-    streaming: bool,
+    /// Rows need not be checked nor seen: the statement is its own transaction and nothing reads them before.
+    unchecked: bool,
+    /// What was not checked.
     pending: Vec<RecordBatch>,
     pending_bytes: usize,
     taken: Taken,
@@ -37,7 +37,7 @@ pub(super) struct RowSink {
 impl RowSink {
     pub(super) fn new(table: Arc<TableMeta>, transaction: &Transaction) -> Self {
         Self {
-            streaming: transaction.extent == Extent::Statement && !refers_to_itself(&table),
+            unchecked: transaction.extent == Extent::Statement && !refers_to_itself(&table),
             table,
             pending: Vec::new(),
             pending_bytes: 0,
@@ -64,26 +64,42 @@ impl RowSink {
             let changes = RowChanges { begun: vec![batch.clone()], ended: Vec::new() };
             session.check_references(transaction, &self.table, &changes).await?;
         }
-        if !self.streaming {
-            let none = HashSet::new();
-            let newest = session.newest_snapshot(transaction, snapshot).await?;
-            duplicates::check_keys(&self.table, &newest, &batch, &keys, &none, &mut self.taken)?;
-            return overlay(transaction, &self.table).insert(&batch).map_err(|e| storage_error(&e).into());
+        if !self.unchecked {
+            return self.buffer(session, transaction, snapshot, &batch, &keys).await;
         }
-        for piece in payload::split_batch(&batch, payload::PART_TARGET_BYTES) {
-            self.pending_bytes += payload::batch_bytes(&piece);
-            self.pending.push(piece);
-            if self.pending_bytes >= payload::PART_TARGET_BYTES {
-                let mut change = TableChange::new(self.table.id, self.table.schema_version);
-                change.inserts = std::mem::take(&mut self.pending);
-                self.pending_bytes = 0;
-                session.append_part(transaction, vec![change]).await?;
+        self.pending_bytes += batch_bytes(&batch);
+        self.pending.push(batch);
+        if self.pending_bytes >= session.write_memory_bytes() {
+            self.unchecked = false;
+            for batch in std::mem::take(&mut self.pending) {
+                let keys = KeyValues::of(&batch, &self.table)?;
+                self.buffer(session, transaction, snapshot, &batch, &keys).await?;
             }
         }
         Ok(())
     }
 
-    /// Leaves the rows that did not fill a part for the commit.
+    /// Checks the keys of rows and puts them where the transaction can see them.
+    async fn buffer(
+        &mut self,
+        session: &SessionExecutor,
+        transaction: &mut Transaction,
+        snapshot: &Arc<TableSnapshot>,
+        batch: &RecordBatch,
+        keys: &KeyValues,
+    ) -> Result<(), WriteFailure> {
+        let newest = session.newest_snapshot(transaction, snapshot).await?;
+        duplicates::check_keys(&self.table, &newest, batch, keys, &HashSet::new(), &mut self.taken)?;
+        overlay(transaction, &self.table).insert(batch).map_err(|error| storage_error(&error))?;
+        if session.stage_if_large(transaction, self.table.id).await? {
+            // From now on the overlay is looked at for what the statement has taken.
+            self.taken = Taken::default();
+            transaction.wrote_in_step = true;
+        }
+        Ok(())
+    }
+
+    /// Leaves the rows that were not checked for the commit.
     pub(super) async fn finish(
         self,
         session: &SessionExecutor,
@@ -101,8 +117,17 @@ fn refers_to_itself(table: &TableMeta) -> bool {
     table.foreign_keys.iter().any(|key| key.target == table.id)
 }
 
+/// Bytes of rows that a batch shows, whatever larger buffers they lie in.
+fn batch_bytes(batch: &RecordBatch) -> usize {
+    let columns = batch.columns().iter();
+    columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
+}
+
 /// The transaction's buffered writes to a table.
 pub(super) fn overlay<'a>(transaction: &'a mut Transaction, table: &Arc<TableMeta>) -> &'a mut TableOverlay {
+    if let Some(point) = transaction.last_point {
+        transaction.keys_since.get_or_insert(point.read_ts);
+    }
     transaction.writes.entry(table.id).or_insert_with(|| TableOverlay::new(Arc::clone(table)))
 }
 

@@ -16,7 +16,7 @@ use proto::catalog::{KeyMeta, TableMeta};
 use proto::record::RowRef;
 use proto::{ErrorKind, SqlError, TableId};
 use segments::keys::{hash_key, hash_key_of};
-use segments::{PRIVATE_SEGMENT, TableSnapshot};
+use segments::{TableSnapshot, is_private};
 
 use super::keys::KeyValues;
 use super::transaction::{Extent, Isolation, Transaction};
@@ -43,7 +43,7 @@ impl Wanted {
         key: &[u8],
         modes: impl Into<LockModes>,
     ) {
-        if row.segment != PRIVATE_SEGMENT || table.primary_key.is_some() {
+        if !is_private(row.segment) || table.primary_key.is_some() {
             self.add(row_target(table, row, key), modes);
         }
     }
@@ -253,7 +253,7 @@ impl SessionExecutor {
         if transaction.extent == Extent::Statement {
             return if waited { Err(concurrent_update()) } else { Ok(()) };
         }
-        let committed = rows.into_iter().filter(|(row, _)| row.segment != PRIVATE_SEGMENT);
+        let committed = rows.into_iter().filter(|(row, _)| !is_private(row.segment));
         let ended = self.shared.node.first_ended(self.database, table.id, committed);
         let Some((_, key)) = ended.map_err(|error| node_error(&error))? else { return Ok(()) };
         if transaction.isolation == Isolation::RepeatableRead && table.primary_key.is_some() {

@@ -16,7 +16,7 @@ use cluster::locks::LockMode;
 use proto::catalog::{CatalogSnapshot, MatchType, Reference, TableMeta};
 use proto::record::RowRef;
 use proto::{ErrorKind, SqlError, TableId};
-use segments::{PRIVATE_SEGMENT, ScanColumn, TableSnapshot};
+use segments::{ScanColumn, TableSnapshot, is_private};
 
 use super::display::value_text;
 use super::duplicates::identity;
@@ -154,7 +154,7 @@ impl SessionExecutor {
         };
         let mut wanted = Wanted::default();
         // A row that only this transaction knows is not taken away by another.
-        for (row, key) in targets.iter().zip(&keys).filter(|(row, _)| row.segment != PRIVATE_SEGMENT) {
+        for (row, key) in targets.iter().zip(&keys).filter(|(row, _)| !is_private(row.segment)) {
             wanted.add(row_target(reference.target, row, key), LockMode::ForKeyShare);
         }
         self.take_locks(transaction, wanted).await

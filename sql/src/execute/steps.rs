@@ -17,7 +17,7 @@ use futures::StreamExt as _;
 use planner::plan::{LockWait, LockedRows, LockingQuery, Plan, RowLock, Step, StepWork};
 use proto::record::RowRef;
 use proto::{ErrorKind, SqlError, TableId};
-use segments::PRIVATE_SEGMENT;
+use segments::is_private;
 
 use super::locking::{Wanted, concurrent_update, row_target};
 use super::transaction::Transaction;
@@ -107,7 +107,7 @@ impl SessionExecutor {
         let mark = self.lock_owner(transaction).mark();
         let (taken, locked) = self.take_rows(transaction, query, most, context).await?;
         for (rows, found) in query.rows.iter().zip(&locked) {
-            let committed = found.iter().filter(|row| row.segment != PRIVATE_SEGMENT);
+            let committed = found.iter().filter(|row| !is_private(row.segment));
             let committed = committed.map(|row| (*row, ()));
             let ended = self.shared.node.first_ended(self.database, rows.table.id, committed);
             if ended.map_err(|error| node_error(&error))?.is_some() {
@@ -178,8 +178,7 @@ impl SessionExecutor {
     ) -> Result<bool, SqlError> {
         for (rows, locks) in query.rows.iter().zip(&found.locks) {
             let Some(candidate) = &locks[position] else { continue };
-            if matches!(candidate.target, LockTarget::Row { .. }) && candidate.row.segment == PRIVATE_SEGMENT
-            {
+            if matches!(candidate.target, LockTarget::Row { .. }) && is_private(candidate.row.segment) {
                 continue;
             }
             let mode = lock_mode(rows.strength);

@@ -1,7 +1,7 @@
 //! A transaction as its session holds it: one snapshot rule, buffered writes, buffered catalog changes.
 //!
-//! Writes stay in the session (a private growing segment and a delete set per table) until COMMIT turns them
-//! into one Commit record, so a rollback is forgetting. Every statement, also one outside BEGIN … COMMIT,
+//! Writes stay in the session (private segments and a delete set per table; what is much goes to files, `staging.rs`)
+//! until COMMIT turns them into one Commit record, so a rollback is forgetting. Every statement, also one outside BEGIN … COMMIT,
 //! runs inside a `Transaction`; what differs is who ends it.
 //!
 //! Invariants: nothing of a transaction is in the log as a decision before its commit; a READ COMMITTED
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cluster::locks::LockOwner;
-use cluster::{Instant, Pin};
+use cluster::{Instant, Pin, StagedSegment};
 use parking_lot::Mutex;
 use proto::catalog::{CatalogChange, CatalogSnapshot, SequenceMeta};
 use proto::record::TableChange;
@@ -83,10 +83,12 @@ pub(crate) struct Transaction {
     pub(crate) unchanged: Vec<(TableId, Timestamp)>,
     /// Since when rows of other tables have been looked at for references to what this transaction took away.
     pub(crate) references_since: Option<Timestamp>,
+    /// What of its rows is in files already, undone rows among them.
+    pub(crate) staged: Vec<StagedSegment>,
+    /// The oldest state in which keys of its new rows were looked up.
+    pub(crate) keys_since: Option<Timestamp>,
     /// The next values of sequences that only this transaction knows.
     pub(crate) sequences: Arc<Mutex<BTreeMap<SequenceId, i64>>>,
-    /// Payload records already appended for this transaction.
-    pub(crate) parts: u32,
     /// A step of the running statement has written, which the statement's snapshots do not show.
     pub(crate) wrote_in_step: bool,
     /// Who holds its locks, once it has taken one.
@@ -115,8 +117,9 @@ impl Transaction {
             savepoints: Vec::new(),
             unchanged: Vec::new(),
             references_since: None,
+            staged: Vec::new(),
+            keys_since: None,
             sequences: Arc::default(),
-            parts: 0,
             wrote_in_step: false,
             locks: None,
         }
@@ -124,9 +127,7 @@ impl Transaction {
 
     /// Whether COMMIT has anything to make durable.
     pub(crate) fn has_writes(&self) -> bool {
-        self.parts > 0
-            || !self.catalog_changes.is_empty()
-            || self.writes.values().any(|overlay| !overlay.is_empty())
+        !self.catalog_changes.is_empty() || self.writes.values().any(|overlay| !overlay.is_empty())
     }
 
     /// Adds catalog changes on top of `shared`, the catalog the process sees. Buffered rows of a changed table

@@ -172,7 +172,7 @@ impl SessionExecutor {
         let isolation = transaction.isolation;
         let tag = if transaction.failed {
             self.settings.rollback();
-            self.forget(&transaction).await;
+            transaction.release_locks();
             "ROLLBACK"
         } else {
             match self.commit_transaction(transaction).await {
@@ -212,7 +212,7 @@ impl SessionExecutor {
     pub(super) async fn roll_back(&mut self) {
         self.settings.rollback();
         if let Some(transaction) = self.transaction.take() {
-            self.forget(&transaction).await;
+            transaction.release_locks();
         }
     }
 
@@ -224,7 +224,7 @@ impl SessionExecutor {
         let Some(transaction) = self.transaction.take() else { return Ok(()) };
         if !commit || transaction.failed {
             self.settings.rollback();
-            self.forget(&transaction).await;
+            transaction.release_locks();
             return Ok(());
         }
         match self.commit_transaction(transaction).await {
@@ -236,14 +236,6 @@ impl SessionExecutor {
                 self.settings.rollback();
                 Err(failure.into_error())
             }
-        }
-    }
-
-    /// Gives locks back and tells payloads that were appended to be dead.
-    pub(super) async fn forget(&self, transaction: &Transaction) {
-        transaction.release_locks();
-        if transaction.parts > 0 {
-            self.shared.node.abort(self.database, transaction.id).await;
         }
     }
 
@@ -259,13 +251,13 @@ impl SessionExecutor {
         let changes = match transaction.take_changes() {
             Ok(changes) => changes,
             Err(error) => {
-                self.forget(&transaction).await;
+                transaction.release_locks();
                 return Err(WriteFailure::Statement(error));
             }
         };
         let outcome = self.append(&mut transaction, changes).await;
         if outcome.is_err() {
-            self.forget(&transaction).await;
+            transaction.release_locks();
         } else {
             transaction.release_locks();
             self.build_new_indexes(&transaction).await;
@@ -279,34 +271,18 @@ impl SessionExecutor {
         changes: Vec<TableChange>,
     ) -> Result<Timestamp, WriteFailure> {
         let point = transaction.last_point;
+        let read_ts = point.map_or(Timestamp::MAX, |point| point.read_ts);
         let request = CommitRequest {
-            database: self.database,
-            txn: transaction.id,
-            read_ts: point.map_or(Timestamp::MAX, |point| point.read_ts),
             unchanged: std::mem::take(&mut transaction.unchanged),
             references_since: transaction.references_since.unwrap_or(Timestamp::ZERO),
+            keys_since: transaction.keys_since.unwrap_or(Timestamp::ZERO),
+            staged: std::mem::take(&mut transaction.staged),
             changes,
-            payload_parts: transaction.parts,
             catalog: transaction.take_catalog_changes(),
+            ..CommitRequest::new(self.database, transaction.id, read_ts)
         };
         let outcome = self.shared.node.commit(request).await.map_err(WriteFailure::from_node)?;
         self.last_commit.store(outcome.ts.0, std::sync::atomic::Ordering::Relaxed);
         Ok(outcome.ts)
-    }
-
-    /// Appends one payload part, invisible until the Commit.
-    pub(super) async fn append_part(
-        &self,
-        transaction: &mut Transaction,
-        changes: Vec<TableChange>,
-    ) -> Result<(), WriteFailure> {
-        let part = transaction.parts;
-        self.shared
-            .node
-            .append_payload(self.database, transaction.id, part, changes)
-            .await
-            .map_err(WriteFailure::from_node)?;
-        transaction.parts += 1;
-        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! A statement locks the rows and keys it changes. When one of them has changed since it was read, the statement is
 //! run again at a new read point, as PostgreSQL's READ COMMITTED re-evaluates a row; REPEATABLE READ ends in 40001.
 //!
-//! Invariant: a failed attempt leaves nothing but its locks: its buffered writes are dropped, its payloads aborted.
+//! Invariant: a failed attempt leaves nothing but its locks: its buffered writes are dropped.
 
 use std::sync::Arc;
 
@@ -103,13 +103,14 @@ impl SessionExecutor {
                     committed.map(|_| effect)
                 }
                 Ok(effect) => {
+                    let staged = self.stage_large(&mut transaction).await;
                     self.transaction = Some(transaction);
-                    Ok(effect)
+                    staged.map(|()| effect).map_err(WriteFailure::Statement)
                 }
                 Err(failure) => {
                     if alone {
                         kept = transaction.locks.take();
-                        self.forget(&transaction).await;
+                        transaction.release_locks();
                     } else {
                         transaction.writes = before;
                         self.transaction = Some(transaction);

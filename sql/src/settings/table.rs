@@ -207,6 +207,7 @@ settings! {
     user("elanus.retention", int(0, MAX), "3600", CUSTOM, "Shows how long deleted and replaced rows, and dropped tables, can still be read.").unit(Unit::Seconds).context(Context::Sighup),
     user("elanus.staleness", int(0, MAX), "5000", CUSTOM, "Sets how old a bounded read may be.").unit(Unit::Milliseconds),
     user("elanus.target_recall", real(0.0, 1.0), "0.95", CUSTOM, "Sets the recall that automatic index parameters aim at."),
+    user("elanus.write_work_mem", int(64, MAX), "65536", CUSTOM, "Sets the memory that a transaction's new rows of a table may take before they go to files.").unit(Unit::Kilobytes).extra("The files become part of the table at the commit."),
     user("enable_async_append", Kind::Bool, "on", PLANNER, "Enables the planner's use of async append plans."),
     user("enable_bitmapscan", Kind::Bool, "on", PLANNER, "Enables the planner's use of bitmap-scan plans."),
     user("enable_gathermerge", Kind::Bool, "on", PLANNER, "Enables the planner's use of gather merge plans."),

@@ -16,6 +16,7 @@ use segments::{SnapshotSource, TableOverlay, TableSnapshot};
 
 use super::draft::{self, Changes};
 use super::ledger::Asked;
+use super::staging;
 use super::world::{World, words};
 use crate::reads::{self, Fault, Nearness, Rows, Seen};
 use crate::rows;
@@ -51,7 +52,7 @@ async fn scan(snapshots: &[Arc<TableSnapshot>; 2]) -> Result<[Vec<Seen>; 2], Tro
 }
 
 /// Why something did not come about.
-enum Trouble {
+pub(super) enum Trouble {
     /// As it may happen when back ends fail.
     Error(String),
     Violation(String),
@@ -148,7 +149,7 @@ impl Client {
         let draft = if self.dice.random_ratio(1, 40) {
             self.draft_tables(&node, &sight).await
         } else {
-            self.draft_rows(&node, &sight)
+            self.draft_rows(&node, &sight).await
         };
         match draft {
             Ok(draft) => self.send(&node, draft).await,
@@ -157,13 +158,14 @@ impl Client {
     }
 
     /// Some changes of what was seen; at least one row is new.
-    fn draft_rows(&mut self, node: &Node, sight: &Sight) -> Result<Draft, Trouble> {
+    async fn draft_rows(&mut self, node: &Node, sight: &Sight) -> Result<Draft, Trouble> {
         let world = Arc::clone(&self.world);
         let changes = draft::draw(&mut self.dice, &world.plan, &mut world.ledger(), &sight.rows);
         let mut request = world.request(node, sight.point.read_ts);
         if changes.has_looked {
             request.references_since = sight.point.read_ts;
         }
+        let mut are_free = true;
         let mut asked = Asked { clears: Vec::from_iter(changes.truncates.then_some(1)), ..Asked::default() };
         for table in 0..2 {
             let Changes { inserts, deletes, .. } = &changes;
@@ -172,9 +174,20 @@ impl Client {
                 .ends
                 .extend(deletes[table].iter().map(|number| (table, *number, sight.rows[table][number])));
             let clears = asked.clears.contains(&table);
-            let overlay = overlay(&sight.snapshots[table], table, &inserts[table], &deletes[table], clears)?;
+            let mut overlay = overlay(&sight.snapshots[table], table, &inserts[table], &deletes[table], clears)?;
+            if !inserts[table].is_empty() && self.dice.random_ratio(1, 6) {
+                let doomed = world.ledger().new_number();
+                staging::stage(node, world.database, (table, doomed), &mut overlay, &mut request).await?;
+                are_free &= staging::are_free(&sight.snapshots[table], table, &inserts[table])?;
+            }
             if !overlay.is_empty() {
                 request.changes.push(overlay.into_change()?);
+            }
+        }
+        if !request.staged.is_empty() {
+            world.deeds.count(|counts| &mut counts.staged);
+            if are_free {
+                request.keys_since = sight.point.read_ts;
             }
         }
         Ok(Draft { request, asked })

@@ -40,6 +40,8 @@ pub(super) struct Counts {
     pub(super) kills: u64,
     /// Tables dropped and made anew.
     pub(super) table_changes: u64,
+    /// Transactions whose rows were in files before their commit.
+    pub(super) staged: u64,
     pub(super) rebuilds: u64,
 }
 
@@ -224,16 +226,7 @@ impl World {
 
     /// A request that has nothing in it yet.
     pub(super) fn request(&self, node: &Node, read_ts: Timestamp) -> CommitRequest {
-        CommitRequest {
-            database: self.database,
-            txn: node.draw_txn(),
-            read_ts,
-            unchanged: Vec::new(),
-            references_since: Timestamp::ZERO,
-            changes: Vec::new(),
-            payload_parts: 0,
-            catalog: Vec::new(),
-        }
+        CommitRequest::new(self.database, node.draw_txn(), read_ts)
     }
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {

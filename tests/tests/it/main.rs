@@ -12,6 +12,7 @@ mod damage;
 mod drivers;
 mod index;
 mod isolation;
+mod large_writes;
 mod lifecycle;
 mod matrix;
 mod memory;

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use object_store::memory::InMemory;
 use proto::record::{Placement, TableChange};
 use proto::{DatabaseId, RowId, SegmentId, SequenceId, Timestamp, TxnId};
 
@@ -62,7 +63,9 @@ impl Written {
         state.next = Offset(from);
         let end = self.log.bounds(CHANNEL).await?.end;
         let filter = EpochFilter::new(CHANNEL, 9, Epoch(epoch));
-        replay(self.log.as_ref(), state, filter, end, &self.catalog, &Arc::default()).await
+        let store = InMemory::new();
+        let opener = Opener { store: &store, writers: &Arc::default(), garbage: &Arc::default() };
+        replay(self.log.as_ref(), opener, state, filter, end, &self.catalog, &Arc::default()).await
     }
 
     fn rows(&self, state: &ChannelState) -> usize {

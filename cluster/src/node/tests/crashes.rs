@@ -52,6 +52,15 @@ async fn work(tested: &Tested, table: &Arc<proto::catalog::TableMeta>, ledger: &
         let outcome = tested.delete(table, &[ids[0]]).await;
         ledger.told(&outcome, |rows| drop(rows.remove(&ids[0])));
         outcome?;
+        let staged = [round * 10 + 4, round * 10 + 5, round * 10 + 6];
+        let outcome = tested.insert_staged(table, &staged.map(|id| row(id, "staged")), &[1]).await;
+        ledger.told(&outcome, |rows| {
+            rows.extend([staged[0], staged[2]].map(|id| (id, "staged".to_owned())));
+        });
+        outcome?;
+        let outcome = tested.delete(table, &[staged[2]]).await;
+        ledger.told(&outcome, |rows| drop(rows.remove(&staged[2])));
+        outcome?;
         tested.node.checkpoint().await?;
         let outcome = tested.update(table, &[row(ids[1], "updated")]).await;
         ledger.told(&outcome, |rows| drop(rows.insert(ids[1], "updated".to_owned())));
@@ -112,7 +121,9 @@ async fn a_catalog_change_with_rows_is_whole_or_absent_whenever_it_is_killed() {
         let oid = tested.node.allocate_oids(4).await.expect("oids");
         let meta = crate::testing::table_meta(tested.database, oid.0, "t");
         let change = tested.inserting(&meta, &[row(1, "with its table")]);
-        let mut request = tested.request(vec![change]).await.expect("a request");
+        let (in_files, staged) = tested.staging(&meta, &[row(2, "in a file")], &[]).await.expect("files");
+        let mut request = tested.request(vec![change, in_files]).await.expect("a request");
+        request.staged = vec![staged];
         request.catalog = vec![CatalogChange::PutTable(Arc::clone(&meta))];
         fuse.light(steps);
         let outcome = tested.node.commit(request).await;
@@ -124,7 +135,7 @@ async fn a_catalog_change_with_rows_is_whole_or_absent_whenever_it_is_killed() {
                 let rows = tested.rows(&meta).await.expect("a read");
                 assert_eq!(
                     rows,
-                    [row(1, "with its table")],
+                    [row(1, "with its table"), row(2, "in a file")],
                     "killed after {steps} operations, round {round}"
                 );
             }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::path::Path;
 use prost::Message;
 use proto::catalog::{KeyMeta, TableMeta, encode_table};
@@ -75,6 +76,9 @@ pub struct SegmentFiles {
     pub objects: Vec<ObjectEntry>,
     /// Bounds of scalar columns without NaN, by column id.
     pub bounds: Vec<(u32, ScalarBound, ScalarBound)>,
+    /// When all rows began and the id of the first, where the rows were in files before a commit said so. What the
+    /// scalars object says of the two then counts for nothing.
+    pub began: Option<(Timestamp, RowId)>,
 }
 
 impl SegmentFiles {
@@ -90,6 +94,29 @@ impl SegmentFiles {
         self.objects.retain(|object| object.kind != ObjectKind::Deletes);
         self.objects.push(entry);
         self
+    }
+
+    /// This segment as of a commit: all rows begin at `ts`, with ids from `first`.
+    #[must_use]
+    pub fn beginning(mut self, ts: Timestamp, first: RowId) -> Self {
+        let last = RowId(first.0 + self.rows.saturating_sub(1));
+        (self.min_ts, self.max_ts, self.min_row, self.max_row) = (ts, ts, first, last);
+        self.began = Some((ts, first));
+        self
+    }
+
+    /// The entry by itself, as log records name staged rows.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        segment_form(self).encode_to_vec().into()
+    }
+
+    /// Reads an entry back.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn decode(bytes: Bytes) -> Result<Self, String> {
+        segment_of_form(SegmentForm::decode(bytes).map_err(|error| error.to_string())?)
     }
 }
 
@@ -149,6 +176,16 @@ struct SegmentForm {
     objects: Vec<ObjectForm>,
     #[prost(message, repeated, tag = "9")]
     bounds: Vec<BoundsForm>,
+    #[prost(message, optional, tag = "10")]
+    began: Option<BeganForm>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+struct BeganForm {
+    #[prost(uint64, tag = "1")]
+    ts: u64,
+    #[prost(uint64, tag = "2")]
+    first_row: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -243,6 +280,7 @@ fn segment_form(files: &SegmentFiles) -> SegmentForm {
                 high: Some(bound_form(high)),
             })
             .collect(),
+        began: files.began.map(|(ts, first)| BeganForm { ts: ts.0, first_row: first.0 }),
     }
 }
 
@@ -264,6 +302,7 @@ fn segment_of_form(form: SegmentForm) -> Result<SegmentFiles, String> {
                 Some((bounds.column, bound_of_form(bounds.low)?, bound_of_form(bounds.high)?))
             })
             .collect(),
+        began: form.began.map(|began| (Timestamp(began.ts), RowId(began.first_row))),
     })
 }
 

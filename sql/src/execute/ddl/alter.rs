@@ -74,6 +74,7 @@ impl SessionExecutor {
                 let batch = filled(&batch, &after, &drawn, &own).await?;
                 check_new_key(&after, &batch, &mut keys)?;
                 overlay(transaction, &after).insert(&batch).map_err(|error| storage_error(&error))?;
+                self.stage_if_large(transaction, after.id).await?;
             }
         }
         self.prove(transaction, alter, &after).await
