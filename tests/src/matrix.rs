@@ -22,6 +22,10 @@ pub enum State {
     /// Sealed; the store was full.
     Unflushed,
     Flushed,
+    /// In files before their commit, which the full store does not let the flusher name.
+    Staged,
+    /// In files before their commit, and named since.
+    Imported,
     Indexed,
     /// A merge has read it and waits for the store.
     CompactionInput,
@@ -55,11 +59,13 @@ pub enum Moment {
 }
 
 /// All states.
-pub const STATES: [State; 9] = [
+pub const STATES: [State; 11] = [
     State::Growing,
     State::Sealing,
     State::Unflushed,
     State::Flushed,
+    State::Staged,
+    State::Imported,
     State::Indexed,
     State::CompactionInput,
     State::CompactionOutput,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cluster::{CommitOutcome, CommitRequest, CompactionGoal, DEFAULT_DATABASE, Node, Settings};
+use cluster::{
+    CommitOutcome, CommitRequest, CompactionGoal, DEFAULT_DATABASE, Node, Settings, StagedSegment,
+};
 use futures::future::BoxFuture;
 use proto::catalog::{CatalogChange, IndexMeta, TableMeta};
 use proto::time::ReadPoint;
@@ -157,13 +159,39 @@ impl World {
     }
 
     pub(super) async fn insert(&mut self) -> Result<(), String> {
+        let (overlay, inserted) = self.new_rows()?;
+        self.commit_rows(overlay, inserted, Vec::new()).await
+    }
+
+    /// Rows that are in files before their commit; `is_full`: the store takes nothing afterwards.
+    async fn insert_staged(&mut self, is_full: bool) -> Result<(), String> {
+        let (mut overlay, inserted) = self.new_rows()?;
+        let staged = self.node().stage(self.database, overlay.growing()).await.map_err(words)?;
+        overlay.stage(Arc::clone(staged.segment()));
+        if is_full {
+            self.gate.set(Way::Full);
+        }
+        self.commit_rows(overlay, inserted, vec![staged]).await
+    }
+
+    fn new_rows(&mut self) -> Result<(TableOverlay, Vec<(u32, u32)>), String> {
         let first = self.last_number + 1;
         self.last_number += ROWS;
         let numbers = first..=self.last_number;
         let inserted: Vec<(u32, u32)> = numbers.map(|number| (number, rows::version(0, number, 0))).collect();
         let mut overlay = TableOverlay::new(Arc::clone(&self.table));
         overlay.insert(&rows::batch(&self.table, 0, &inserted)).map_err(words)?;
+        Ok((overlay, inserted))
+    }
+
+    async fn commit_rows(
+        &mut self,
+        overlay: TableOverlay,
+        inserted: Vec<(u32, u32)>,
+        staged: Vec<StagedSegment>,
+    ) -> Result<(), String> {
         let mut request = self.request().await?;
+        request.staged = staged;
         request.changes = vec![overlay.into_change().map_err(words)?];
         let outcome = self.node().commit(request.clone()).await.map_err(words)?;
         self.apply(&Draft { request, deleted: Vec::new(), inserted }, outcome.ts);
@@ -215,9 +243,13 @@ impl World {
         report: &mut Report,
     ) -> Result<(), String> {
         let in_files = !matches!(state, State::Growing | State::Sealing | State::Unflushed);
-        for _ in 0..3 {
-            self.insert().await?;
-            if in_files {
+        for round in 0..3 {
+            let stays = state == State::Staged && round == 2;
+            match state {
+                State::Staged | State::Imported => self.insert_staged(stays).await?,
+                _ => self.insert().await?,
+            }
+            if in_files && !stays {
                 self.node().flush(self.table.id).await.map_err(words)?;
             }
         }
@@ -273,7 +305,7 @@ impl World {
     async fn bring_to(&mut self, state: State) -> Result<Option<Work>, String> {
         let (node, table) = (self.node(), self.table.id);
         match state {
-            State::Growing | State::Flushed => {}
+            State::Growing | State::Flushed | State::Staged | State::Imported => {}
             State::Indexed => self.build_index().await?,
             State::Reloaded => {
                 self.build_index().await?;
