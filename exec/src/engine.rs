@@ -14,7 +14,6 @@ use datafusion::config::ConfigOptions;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::TaskContext;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
@@ -41,6 +40,9 @@ pub(crate) use explain::as_of;
 pub(crate) use explain::expressions::text as expression_text;
 pub use parameters::ParameterValue;
 use parameters::PresentValues;
+
+/// A statement that holds less is let through whatever others hold.
+const SMALL_BYTES: usize = 4 << 20;
 pub(crate) use parameters::{Values, as_functions};
 pub use template::Template;
 
@@ -61,6 +63,7 @@ pub struct EngineSettings {
 pub struct Engine {
     template: SessionState,
     options: Arc<ConfigOptions>,
+    pool: Arc<LimitedPool>,
 }
 
 impl Engine {
@@ -72,15 +75,23 @@ impl Engine {
         settings: EngineSettings,
         rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>,
     ) -> Result<Self, Error> {
-        let pool: Arc<dyn MemoryPool> = Arc::new(LimitedPool::new(settings.memory_limit_bytes));
+        let pool = Arc::new(LimitedPool::new(settings.memory_limit_bytes));
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(pool)
+            .with_memory_pool(Arc::clone(&pool) as _)
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build_arc()
             .map_err(|error| Error::Setup(error.to_string()))?;
         let template = template(configuration(settings), runtime, rules);
         let options = Arc::clone(template.config_options());
-        Ok(Self { template, options })
+        Ok(Self { template, options, pool })
+    }
+
+    /// For a statement that gathers rows outside the plan's operators, `held` bytes so far.
+    ///
+    /// # Errors
+    /// 53200 when the process holds more than its limit and the statement is not a small one.
+    pub fn check_memory(&self, held: usize) -> Result<(), SqlError> {
+        if held < SMALL_BYTES { Ok(()) } else { self.pool.check().map_err(to_sql_error) }
     }
 
     /// The optimized plan, with constants folded for this statement: not for a cache.

@@ -25,7 +25,7 @@ use proto::{ErrorKind, SqlError};
 use segments::TableSnapshot;
 
 use super::duplicates::Taken;
-use super::insert::overlay;
+use super::insert::{batch_bytes, overlay};
 use super::keys::KeyValues;
 use super::locking::{Wanted, concurrent_update, value_target};
 use super::references::{Ended, RowChanges};
@@ -84,7 +84,7 @@ impl SessionExecutor {
         let updates = matches!(conflict.action, ConflictAction::Update { .. });
         let (mut wanted, mut awaited) = (Wanted::default(), Wanted::default());
         let mut proposed = Taken::default();
-        let mut gathered = Vec::new();
+        let (mut gathered, mut held) = (Vec::new(), 0);
         while let Some(batch) = batches.next().await {
             let batch = rows::conform(&batch.map_err(exec::to_sql_error)?, table)?;
             rows::check(&batch, table, plan.checks.as_deref(), context)?;
@@ -100,6 +100,8 @@ impl SessionExecutor {
                     awaited.add(value_target(table.id, arbiters[met.arbiter], value), LockMode::Write);
                 }
             }
+            held += batch_bytes(&batch);
+            self.shared.engine.check_memory(held)?;
             gathered.push(Gathered { batch, keys, split });
         }
         // Whether a row that somebody changes will be in the way is known when that has ended; nothing is kept.

@@ -118,7 +118,7 @@ fn refers_to_itself(table: &TableMeta) -> bool {
 }
 
 /// Bytes of rows that a batch shows, whatever larger buffers they lie in.
-fn batch_bytes(batch: &RecordBatch) -> usize {
+pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
     let columns = batch.columns().iter();
     columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }

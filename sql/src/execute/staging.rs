@@ -38,12 +38,13 @@ impl SessionExecutor {
     /// The same for all tables, behind a statement that has checked its keys.
     ///
     /// # Errors
-    /// As `stage_if_large`.
+    /// As `stage_if_large`; 53200 when what is left takes more memory than there is.
     pub(super) async fn stage_large(&self, transaction: &mut Transaction) -> Result<(), SqlError> {
         let tables: Vec<TableId> = transaction.writes.keys().copied().collect();
         for table in tables {
             self.stage_if_large(transaction, table).await?;
         }
-        Ok(())
+        let held = transaction.writes.values().map(TableOverlay::memory_bytes).sum();
+        self.shared.engine.check_memory(held)
     }
 }

@@ -17,7 +17,7 @@ use proto::record::RowRef;
 use proto::{ErrorKind, SqlError};
 
 use super::duplicates::Taken;
-use super::insert::overlay;
+use super::insert::{batch_bytes, overlay};
 use super::keys::KeyValues;
 use super::locking::Wanted;
 use super::references::{Ended, RowChanges};
@@ -28,6 +28,8 @@ use crate::session::Notice;
 
 /// Columns of a DML source before the table's: `_segment, _ordinal, _row`.
 const IDENTITY_COLUMNS: usize = 3;
+/// Bytes that a row to be changed takes beside its columns: its place, its locks, its end.
+const AFFECTED_BYTES: usize = 200;
 
 /// The rows of one source batch that the statement changes.
 struct Affected {
@@ -90,6 +92,7 @@ impl SessionExecutor {
                 buffer.delete(*target, rows::delete_key(key));
             }
             buffer.insert(new_rows).map_err(|error| storage_error(&error))?;
+            self.shared.engine.check_memory(buffer.memory_bytes())?;
             if watched {
                 let old = rows::project(batch, &tracked)?;
                 row_changes.ended.push(Ended { old, new: Some(new_rows.clone()) });
@@ -187,7 +190,7 @@ impl SessionExecutor {
         let mut seen = HashSet::new();
         // What a step of this statement has changed is not changed again.
         let changed = transaction.writes.get(&table.id).filter(|_| transaction.wrote_in_step);
-        let mut affected = Vec::new();
+        let (mut affected, mut held) = (Vec::new(), 0);
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(exec::to_sql_error)?;
             let targets = rows::identities(&batch)?;
@@ -200,10 +203,11 @@ impl SessionExecutor {
             if first.is_empty() {
                 continue;
             }
-            affected.push(Affected {
-                targets: first.iter().map(|&row| targets[row as usize]).collect(),
-                batch: rows::take_rows(&batch, &first)?,
-            });
+            let batch = rows::take_rows(&batch, &first)?;
+            held += batch_bytes(&batch) + first.len() * AFFECTED_BYTES;
+            self.shared.engine.check_memory(held)?;
+            affected
+                .push(Affected { targets: first.iter().map(|&row| targets[row as usize]).collect(), batch });
         }
         Ok(affected)
     }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use tests::server::Server;
 use tokio_postgres::{Client, Error, NoTls};
 
@@ -72,9 +76,57 @@ fn counters_end_exact_without_an_error() {
     });
 }
 
+/// The timestamp of a session's last commit.
+const LAST_COMMIT: &str = "SELECT elanus.last_commit_ts()";
+const ACCOUNTS: i32 = 10;
+
+/// Moves money as one of the bank's clients; how many deadlocks there were.
+async fn transfer_all(number: usize, client: Client, transfers: usize, newest: Arc<AtomicI64>) -> i32 {
+    let (mut done, mut deadlocks) = (0, 0);
+    client.batch_execute("SET deadlock_timeout = '20ms'").await.expect("set");
+    while done < transfers {
+        let from = (number * 7 + done * 3) as i32 % ACCOUNTS + 1;
+        let to = (number * 5 + done * 11) as i32 % ACCOUNTS + 1;
+        let (give, take) = if (number + done) % 2 == 0 { ("a", "b") } else { ("b", "a") };
+        let steps = [
+            "BEGIN".to_owned(),
+            format!("UPDATE {give} SET n = n - 5 WHERE id = {from}"),
+            format!("UPDATE {take} SET n = n + 5 WHERE id = {to}"),
+            "COMMIT".to_owned(),
+        ];
+        let mut failed = false;
+        for step in steps {
+            if let Err(error) = client.batch_execute(&step).await {
+                assert_eq!(code(&error), "40P01", "{step}: {error}");
+                client.batch_execute("ROLLBACK").await.expect("roll back");
+                failed = true;
+                break;
+            }
+        }
+        if failed {
+            deadlocks += 1;
+        } else {
+            let ts = client.query_one(LAST_COMMIT, &[]).await.expect("a timestamp");
+            newest.fetch_max(ts.get(0), Ordering::Relaxed);
+            done += 1;
+        }
+    }
+    deadlocks
+}
+
+fn number_of(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(otherwise)
+}
+
+/// What both tables of the bank held at an instant.
+async fn past_sum(client: &Client, at: i64) -> i64 {
+    let of = |table| format!("(SELECT sum(n) FROM {table} FOR SYSTEM_TIME AS OF {at})");
+    let sql = format!("SELECT {} + {}", of("a"), of("b"));
+    client.query_one(&sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error}")).get(0)
+}
+
 #[test]
 fn money_moves_and_none_is_made() {
-    const ACCOUNTS: i32 = 10;
     const TRANSFERS: usize = 30;
     run(|url| async move {
         let admin = connect(&url).await;
@@ -85,11 +137,16 @@ fn money_moves_and_none_is_made() {
         );
         admin.batch_execute(&setup).await.expect("set up");
         let total = i64::from(ACCOUNTS) * 200;
+        let first = admin.query_one(LAST_COMMIT, &[]).await.expect("a timestamp").get::<_, i64>(0);
+        let newest = Arc::new(AtomicI64::new(first));
+        let seed = number_of("SEED", 7) as u64;
+        println!("bank: SEED={seed}");
         let audit = "SELECT (SELECT sum(n) FROM a) + (SELECT sum(n) FROM b)";
         let auditor = connect(&url).await;
         let (done, mut stop) = tokio::sync::oneshot::channel::<()>();
+        let known = Arc::clone(&newest);
         let auditing = tokio::spawn(async move {
-            let mut audits = 0;
+            let (mut audits, mut dice) = (0, StdRng::seed_from_u64(seed));
             while stop.try_recv().is_err() {
                 let sum = auditor.query_one(audit, &[]).await.expect("an audit");
                 assert_eq!(sum.get::<_, i64>(0), total, "one statement");
@@ -98,39 +155,23 @@ fn money_moves_and_none_is_made() {
                 let other = auditor.query_one("SELECT sum(n) FROM b", &[]).await.expect("b").get::<_, i64>(0);
                 auditor.batch_execute("COMMIT").await.expect("commit");
                 assert_eq!(one + other, total, "two statements of one snapshot");
+                for _ in 0..4 {
+                    // Any instant, that of a commit or between two.
+                    let at = dice.random_range(first..=known.load(Ordering::Relaxed));
+                    assert_eq!(past_sum(&auditor, at).await, total, "at {at}");
+                }
+                if audits % 16 == 8 {
+                    for merge in ["VACUUM FULL a", "VACUUM FULL b"] {
+                        auditor.batch_execute(merge).await.expect("a merge");
+                    }
+                }
                 audits += 1;
             }
             audits
         });
-        let deadlocks = all(&url, CLIENTS, |number, client| async move {
-            let (mut done, mut deadlocks) = (0, 0);
-            client.batch_execute("SET deadlock_timeout = '20ms'").await.expect("set");
-            while done < TRANSFERS {
-                let from = (number * 7 + done * 3) as i32 % ACCOUNTS + 1;
-                let to = (number * 5 + done * 11) as i32 % ACCOUNTS + 1;
-                let (give, take) = if (number + done) % 2 == 0 { ("a", "b") } else { ("b", "a") };
-                let steps = [
-                    "BEGIN".to_owned(),
-                    format!("UPDATE {give} SET n = n - 5 WHERE id = {from}"),
-                    format!("UPDATE {take} SET n = n + 5 WHERE id = {to}"),
-                    "COMMIT".to_owned(),
-                ];
-                let mut failed = false;
-                for step in steps {
-                    if let Err(error) = client.batch_execute(&step).await {
-                        assert_eq!(code(&error), "40P01", "{step}: {error}");
-                        client.batch_execute("ROLLBACK").await.expect("roll back");
-                        failed = true;
-                        break;
-                    }
-                }
-                if failed {
-                    deadlocks += 1;
-                } else {
-                    done += 1;
-                }
-            }
-            deadlocks
+        let (to_newest, transfers) = (Arc::clone(&newest), number_of("TRANSFERS", TRANSFERS));
+        let deadlocks = all(&url, CLIENTS, move |number, client| {
+            transfer_all(number, client, transfers, Arc::clone(&to_newest))
         })
         .await;
         done.send(()).expect("the auditor listens");
@@ -138,7 +179,12 @@ fn money_moves_and_none_is_made() {
         let last = admin.query_one(audit, &[]).await.expect("the last audit");
         assert_eq!(last.get::<_, i64>(0), total);
         assert!(audits > 0, "nothing was audited");
-        println!("{audits} audits, {} deadlocks", deadlocks.iter().sum::<i32>());
+        let (mut dice, last) = (StdRng::seed_from_u64(seed + 1), newest.load(Ordering::Relaxed));
+        for _ in 0..200 {
+            let at = dice.random_range(first..=last);
+            assert_eq!(past_sum(&admin, at).await, total, "at {at}");
+        }
+        println!("{audits} audits, each with four of the past, {} deadlocks", deadlocks.iter().sum::<i32>());
     });
 }
 

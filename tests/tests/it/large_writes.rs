@@ -89,3 +89,31 @@ fn a_file_larger_than_memory_is_loaded_whole_or_not_at_all() {
         assert!(Instant::now() < deadline, "what was given up is not found");
     }
 }
+
+#[test]
+fn a_statement_that_gathers_more_than_memory_ends_and_leaves_nothing() {
+    let server = Server::start_with(options());
+    let mut session = server.connect();
+    session.run("CREATE TABLE many (id int)").expect("a table");
+    session.run("INSERT INTO many SELECT generate_series(1, 1500000)").expect("rows");
+    for sql in ["DELETE FROM many", "UPDATE many SET id = id + 1"] {
+        let refusal = session.refusal(sql);
+        assert_eq!(refusal.code, "53200", "{sql}: {refusal}");
+    }
+    // In a block: the sum of its statements.
+    session.run("BEGIN").expect("a block");
+    let mut refusals = 0;
+    for part in 0..10 {
+        let sql = format!("DELETE FROM many WHERE id > {part} * 150000 AND id <= ({part} + 1) * 150000");
+        if let Err(failure) = session.run(&sql) {
+            assert!(failure.to_string().contains("out of memory"), "{failure}");
+            refusals += 1;
+            break;
+        }
+    }
+    assert_eq!(refusals, 1, "a million and a half ends of rows fit into {LIMIT}");
+    session.run("ROLLBACK").expect("the end");
+    assert_eq!(session.value("SELECT sum(id) FROM many").expect("a sum"), "1125000750000");
+    session.run("DELETE FROM many WHERE id <= 1000").expect("a small delete");
+    assert_eq!(session.value("SELECT count(*) FROM many").expect("a count"), "1499000");
+}
