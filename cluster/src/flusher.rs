@@ -30,7 +30,7 @@ use std::time::Duration;
 use prost::Message;
 use proto::catalog::{IndexMeta, TableMeta};
 use proto::{ChannelId, Classify as _, Epoch, Offset, Oid, SegmentId, SqlError, TableId, Timestamp};
-use segments::{ObjectEntry, SealedSegment, SegmentForm, SegmentHold, SegmentIndex};
+use segments::{DeleteSet, ObjectEntry, SealedSegment, SegmentForm, SegmentHold};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::catalog::checkpoint_key;
@@ -39,6 +39,7 @@ use crate::channel::{Checkpoint, Parts, SequenceMark, TableMark, epoch_guard};
 use crate::collector::Writer;
 use crate::error::{Error, Result};
 use crate::follower::{ChannelState, Segment, Stage, TableState, Unsaved};
+use crate::indexer::needs_index;
 use crate::meta::{Guard, Outcome, Write};
 use crate::owner::{OwnerHandle, OwnerMessage, Replaced, Stored};
 use crate::settings::PlantedBug;
@@ -360,11 +361,11 @@ impl Flusher {
         if !replacement.inputs.iter().all(is_stored) {
             return Err(Error::Internal("a segment that was merged is not there".into()));
         }
-        if replacement.merged.as_ref().is_some_and(|merged| lacks_index(merged, meta)) {
-            return Err(Error::SchemaChanged);
-        }
         let covered = covered(&state, durable);
         let deletes = rows.carried_deletes(&replacement.inputs, replacement.merged.as_deref());
+        if replacement.merged.as_ref().is_some_and(|merged| lacks_index(merged, &deletes, meta)) {
+            return Err(Error::SchemaChanged);
+        }
         let job = self.job(epoch, meta, through(rows, &replacement.inputs, covered));
         if let Err(error) = job.replace(&replacement, &deletes, state.next).await {
             if matches!(error, Error::Unknown { .. }) {
@@ -431,10 +432,8 @@ fn through(rows: &TableState, written: &[SegmentId], covered: Offset) -> Offset 
 }
 
 /// Whether a segment cannot be searched by an index that its table has.
-pub(crate) fn lacks_index(segment: &SealedSegment, table: &TableMeta) -> bool {
-    let is_usable =
-        |oid| segment.index(oid).is_some_and(|index: &Arc<SegmentIndex>| index.usable().is_some());
-    table.indexes.iter().any(|index| !is_usable(index.oid))
+fn lacks_index(segment: &SealedSegment, deletes: &DeleteSet, table: &TableMeta) -> bool {
+    table.indexes.iter().any(|index| needs_index(segment, deletes, index.oid))
 }
 
 fn checkpoint_of(state: &ChannelState, offset: Offset, incarnation: u64) -> Checkpoint {

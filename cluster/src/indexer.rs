@@ -5,6 +5,9 @@
 //! manifests, to name it. Indexes that the catalog no longer has are taken out of the manifests the same way, and
 //! their files go after that. Nothing here blocks a writer; a segment without its index is searched exactly.
 //!
+//! Rows that have ended are left out when they are many, and a segment of such rows alone gets no index: the few who
+//! still read them are answered exactly.
+//!
 //! A crash before the manifest leaves an object that nothing names, and the next start builds again. A build that
 //! failed is not tried again before the next checkpoint, the next start or another CREATE INDEX.
 
@@ -14,7 +17,7 @@ use object_store::path::Path;
 use proto::catalog::{IndexMeta, TableMeta};
 use proto::{ChannelId, Oid, SegmentId, TableId};
 use segments::flush::{store_objects, write_index};
-use segments::{ObjectEntry, ObjectKind, SealedSegment, SegmentForm};
+use segments::{DeleteSet, ObjectEntry, ObjectKind, SealedSegment, SegmentForm};
 use tokio::sync::Notify;
 
 use crate::channel::Parts;
@@ -44,6 +47,7 @@ struct Job {
     table: TableId,
     meta: IndexMeta,
     segment: Arc<SealedSegment>,
+    deletes: DeleteSet,
 }
 
 impl Indexer {
@@ -84,10 +88,11 @@ impl Indexer {
         let catalog = self.parts.catalog.snapshot();
         for (id, rows) in &state.tables {
             let Some(table) = catalog.tables.get(id) else { continue };
-            for (meta, segment) in stored_pairs(table, rows) {
-                let present = segment.index(meta.oid).is_some_and(|index| index.usable().is_some());
-                if !present && !self.builds.has_failed(meta.oid, segment.id()) {
-                    return Some(Job { table: *id, meta: meta.clone(), segment: Arc::clone(segment) });
+            for (meta, segment, deletes) in stored_pairs(table, rows) {
+                if needs_index(segment, deletes, meta.oid) && !self.builds.has_failed(meta.oid, segment.id())
+                {
+                    let (meta, segment, deletes) = (meta.clone(), Arc::clone(segment), deletes.clone());
+                    return Some(Job { table: *id, meta, segment, deletes });
                 }
             }
         }
@@ -125,7 +130,7 @@ impl Indexer {
             (Arc::clone(&self.parts.store), Arc::clone(&self.builds), Arc::clone(&self.parts.catalog));
         let (stop, threads) = (stop.clone(), self.parts.settings.index_threads);
         let (table, segment) = (job.table, job.segment.id());
-        let (meta, rows) = (job.meta.clone(), Arc::clone(&job.segment));
+        let (meta, rows, deletes) = (job.meta.clone(), Arc::clone(&job.segment), job.deletes);
         let entry: ObjectEntry = blocking_async(async move {
             let mut report = |phase, done, total| {
                 builds.progress(meta.oid, segment, phase, done, total);
@@ -133,7 +138,7 @@ impl Indexer {
                 let wanted = catalog.tables.get(&table).is_some_and(|table| table.index(meta.oid).is_some());
                 wanted && !stop.is_requested()
             };
-            let object = write_index(&rows, &meta, epoch, n, threads, &mut report)?;
+            let object = write_index(&rows, &deletes, &meta, (epoch, n), threads, &mut report)?;
             store_objects(store.as_ref(), std::slice::from_ref(&object)).await?;
             Ok::<_, Error>(object.entry)
         })
@@ -177,24 +182,30 @@ impl Indexer {
     }
 }
 
-/// Every pair of an index of the table and a stored segment that it must cover.
-pub(crate) fn stored_pairs<'a>(
+/// Every pair of an index of the table and a stored segment, with its deletes.
+fn stored_pairs<'a>(
     table: &'a TableMeta,
     rows: &'a crate::follower::TableState,
-) -> impl Iterator<Item = (&'a IndexMeta, &'a Arc<SealedSegment>)> {
+) -> impl Iterator<Item = (&'a IndexMeta, &'a Arc<SealedSegment>, &'a DeleteSet)> {
     let stored = rows.segments.iter().filter_map(|segment| match &segment.state.form {
-        SegmentForm::Sealed(sealed) => Some(sealed),
+        SegmentForm::Sealed(sealed) => Some((sealed, &segment.state.deletes)),
         SegmentForm::Growing(_) => None,
     });
-    stored.flat_map(move |segment| table.indexes.iter().map(move |meta| (meta, segment)))
+    stored.flat_map(move |(segment, deletes)| table.indexes.iter().map(move |meta| (meta, segment, deletes)))
 }
 
-/// Whether a segment of a table has an index that can be searched.
+/// Whether a stored segment has rows that somebody may search for, and no index of an OID that finds them.
+pub(crate) fn needs_index(segment: &SealedSegment, deletes: &DeleteSet, oid: Oid) -> bool {
+    let is_usable = segment.index(oid).is_some_and(|index| index.usable().is_some());
+    !is_usable && !deletes.has_ended_all(segment.rows())
+}
+
+/// Whether nothing of a segment of a table waits for an index.
 pub(crate) fn is_indexed(state: &ChannelState, table: TableId, segment: SegmentId, oid: Oid) -> bool {
     // A segment that is gone needs none.
-    state
-        .tables
-        .get(&table)
-        .and_then(|rows| rows.segment(segment))
-        .is_none_or(|found| found.state.form.index(oid).is_some_and(|index| index.usable().is_some()))
+    let found = state.tables.get(&table).and_then(|rows| rows.segment(segment));
+    found.is_none_or(|found| match &found.state.form {
+        SegmentForm::Sealed(sealed) => !needs_index(sealed, &found.state.deletes, oid),
+        SegmentForm::Growing(_) => false,
+    })
 }

@@ -127,6 +127,12 @@ impl DeleteSet {
         rows - words.iter().map(|word| word.count_ones() as usize).sum::<usize>()
     }
 
+    /// Whether each of a segment's rows has ended.
+    #[must_use]
+    pub fn has_ended_all(&self, rows: usize) -> bool {
+        !self.is_empty() && self.all_undeleted(rows).count_set_bits() == 0
+    }
+
     /// The greatest timestamp at or before `ts` at which a row ended.
     #[must_use]
     pub fn last_end(&self, ts: Timestamp) -> Option<Timestamp> {

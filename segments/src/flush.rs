@@ -22,7 +22,7 @@ use crate::error::Result;
 use crate::format::manifest::{ObjectEntry, ObjectKind, SegmentFiles};
 use crate::format::{deletes_object, key_file, scalars, vector_file};
 use crate::growing::{GrowingRows, Source};
-use crate::index::build::{self, Report};
+use crate::index::build::{self, LeftOut, Report};
 use crate::keys::KeyRuns;
 use crate::sealed::SealedSegment;
 use crate::store::put_new;
@@ -182,20 +182,21 @@ pub fn write_deletes(
     NewObject::new(table, segment, epoch, n, ObjectKind::Deletes, bytes)
 }
 
-/// An index file over the stored vectors of a segment.
+/// An index file over the stored vectors of a segment, without the rows that have ended when they are many.
 ///
 /// # Errors
 /// As `index::build::build`.
 pub fn write_index(
     segment: &SealedSegment,
+    deletes: &DeleteSet,
     meta: &IndexMeta,
-    epoch: Epoch,
-    n: u64,
+    (epoch, n): (Epoch, u64),
     threads: usize,
     report: Report<'_>,
 ) -> Result<NewObject> {
     let column = segment.index_column(meta)?;
-    let bytes = build::build(meta, segment.id(), segment.rows(), &column, threads, report)?;
+    let (rows, left_out) = (segment.rows(), LeftOut::of(deletes, segment.rows()));
+    let bytes = build::build(meta, segment.id(), rows, &column, left_out.as_ref(), threads, report)?;
     let kind = ObjectKind::Index(meta.oid.0);
     Ok(NewObject::new(segment.table(), segment.id(), epoch, n, kind, bytes))
 }

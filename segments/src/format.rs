@@ -8,6 +8,7 @@
 //! Invariant: a change of any layout is a new format version; golden files keep the old ones readable.
 
 pub mod catalog_object;
+mod complete_since;
 pub mod deletes_object;
 pub(crate) mod graph_file;
 pub mod header;
@@ -24,6 +25,9 @@ compile_error!("stored numbers are little-endian and read in place");
 
 /// The format version written.
 pub const FORMAT_VERSION: u32 = 1;
+/// The format version of an index file that leaves out rows which had ended when it was made. Its body ends with the
+/// timestamp since which the index is complete, 8 bytes; index files without it are of version 1.
+pub(crate) const PARTIAL_INDEX_VERSION: u32 = 2;
 
 #[cfg(test)]
 mod tests;

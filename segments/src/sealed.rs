@@ -219,7 +219,7 @@ impl SealedSegment {
             Err(error) => Err(error),
         };
         match opened {
-            Ok(index) => SegmentIndex::ready(meta.oid, index),
+            Ok((index, complete_since)) => SegmentIndex::ready(meta.oid, index, complete_since),
             Err(error) => SegmentIndex::failed(meta.oid, error.to_string()),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The order is distance numbers ascending, then NaN (zero vectors under cosine), then NULL vectors; ties by
 //! commit timestamp, then row id. `k` rows come back whenever `k` are admitted: an index that finds fewer, or that
-//! would cost more than a scan, is followed or replaced by the scan.
+//! would cost more than a scan, or that leaves out rows the reader sees, is followed or replaced by the scan.
 
 use arrow::buffer::BooleanBuffer;
 use proto::{DistanceMetric, Oid, RowId, Timestamp};
@@ -91,7 +91,8 @@ pub fn search(
     let mut spent = 0;
     if let Some(allowed) = index
         && let Some(attached) = form.index(allowed.oid)
-        && let Some(found) = by_index(form, attached, query, k, admit, allowed)?
+        && let Some(index) = attached.usable_at(view.read_ts())
+        && let Some(found) = by_index(form, (attached, index.as_ref()), query, k, admit, allowed)?
     {
         if let Some(hits) = found.hits {
             return Ok(SegmentHits { hits, method: SearchMethod::Index, distances: found.distances });
@@ -117,16 +118,15 @@ struct ByIndex {
     distances: usize,
 }
 
-/// The answer of an index; `None` when it cannot be used or a scan is cheaper.
+/// The answer of an index; `None` when it turns out to be damaged or a scan is cheaper.
 fn by_index(
     form: &SegmentForm,
-    attached: &SegmentIndex,
+    (attached, index): (&SegmentIndex, &dyn VectorIndex),
     query: &[f32],
     k: usize,
     admit: &BooleanBuffer,
     allowed: &IndexUse,
 ) -> Result<Option<ByIndex>> {
-    let Some(index) = attached.usable() else { return Ok(None) };
     let admitted = admit.count_set_bits();
     let expected = index.expected_distances(k, &allowed.params, admitted);
     let (scan_cost, distance_cost) = (admitted as f64, index.distance_cost());

@@ -353,6 +353,12 @@ impl SegmentView {
         Ok(view)
     }
 
+    /// The instant that is read.
+    #[must_use]
+    pub const fn read_ts(&self) -> Timestamp {
+        self.read_ts
+    }
+
     /// The rows behind the view.
     #[must_use]
     pub const fn form(&self) -> &SegmentForm {

@@ -6,7 +6,7 @@ use proto::catalog::{IndexMeta, TableMeta};
 use proto::{ErrorKind, SegmentId, SqlError, TableId, Timestamp};
 use segments::flush::{store_objects, write_index};
 use segments::merge::merge;
-use segments::{MergeInput, SealedSegment, SegmentForm};
+use segments::{DeleteSet, MergeInput, SealedSegment, SegmentForm};
 use tokio_util::sync::CancellationToken;
 
 use super::merges::Merges;
@@ -14,6 +14,7 @@ use super::{CompactionGoal, CompactionPhase, Compactor};
 use crate::collector::Writer;
 use crate::error::{Error, Result};
 use crate::flusher::Replacement;
+use crate::indexer::needs_index;
 use crate::owner::OwnerHandle;
 use crate::tasks::{Stop, blocking_async};
 
@@ -90,7 +91,7 @@ impl Compactor {
             ending,
         };
         drop((state, catalog));
-        let outcome = self.merge(job).await;
+        let outcome = self.merge(owner, job).await;
         self.merges.end(outcome.as_ref().err());
         if outcome.is_err() {
             // What was written is named by nothing.
@@ -100,7 +101,7 @@ impl Compactor {
         outcome
     }
 
-    async fn merge(&self, job: Job) -> Result<Option<SegmentId>> {
+    async fn merge(&self, owner: &OwnerHandle, job: Job) -> Result<Option<SegmentId>> {
         let purged = job.inputs.iter().filter_map(|input| input.deletes.last_end(job.horizon)).max();
         let mut replacement = Replacement {
             table: job.table.id,
@@ -112,7 +113,7 @@ impl Compactor {
         };
         for _ in 0..MOST_ROUNDS {
             if let Some(merged) = &mut replacement.merged {
-                self.write_indexes(&job, merged).await?;
+                self.write_indexes(owner, &job, merged).await?;
             }
             job.ending.check()?;
             self.merges.phase(CompactionPhase::Replacing);
@@ -151,7 +152,12 @@ impl Compactor {
     }
 
     /// Builds the indexes that the table has by now and the merged segment lacks.
-    async fn write_indexes(&self, job: &Job, merged: &mut Arc<SealedSegment>) -> Result<()> {
+    async fn write_indexes(
+        &self,
+        owner: &OwnerHandle,
+        job: &Job,
+        merged: &mut Arc<SealedSegment>,
+    ) -> Result<()> {
         let catalog = self.parts.catalog.snapshot();
         let table = catalog.tables.get(&job.table.id).ok_or(Error::UndefinedTable(job.table.id))?;
         if table.schema_version > merged.table().schema_version {
@@ -159,9 +165,11 @@ impl Compactor {
         }
         self.merges.phase(CompactionPhase::Indexing);
         for index in &table.indexes {
-            if merged.index(index.oid).is_none_or(|known| known.usable().is_none()) {
+            // Deletes only come: what the flusher carries over later are these and more.
+            let deletes = carried(owner, job, merged);
+            if needs_index(merged, &deletes, index.oid) {
                 job.ending.check()?;
-                *merged = self.write_index(job, merged, index).await?;
+                *merged = self.write_index(job, (merged, deletes), index).await?;
             }
         }
         // The flusher asks again: the table may have changed, and a file that was written may not have been readable.
@@ -171,7 +179,7 @@ impl Compactor {
     async fn write_index(
         &self,
         job: &Job,
-        merged: &Arc<SealedSegment>,
+        (merged, deletes): (&Arc<SealedSegment>, DeleteSet),
         index: &IndexMeta,
     ) -> Result<Arc<SealedSegment>> {
         let writer = Arc::clone(&job.writer);
@@ -179,11 +187,23 @@ impl Compactor {
         let (ending, store) = (job.ending.clone(), Arc::clone(&self.parts.store));
         let entry = blocking_async(async move {
             let mut report = |_, done, total| ending.goes_on(done, total);
-            let object = write_index(&rows, &meta, writer.epoch, writer.n, threads, &mut report)?;
+            let number = (writer.epoch, writer.n);
+            let object = write_index(&rows, &deletes, &meta, number, threads, &mut report)?;
             store_objects(store.as_ref(), std::slice::from_ref(&object)).await?;
             Ok::<_, Error>(object.entry)
         })
         .await??;
         Ok(merged.with_index(self.parts.store.as_ref(), index, &entry).await)
     }
+}
+
+/// The deletes that a merged segment would have now.
+fn carried(owner: &OwnerHandle, job: &Job, merged: &SealedSegment) -> DeleteSet {
+    let inputs: Vec<SegmentId> = job.inputs.iter().map(|input| input.segment.id()).collect();
+    let state = owner.published.state();
+    state
+        .tables
+        .get(&job.table.id)
+        .map(|rows| rows.carried_deletes(&inputs, Some(merged)))
+        .unwrap_or_default()
 }

@@ -17,7 +17,7 @@ pub struct IndexStatus {
     pub index: Oid,
     /// Rows in segments that the index covers.
     pub indexed_rows: u64,
-    /// Rows in sealed segments that it does not cover yet.
+    /// Rows in sealed segments that it does not cover yet. Segments whose rows have all ended need no index.
     pub pending_rows: u64,
     /// Rows in segments that still grow; they are indexed when they are sealed.
     pub growing_rows: u64,
@@ -113,7 +113,7 @@ fn status(
             status.bytes += usable.bytes() as u64;
         } else if segment.stage == Stage::Growing {
             status.growing_rows += live;
-        } else {
+        } else if live > 0 || !form.is_sealed() {
             status.pending_rows += live;
             status.pending_segments += 1;
             let failed = runtime.builds.failure(index.oid, form.id()).map(|failure| failure.message);

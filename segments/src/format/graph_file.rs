@@ -9,17 +9,19 @@
 //! upper nodes + 1      where each one's rows of links begin in what follows
 //! rows × m             neighbours in layers 1, 2, … of each upper node, one row a layer, filled up alike
 //! nodes                the row of each node, ascending; absent when node i is row i
+//! 2                    format version 2: low and high half of the timestamp since which the graph is complete
 //! ```
-//! Rows without a node have no vector, or under cosine a zero vector. The structure is that of Malkov and Yashunin,
+//! Rows without a node have no vector, or under cosine a zero vector, or ended at or before that timestamp. The structure is that of Malkov and Yashunin,
 //! "Efficient and robust approximate nearest neighbor search using Hierarchical Navigable Small World graphs".
 
 use std::sync::Arc;
 
 use arrow::buffer::ScalarBuffer;
 use bytes::Bytes;
-use proto::SegmentId;
+use proto::{SegmentId, Timestamp};
 
-use super::header::{Header, Kind, Opened, enclose};
+use super::complete_since::{at_end, since_bytes, version_of};
+use super::header::{Header, Kind, Opened, enclose_as};
 use crate::error::Result;
 use crate::faiss::RawGraph;
 use crate::index::Verify as _;
@@ -27,13 +29,15 @@ use crate::store::ObjectBytes;
 
 const NONE: u32 = u32::MAX;
 
-/// The bytes of a graph file; `ordinals` are the nodes' rows unless node i is row i.
+/// The bytes of a graph file; `ordinals` are the nodes' rows unless node i is row i. Rows that were left out because
+/// they had ended did so by `complete_since`, which is zero when there are none.
 pub(crate) fn encode(
     segment: SegmentId,
     rows: usize,
     m: usize,
     graph: &RawGraph,
     ordinals: Option<&[u32]>,
+    complete_since: Timestamp,
 ) -> Bytes {
     let nodes = graph.levels.len();
     let upper: Vec<usize> = (0..nodes).filter(|node| graph.levels[*node] > 1).collect();
@@ -50,7 +54,8 @@ pub(crate) fn encode(
         ],
     };
     let count = nodes * 2 * m + upper.len() * 2 + 1 + link_rows * m + ordinals.map_or(0, <[u32]>::len);
-    enclose(header, count * 4, |out| {
+    let since = since_bytes(complete_since);
+    enclose_as(version_of(complete_since), header, count * 4 + since.len(), |out| {
         let mut put = |number: u32| out.extend_from_slice(&number.to_le_bytes());
         for node in 0..nodes {
             let start = graph.offsets[node];
@@ -68,6 +73,7 @@ pub(crate) fn encode(
             graph.neighbours[places].iter().for_each(|neighbour| put(*neighbour as u32));
         }
         ordinals.into_iter().flatten().for_each(|ordinal| put(*ordinal));
+        out.extend_from_slice(&since);
     })
 }
 
@@ -86,6 +92,7 @@ pub(crate) struct GraphFile {
     upper: usize,
     links_at: usize,
     ordinals_at: Option<usize>,
+    complete_since: Timestamp,
 }
 
 impl GraphFile {
@@ -109,13 +116,31 @@ impl GraphFile {
         let ordinals_at = links_at.saturating_add(link_rows.saturating_mul(m));
         let end = ordinals_at.saturating_add(if dense { 0 } else { nodes });
         let fits = nodes <= rows && upper <= nodes && (nodes == 0 || entry < nodes) && m > 0;
-        if !fits || object.body_length() != end.saturating_mul(4) {
+        let (complete_since, length) = at_end(&object)?;
+        if !fits || length != end.saturating_mul(4) {
             return Err(object.corrupted("its parts do not fit"));
         }
         let numbers = object.elements::<u32>(0, end)?;
         let ordinals_at = (!dense).then_some(ordinals_at);
         let entry = entry as u32;
-        Ok(Self { object, nodes, m, entry, top_layer, numbers, upper_at, upper, links_at, ordinals_at })
+        Ok(Self {
+            object,
+            nodes,
+            m,
+            entry,
+            top_layer,
+            numbers,
+            upper_at,
+            upper,
+            links_at,
+            ordinals_at,
+            complete_since,
+        })
+    }
+
+    /// Rows that were left out because they had ended did so at or before this instant.
+    pub(crate) const fn complete_since(&self) -> Timestamp {
+        self.complete_since
     }
 
     /// Number of nodes.

@@ -4,7 +4,7 @@
 //! header, 128 bytes
 //!   0    8  magic "ELANUS\x1a\n"
 //!   8    4  kind: 1 vectors, 2 keys, 3 deletes, 4 manifest, 5 graph, 6 lists, 7 catalog
-//!  12    4  format version
+//!  12    4  format version: 1, or 2 for graphs and lists that leave rows out which had ended
 //!  16    4  block length in bytes (65536)
 //!  20    4  zero
 //!  24    8  body offset: 4096 for vectors, else 128; the bytes between are zero
@@ -34,7 +34,7 @@ use arrow::datatypes::ArrowNativeType;
 use bytes::Bytes;
 use crc32c::crc32c;
 
-use super::FORMAT_VERSION;
+use super::{FORMAT_VERSION, PARTIAL_INDEX_VERSION};
 use crate::error::{Error, Result};
 use crate::index::Verify;
 use crate::store::ObjectBytes;
@@ -59,6 +59,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The newest version that objects of the kind have; older ones are read too.
+    const fn newest_version(self) -> u32 {
+        match self {
+            Self::Graph | Self::Lists => PARTIAL_INDEX_VERSION,
+            Self::Vectors | Self::Keys | Self::Deletes | Self::Manifest | Self::Catalog => FORMAT_VERSION,
+        }
+    }
+
     const fn body_offset(self) -> usize {
         match self {
             Self::Vectors => 4096,
@@ -80,12 +88,22 @@ pub struct Header {
 
 /// Puts a body of known length into an envelope; `write_body` appends exactly that many bytes.
 pub(crate) fn enclose(header: Header, body_length: usize, write_body: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    enclose_as(FORMAT_VERSION, header, body_length, write_body)
+}
+
+/// The same for an object of a format version.
+pub(crate) fn enclose_as(
+    version: u32,
+    header: Header,
+    body_length: usize,
+    write_body: impl FnOnce(&mut Vec<u8>),
+) -> Bytes {
     let offset = header.kind.body_offset();
     let checksums = body_length.div_ceil(BLOCK) * 4;
     let total = offset + body_length + checksums + FOOTER;
     let mut out = Vec::with_capacity(total);
     out.extend_from_slice(MAGIC);
-    for number in [header.kind as u32, FORMAT_VERSION, BLOCK as u32, 0] {
+    for number in [header.kind as u32, version, BLOCK as u32, 0] {
         out.extend_from_slice(&number.to_le_bytes());
     }
     let [a, b, c] = header.numbers;
@@ -115,6 +133,7 @@ pub(crate) fn enclose(header: Header, body_length: usize, write_body: impl FnOnc
 #[derive(Debug)]
 pub struct Opened {
     bytes: ObjectBytes,
+    version: u32,
     header: Header,
     body: Range<usize>,
     /// One bit per block: its checksum was seen to match.
@@ -140,9 +159,10 @@ impl Opened {
             return damaged("header checksum does not match");
         }
         let version = number32(data, 12);
-        if version != FORMAT_VERSION {
+        let supported = kind.newest_version();
+        if version == 0 || version > supported {
             let object = bytes.name().to_owned();
-            return Err(Error::FormatVersion { object, found: version, supported: FORMAT_VERSION });
+            return Err(Error::FormatVersion { object, found: version, supported });
         }
         let footer = &data[data.len() - FOOTER..];
         if footer[8..16] != *END_MAGIC || crc32c(&footer[..28]) != number32(footer, 28) {
@@ -178,13 +198,19 @@ impl Opened {
         };
         let blocks = blocks as usize;
         let verified = (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(Arc::new(Self { bytes, header, body, verified, unverified_blocks: AtomicUsize::new(blocks) }))
+        let unverified_blocks = AtomicUsize::new(blocks);
+        Ok(Arc::new(Self { bytes, version, header, body, verified, unverified_blocks }))
     }
 
     /// What the object says about itself.
     #[must_use]
     pub const fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// The format version the object was written in.
+    pub(crate) const fn version(&self) -> u32 {
+        self.version
     }
 
     /// Bytes of the body.

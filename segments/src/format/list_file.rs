@@ -7,27 +7,31 @@
 //! lists × dimensions × 4  centroids, float4
 //! (lists + 1) × 4         where each list begins in what follows
 //! rows × 4                the rows of each list, ascending within it
+//! 8                       format version 2: the timestamp since which the lists are complete
 //! ```
-//! Rows in no list have no vector, or under cosine a zero vector.
+//! Rows in no list have no vector, or under cosine a zero vector, or ended at or before that timestamp.
 
 use std::sync::Arc;
 
 use arrow::buffer::ScalarBuffer;
 use bytes::Bytes;
-use proto::SegmentId;
+use proto::{SegmentId, Timestamp};
 
-use super::header::{Header, Kind, Opened, enclose};
+use super::complete_since::{at_end, since_bytes, version_of};
+use super::header::{Header, Kind, Opened, enclose_as};
 use crate::error::Result;
 use crate::index::Verify as _;
 use crate::store::ObjectBytes;
 
-/// The bytes of a list file.
+/// The bytes of a list file. Rows that were left out because they had ended did so by `complete_since`, which is zero
+/// when there are none.
 pub(crate) fn encode(
     segment: SegmentId,
     rows: usize,
     dimensions: usize,
     centroids: &[f32],
     lists: &[Vec<u32>],
+    complete_since: Timestamp,
 ) -> Bytes {
     let listed: usize = lists.iter().map(Vec::len).sum();
     let header = Header {
@@ -36,7 +40,9 @@ pub(crate) fn encode(
         rows: rows as u64,
         numbers: [lists.len() as u64, dimensions as u64, listed as u64],
     };
-    enclose(header, (centroids.len() + lists.len() + 1 + listed) * 4, |out| {
+    let since = since_bytes(complete_since);
+    let length = (centroids.len() + lists.len() + 1 + listed) * 4 + since.len();
+    enclose_as(version_of(complete_since), header, length, |out| {
         centroids.iter().for_each(|element| out.extend_from_slice(&element.to_le_bytes()));
         let mut start = 0_u32;
         for list in lists {
@@ -45,6 +51,7 @@ pub(crate) fn encode(
         }
         out.extend_from_slice(&start.to_le_bytes());
         lists.iter().flatten().for_each(|row| out.extend_from_slice(&row.to_le_bytes()));
+        out.extend_from_slice(&since);
     })
 }
 
@@ -57,6 +64,7 @@ pub(crate) struct ListFile {
     starts: ScalarBuffer<u32>,
     rows: ScalarBuffer<u32>,
     rows_at: usize,
+    complete_since: Timestamp,
 }
 
 impl ListFile {
@@ -78,7 +86,8 @@ impl ListFile {
         let (lists, listed) = (header.numbers[0] as usize, header.numbers[2] as usize);
         let elements = lists.saturating_mul(dimensions);
         let total = elements.saturating_add(lists).saturating_add(1).saturating_add(listed);
-        if listed > rows || object.body_length() != total.saturating_mul(4) {
+        let (complete_since, length) = at_end(&object)?;
+        if listed > rows || length != total.saturating_mul(4) {
             return Err(object.corrupted("its parts do not fit"));
         }
         let centroids = object.elements::<f32>(0, elements)?;
@@ -89,12 +98,17 @@ impl ListFile {
             return Err(object.corrupted("its lists do not fit"));
         }
         let rows = object.elements::<u32>(rows_at, listed)?;
-        Ok(Self { object, lists, centroids, starts, rows, rows_at })
+        Ok(Self { object, lists, centroids, starts, rows, rows_at, complete_since })
     }
 
     /// Number of lists.
     pub(crate) const fn lists(&self) -> usize {
         self.lists
+    }
+
+    /// Rows that were left out because they had ended did so at or before this instant.
+    pub(crate) const fn complete_since(&self) -> Timestamp {
+        self.complete_since
     }
 
     /// Rows that are in a list.

@@ -197,7 +197,7 @@ fn golden_files_of_indexes_read_back() {
     };
     for (name, rows, ordinals) in [("graph", 3, None), ("graph_of_some_rows", 5, Some([0, 1, 4]))] {
         let ordinals = ordinals.as_ref().map(<[u32; 3]>::as_slice);
-        let now = super::graph_file::encode(SegmentId(77), rows, 2, &graph, ordinals);
+        let now = super::graph_file::encode(SegmentId(77), rows, 2, &graph, ordinals, Timestamp::ZERO);
         let file = super::graph_file::GraphFile::open(as_golden(name, &now), SegmentId(77), rows).unwrap();
         assert_eq!((file.nodes(), file.m(), file.entry()), (3, 2, (1, 1)));
         let lowest: Vec<&[u32]> = (0..3).map(|node| file.lowest(node).unwrap()).collect();
@@ -208,7 +208,7 @@ fn golden_files_of_indexes_read_back() {
     }
     let lists = [vec![0, 3], vec![], vec![1]];
     let centroids = [0.5, 1.0, -2.0, 3.0, 0.0, 0.25];
-    let now = super::list_file::encode(SegmentId(77), 5, 2, &centroids, &lists);
+    let now = super::list_file::encode(SegmentId(77), 5, 2, &centroids, &lists, Timestamp::ZERO);
     let file = super::list_file::ListFile::open(as_golden("lists", &now), SegmentId(77), 5, 2).unwrap();
     assert_eq!((file.centroids(), file.listed()), (centroids.as_slice(), 3));
     let read: Vec<&[u32]> = (0..3).map(|list| file.list(list).unwrap()).collect();
@@ -411,5 +411,42 @@ fn key_files_of_every_size_find_every_hash() {
                 pairs[start..].iter().take_while(|pair| pair.0 == hash).map(|pair| pair.1).collect();
             assert_eq!(found, expected);
         }
+    }
+}
+
+/// Index files without left out rows are of format 1, the others of format 2.
+#[test]
+fn golden_index_files_of_both_formats_read_back() {
+    let graph = crate::faiss::RawGraph {
+        levels: vec![1, 2, 1],
+        offsets: vec![0, 4, 10, 14],
+        neighbours: vec![1, 2, -1, -1, 0, 2, -1, -1, -1, -1, 1, 0, -1, -1],
+        entry: 1,
+        top_layer: 1,
+    };
+    let centroids = [0.5, -1.0, 2.0, 4.25];
+    for (format, since) in [(1, Timestamp::ZERO), (2, Timestamp(0x0102_0304_0506_0708))] {
+        let golden = |name| golden(&format!("../format-{format}/{name}"));
+        let files = [
+            super::graph_file::encode(SegmentId(77), 5, 2, &graph, Some(&[0, 2, 3]), since),
+            super::list_file::encode(SegmentId(77), 5, 2, &centroids, &[vec![0, 3], vec![2]], since),
+        ];
+        for (name, bytes) in ["small-graph", "small-lists"].into_iter().zip(&files) {
+            if std::env::var_os("ELANUS_WRITE_GOLDEN").is_some() {
+                std::fs::create_dir_all(golden("")).unwrap();
+                std::fs::write(golden(name), bytes).unwrap();
+            }
+            let stored = Bytes::from(std::fs::read(golden(name)).unwrap());
+            assert_eq!(stored, *bytes, "{name} is written differently than it was");
+            assert_eq!(bytes[12], format);
+        }
+        let [graph, lists] = files.map(|bytes| crate::store::ObjectBytes::resident("index", bytes));
+        let graph = super::graph_file::GraphFile::open(graph, SegmentId(77), 5).unwrap();
+        assert_eq!((graph.nodes(), graph.entry(), graph.complete_since()), (3, (1, 1), since));
+        assert_eq!([0, 1, 2].map(|node| graph.ordinal(node).unwrap()), [0, 2, 3]);
+        assert_eq!(graph.lowest(2).unwrap(), [1, 0]);
+        let lists = super::list_file::ListFile::open(lists, SegmentId(77), 5, 2).unwrap();
+        assert_eq!((lists.listed(), lists.complete_since()), (3, since));
+        assert_eq!((lists.list(0).unwrap(), lists.list(1).unwrap()), (&[0, 3][..], &[2][..]));
     }
 }

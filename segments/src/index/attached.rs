@@ -1,10 +1,11 @@
 //! An index as a sealed segment carries it: ready to search, or with the reason why it is not.
 //!
-//! Invariant: an index that was found damaged is never asked again; its segment answers exactly without it.
+//! Invariants: an index that was found damaged is never asked again; its segment answers exactly without it. So it does
+//! for readers of instants before the index is complete.
 
 use std::sync::{Arc, OnceLock};
 
-use proto::{DistanceMetric, Oid};
+use proto::{DistanceMetric, Oid, Timestamp};
 
 use super::VectorIndex;
 
@@ -13,19 +14,21 @@ use super::VectorIndex;
 pub struct SegmentIndex {
     oid: Oid,
     index: Option<Arc<dyn VectorIndex>>,
+    /// Rows that are not in it because they had ended did so at or before this instant.
+    complete_since: Timestamp,
     /// Why the index cannot be used.
     failure: OnceLock<String>,
 }
 
 impl SegmentIndex {
     /// An index that can be searched.
-    pub(crate) fn ready(oid: Oid, index: Arc<dyn VectorIndex>) -> Self {
-        Self { oid, index: Some(index), failure: OnceLock::new() }
+    pub(crate) fn ready(oid: Oid, index: Arc<dyn VectorIndex>, complete_since: Timestamp) -> Self {
+        Self { oid, index: Some(index), complete_since, failure: OnceLock::new() }
     }
 
     /// An index whose file could not be opened.
     pub(crate) fn failed(oid: Oid, reason: String) -> Self {
-        Self { oid, index: None, failure: OnceLock::from(reason) }
+        Self { oid, index: None, complete_since: Timestamp::ZERO, failure: OnceLock::from(reason) }
     }
 
     /// The index's OID.
@@ -38,6 +41,18 @@ impl SegmentIndex {
     #[must_use]
     pub fn usable(&self) -> Option<&Arc<dyn VectorIndex>> {
         self.index.as_ref().filter(|_| self.failure.get().is_none())
+    }
+
+    /// The index for a reader of an instant, when every row that the reader can see and that has a distance is in it.
+    #[must_use]
+    pub fn usable_at(&self, read_ts: Timestamp) -> Option<&Arc<dyn VectorIndex>> {
+        self.usable().filter(|_| read_ts >= self.complete_since)
+    }
+
+    /// The first instant whose readers the index answers.
+    #[must_use]
+    pub const fn complete_since(&self) -> Timestamp {
+        self.complete_since
     }
 
     /// Why the index cannot be used.

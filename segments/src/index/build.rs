@@ -3,17 +3,20 @@
 //! What it is not: it stores nothing and decides nothing about when an index is built.
 //!
 //! Invariant: an index covers every row that has a distance to something under its metric: no NULL vectors, and under
-//! cosine no vectors whose length is zero. The rows it reads are verified before FAISS sees them.
+//! cosine no vectors whose length is zero. Rows that have ended may be left out; then it says since when it is
+//! complete. The rows it reads are verified before FAISS sees them.
 
 use std::sync::Arc;
 
+use arrow::buffer::BooleanBuffer;
 use bytes::Bytes;
 use proto::catalog::{IndexMeta, IndexMethod};
-use proto::{DistanceMetric, SegmentId};
+use proto::{DistanceMetric, SegmentId, Timestamp};
 
 use super::hnsw::HnswIndex;
 use super::ivf_flat::{IvfFlatIndex, centroid_metric};
 use super::{VectorColumn, VectorIndex};
+use crate::deletes::DeleteSet;
 use crate::distance::distance;
 use crate::error::{Error, Result};
 use crate::faiss::{self, FaissError, GraphParameters, NodeRows};
@@ -23,6 +26,8 @@ use crate::store::ObjectBytes;
 
 /// Vectors per list that k-means looks at, at most; FAISS draws no more either.
 const SAMPLE_PER_LIST: usize = 256;
+/// The part of a segment's rows that have ended from which an index is built without them.
+const NOTABLE_PART: f64 = 0.1;
 /// Vectors assigned to their lists between two reports.
 const ASSIGNED_AT_ONCE: usize = 8192;
 
@@ -52,6 +57,27 @@ impl BuildPhase {
 /// Gets phase, rows done and rows in all; says whether to go on.
 pub type Report<'a> = &'a mut dyn FnMut(BuildPhase, usize, usize) -> bool;
 
+/// Rows that an index is built without: it answers for readers at or after the last of their ends.
+#[derive(Clone, Debug)]
+pub struct LeftOut {
+    /// The rows that stay.
+    live: BooleanBuffer,
+    /// When the last of the others ended.
+    last_end: Timestamp,
+}
+
+impl LeftOut {
+    /// The rows of a segment that have ended, when they are a notable part of it: otherwise an index of all rows, which
+    /// answers for every instant, costs little more.
+    #[must_use]
+    pub fn of(deletes: &DeleteSet, rows: usize) -> Option<Self> {
+        let live = deletes.all_undeleted(rows);
+        let ended = rows - live.count_set_bits();
+        let last_end = deletes.last_end(Timestamp::MAX)?;
+        (ended as f64 > NOTABLE_PART * rows as f64).then_some(Self { live, last_end })
+    }
+}
+
 /// The bytes of an index file over `column`'s vectors in a segment of `rows` row versions.
 ///
 /// # Errors
@@ -61,6 +87,7 @@ pub fn build(
     segment: SegmentId,
     rows: usize,
     column: &VectorColumn,
+    left_out: Option<&LeftOut>,
     threads: usize,
     report: Report<'_>,
 ) -> Result<Bytes> {
@@ -68,7 +95,11 @@ pub fn build(
         return Err(of_faiss(FaissError::Canceled));
     }
     let values = column.contiguous()?;
-    let ordinals = searchable(column, values, meta.metric);
+    let mut ordinals = searchable(column, values, meta.metric);
+    let complete_since = left_out.map_or(Timestamp::ZERO, |left_out| {
+        ordinals.retain(|ordinal| left_out.live.value(*ordinal as usize));
+        left_out.last_end
+    });
     let dimensions = column.dimensions();
     let ordinals = (ordinals.len() < rows).then_some(ordinals.as_slice());
     let nodes = NodeRows { values, dimensions, ordinals };
@@ -79,16 +110,16 @@ pub fn build(
             let graph =
                 faiss::build_graph(nodes, parameters, &mut |done| report(BuildPhase::Loading, done, count))
                     .map_err(of_faiss)?;
-            Ok(graph_file::encode(segment, rows, m as usize, &graph, ordinals))
+            Ok(graph_file::encode(segment, rows, m as usize, &graph, ordinals, complete_since))
         }
         IndexMethod::IvfFlat { lists } => {
             let (centroids, lists) = group(nodes, lists as usize, meta.metric, threads, report)?;
-            Ok(list_file::encode(segment, rows, dimensions, &centroids, &lists))
+            Ok(list_file::encode(segment, rows, dimensions, &centroids, &lists, complete_since))
         }
     }
 }
 
-/// An index over `column`'s vectors from its file.
+/// An index over `column`'s vectors from its file, and the instant since which it is complete.
 ///
 /// # Errors
 /// `Corrupted` when the file is damaged or of another segment.
@@ -97,15 +128,18 @@ pub(crate) fn open(
     bytes: ObjectBytes,
     segment: SegmentId,
     column: VectorColumn,
-) -> Result<Arc<dyn VectorIndex>> {
+) -> Result<(Arc<dyn VectorIndex>, Timestamp)> {
     let rows = column.rows();
     Ok(match meta.method {
         IndexMethod::Hnsw { .. } => {
-            Arc::new(HnswIndex::new(GraphFile::open(bytes, segment, rows)?, column, meta.metric))
+            let graph = GraphFile::open(bytes, segment, rows)?;
+            let complete_since = graph.complete_since();
+            (Arc::new(HnswIndex::new(graph, column, meta.metric)), complete_since)
         }
         IndexMethod::IvfFlat { .. } => {
             let lists = ListFile::open(bytes, segment, rows, column.dimensions())?;
-            Arc::new(IvfFlatIndex::new(lists, column, meta.metric))
+            let complete_since = lists.complete_since();
+            (Arc::new(IvfFlatIndex::new(lists, column, meta.metric)), complete_since)
         }
     })
 }

@@ -72,6 +72,11 @@ struct Stored {
 }
 
 fn stored(vectors: &[Option<Vec<f32>>], meta: &IndexMeta) -> Stored {
+    stored_with(vectors, &DeleteSet::new(), meta)
+}
+
+/// The index is built when these rows have ended.
+fn stored_with(vectors: &[Option<Vec<f32>>], deletes: &DeleteSet, meta: &IndexMeta) -> Stored {
     let table = table_of(&[ColumnType::vector(DIMENSIONS as i32)]);
     let table = Arc::new(TableMeta { indexes: vec![meta.clone()], ..(*table).clone() });
     let mut rows = GrowingRows::new(SegmentId(1), Arc::clone(&table));
@@ -81,7 +86,7 @@ fn stored(vectors: &[Option<Vec<f32>>], meta: &IndexMeta) -> Stored {
     let (files, objects) = write_segment(&rows, &DeleteSet::new(), Epoch(1), 1).unwrap();
     block_on(store_objects(&store, &objects)).unwrap();
     let segment = block_on(SealedSegment::open(&store, table, files)).unwrap();
-    let object = write_index(&segment, meta, Epoch(1), 2, 2, &mut |_, _, _| true).unwrap();
+    let object = write_index(&segment, deletes, meta, (Epoch(1), 2), 2, &mut |_, _, _| true).unwrap();
     block_on(store_objects(&store, std::slice::from_ref(&object))).unwrap();
     let segment = block_on(segment.with_index(&store, meta, &object.entry));
     assert!(segment.index(meta.oid).unwrap().usable().is_some());
@@ -238,5 +243,88 @@ fn few_rows_make_an_index_too() {
             let found = ask(&segment, DistanceMetric::L2, &[0.0; DIMENSIONS], 2, &admit, Some(&forced));
             assert_eq!(found.hits.len(), rows.min(2));
         }
+    }
+}
+
+/// Every `one_in`th row ends, at 11, 12, … 19.
+fn ended(rows: usize, one_in: usize) -> DeleteSet {
+    let mut deletes = DeleteSet::new();
+    for ordinal in (0..rows).step_by(one_in) {
+        let ts = Timestamp(11 + (ordinal / one_in % 9) as u64);
+        deletes.insert(ordinal as u32, RowId(1 + ordinal as u64), ts);
+    }
+    deletes
+}
+
+#[test]
+fn many_rows_that_have_ended_are_left_out_and_still_found_by_who_sees_them() {
+    for (method, ef_search, probes) in [(HNSW, 80, 1), (IVF_FLAT, 40, 5)] {
+        let mut random = ChaCha8Rng::seed_from_u64(21);
+        let vectors = vectors(8000, true, &mut random);
+        let meta = meta(DistanceMetric::L2, method);
+        let deletes = ended(vectors.len(), 3);
+        let Stored { store, segment } = stored_with(&vectors, &deletes, &meta);
+        let again = SealedSegment::open(&store, Arc::clone(segment.table()), segment.files().clone());
+        for segment in [segment, block_on(again).unwrap()] {
+            let index = segment.index(meta.oid).unwrap();
+            let live = vectors.iter().enumerate().filter(|(row, vector)| row % 3 > 0 && vector.is_some());
+            assert_eq!(index.usable().unwrap().rows(), live.count());
+            assert_eq!(index.complete_since(), Timestamp(19));
+            let (mut sum, mut by_index) = (0.0, 0);
+            for read_ts in [1, 10, 11, 18, 19, 20, u64::MAX].map(Timestamp) {
+                let form = SegmentForm::Sealed(Arc::clone(&segment));
+                let view = SegmentView::new(form, deletes.clone(), read_ts);
+                let ask = |query: &[f32], index: Option<&IndexUse>| {
+                    search(&view, 0, meta.metric, query, 10, view.visible(), index).unwrap()
+                };
+                for _ in 0..10 {
+                    let query = near(&vectors, &mut random);
+                    let exact = ask(&query, None);
+                    let found = ask(&query, Some(&allowed(&meta, ef_search, probes)));
+                    let forced = IndexUse { forced: true, ..allowed(&meta, ef_search, probes) };
+                    let forced = ask(&query, Some(&forced));
+                    assert_eq!((found.hits.len(), forced.hits.len()), (10, 10));
+                    if read_ts < Timestamp(19) {
+                        assert_eq!((found.method, forced.method), (SearchMethod::Exact, SearchMethod::Exact));
+                        assert_eq!((&found.hits, &forced.hits), (&exact.hits, &exact.hits));
+                    } else {
+                        assert!(found.hits.iter().all(|hit| hit.ordinal % 3 > 0));
+                        by_index += usize::from(found.method == SearchMethod::Index);
+                        sum += recall(&exact, &forced);
+                    }
+                }
+            }
+            assert!(by_index >= 20, "{method:?}: {by_index} of 30 by index");
+            assert!(sum / 30.0 > 0.85, "{method:?}: recall {}", sum / 30.0);
+        }
+    }
+}
+
+#[test]
+fn few_rows_that_have_ended_stay_in_the_index() {
+    let mut random = ChaCha8Rng::seed_from_u64(22);
+    let vectors = vectors(3000, false, &mut random);
+    let meta = meta(DistanceMetric::L2, HNSW);
+    let deletes = ended(vectors.len(), 12);
+    let Stored { segment, .. } = stored_with(&vectors, &deletes, &meta);
+    let index = segment.index(meta.oid).unwrap();
+    assert_eq!(index.usable().unwrap().rows(), vectors.len());
+    assert!(index.usable_at(Timestamp(1)).is_some());
+}
+
+#[test]
+fn an_index_may_leave_out_every_row() {
+    for method in [HNSW, IVF_FLAT] {
+        let mut random = ChaCha8Rng::seed_from_u64(23);
+        let vectors = vectors(50, false, &mut random);
+        let meta = meta(DistanceMetric::L2, method);
+        let deletes = ended(vectors.len(), 1);
+        assert!(deletes.has_ended_all(vectors.len()) && !DeleteSet::new().has_ended_all(0));
+        let Stored { segment, .. } = stored_with(&vectors, &deletes, &meta);
+        let view = SegmentView::new(SegmentForm::Sealed(segment), deletes, Timestamp(12));
+        let forced = IndexUse { forced: true, ..allowed(&meta, 40, 1) };
+        let query = [0.0; DIMENSIONS];
+        let found = search(&view, 0, meta.metric, &query, 50, view.visible(), Some(&forced)).unwrap();
+        assert_eq!(found.hits.len(), view.visible_count());
     }
 }

@@ -223,3 +223,84 @@ fn the_files_of_an_index_go_with_it_or_with_its_column() {
     left(&mut connection, "ALTER TABLE points DROP COLUMN v", 0);
     assert_eq!(connection.value("SELECT count(*) FROM points").expect("count"), "2000");
 }
+
+/// The ten nearest rows of some queries; `clause` names an instant.
+fn answers(connection: &mut Connection, clause: &str) -> Vec<Vec<String>> {
+    let ask = |number| {
+        let sql = format!("SELECT id FROM points {clause} ORDER BY v <-> '{}' LIMIT 10", query(number));
+        connection.run(&sql).expect("a search").first_column()
+    };
+    (0..6).map(ask).collect()
+}
+
+#[test]
+fn rows_that_updates_have_ended_are_left_out_and_searched_as_of_before() {
+    let mut server = Server::start();
+    let mut connection = server.connect();
+    points(&mut connection, 2_500);
+    connection.run("ALTER TABLE points ADD COLUMN n int4 DEFAULT 0").expect("alter");
+    let exact = answers(&mut connection, "");
+    connection.run("CREATE INDEX slow ON points USING hnsw (v vector_l2_ops)").expect("an index");
+    let then = connection.value("SELECT elanus.last_commit_ts()").expect("a timestamp");
+    let past = format!("FOR SYSTEM_TIME AS OF {then}");
+    let sum = "SELECT sum(n) || ' ' || count(*) FROM points";
+    let by_index = |connection: &mut Connection| {
+        connection.run("SET enable_seqscan = off").expect("set");
+        connection.run("SET hnsw.ef_search = 1000").expect("set");
+    };
+    let done = AtomicBool::new(false);
+    let address = server.address();
+    // The vectors stay, so the answer is the same at every instant.
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut connection = Connection::open(address).expect("a session");
+            by_index(&mut connection);
+            let mut rounds = 0;
+            while !done.load(Ordering::SeqCst) {
+                for clause in ["", &past] {
+                    assert_eq!(answers(&mut connection, clause), exact, "{clause}");
+                }
+                rounds += 1;
+            }
+            rounds
+        });
+        for round in 0..12 {
+            let chosen = round % 3;
+            connection.run(&format!("UPDATE points SET n = n + 1 WHERE id % 3 >= {chosen}")).expect("update");
+            if round % 3 == 2 {
+                connection.run("CHECKPOINT").expect("a checkpoint");
+            }
+            if round == 7 {
+                connection.run("VACUUM points").expect("a vacuum");
+            }
+        }
+        done.store(true, Ordering::SeqCst);
+        assert!(reader.join().expect("the reader") > 0, "nothing was read");
+    });
+    by_index(&mut connection);
+    let present = connection.value(sum).expect("a sum");
+    for round in 0..3 {
+        match round {
+            0 => drop(connection.run("CHECKPOINT").expect("a checkpoint")),
+            1 => drop(connection.run("VACUUM FULL points").expect("a vacuum")),
+            _ => {
+                server.kill();
+                server = server.restart().expect("the server again");
+                connection = server.connect();
+                by_index(&mut connection);
+            }
+        }
+        until(&mut connection, STATE, "ready");
+        for clause in ["", &past] {
+            assert_eq!(answers(&mut connection, clause), exact, "round {round} {clause}");
+        }
+        assert_eq!(connection.value(sum).expect("a sum"), present);
+        assert_eq!(connection.value(&format!("{sum} {past}")).expect("a sum"), "0 2500");
+    }
+    let versions = "SELECT sum(rows) > 20000 FROM elanus.segments WHERE table_name = 'points'";
+    assert_eq!(connection.value(versions).expect("a count"), "t", "ended rows are kept");
+    // 32 neighbours of 4 bytes and a row number for each row that lives, and little beside.
+    let index = "SELECT indexed_rows || ' ' || pending_rows || ' ' || (index_bytes < 2500 * 200) \
+                 FROM elanus.index_status WHERE index_name = 'slow'";
+    assert_eq!(connection.value(index).expect("the status"), "2500 0 true");
+}
