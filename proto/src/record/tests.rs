@@ -38,6 +38,10 @@ fn every_body_survives_its_stored_form() {
         },
     );
     check("payload", RecordBody::Payload { txn: TxnId(8), part: 0, changes: vec![change] });
+    let mut staging = TableChange::new(TableId(5), 2);
+    let files = Bytes::from_static(b"an entry of a manifest");
+    staging.staged.push(StagedRows { segment: SegmentId(9), rows: 70, files, ended: vec![0, 3, 69] });
+    check("payload_staged", RecordBody::Payload { txn: TxnId(8), part: 1, changes: vec![staging] });
     check("abort", RecordBody::Abort { txn: TxnId(8) });
     check("seal", RecordBody::Seal { table: TableId(5), segment: SegmentId(3) });
     check("sequence_mark", RecordBody::SequenceMark { sequence: SequenceId(6), next: -4 });

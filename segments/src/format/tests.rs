@@ -259,7 +259,9 @@ fn golden_files_of_manifests_read_back() {
             (2, ScalarBound::Text(String::new()), ScalarBound::Text("zwölf".to_owned())),
             (3, ScalarBound::Float(-2.25), ScalarBound::Float(1e300)),
         ],
+        began: None,
     };
+    let imported = segment.clone().beginning(Timestamp(3000), RowId(600));
     let full = Manifest {
         id: ID,
         parent: None,
@@ -273,7 +275,9 @@ fn golden_files_of_manifests_read_back() {
     let id = ManifestId { n: 10, ..ID };
     let delta =
         Manifest { id, parent: Some(ID), segments: Vec::new(), removed: vec![SegmentId(77)], ..full.clone() };
-    for (name, manifest) in [("manifest_full", full), ("manifest_delta", delta)] {
+    let import = Manifest { segments: vec![imported], removed: Vec::new(), ..delta.clone() };
+    for (name, manifest) in [("manifest_full", full), ("manifest_delta", delta), ("manifest_import", import)]
+    {
         assert_eq!(Manifest::decode(as_golden(name, &manifest.encode())).unwrap(), manifest);
     }
 }

@@ -174,7 +174,8 @@ impl Client {
                 .ends
                 .extend(deletes[table].iter().map(|number| (table, *number, sight.rows[table][number])));
             let clears = asked.clears.contains(&table);
-            let mut overlay = overlay(&sight.snapshots[table], table, &inserts[table], &deletes[table], clears)?;
+            let mut overlay =
+                overlay(&sight.snapshots[table], table, &inserts[table], &deletes[table], clears)?;
             if !inserts[table].is_empty() && self.dice.random_ratio(1, 6) {
                 let doomed = world.ledger().new_number();
                 staging::stage(node, world.database, (table, doomed), &mut overlay, &mut request).await?;

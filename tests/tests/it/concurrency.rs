@@ -87,7 +87,7 @@ async fn transfer_all(number: usize, client: Client, transfers: usize, newest: A
     while done < transfers {
         let from = (number * 7 + done * 3) as i32 % ACCOUNTS + 1;
         let to = (number * 5 + done * 11) as i32 % ACCOUNTS + 1;
-        let (give, take) = if (number + done) % 2 == 0 { ("a", "b") } else { ("b", "a") };
+        let (give, take) = if (number + done).is_multiple_of(2) { ("a", "b") } else { ("b", "a") };
         let steps = [
             "BEGIN".to_owned(),
             format!("UPDATE {give} SET n = n - 5 WHERE id = {from}"),
