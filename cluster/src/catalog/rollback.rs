@@ -1,20 +1,24 @@
 //! The catalog of each database as it was at an instant of its own, for a rebuild that brings its rows back as of then.
 //!
 //! Later steps of the history are undone, newest first, and go. Two things stay as they are: what has been dropped stays
-//! dropped, because its files may be gone, and databases with their extensions exist or not as the newest catalog says.
+//! dropped, because its files may be gone, and databases with their extensions exist or not as the newest catalog says. Of a
+//! table whose files only the newest definition can read, that one stays, without the constraints that it did not have at
+//! the instant: rows of then need not fulfil them.
 //!
-//! Invariant: afterwards nothing speaks of an object whose creation was undone.
+//! Invariants: afterwards nothing speaks of an object whose creation was undone; every foreign key refers to a table that is
+//! there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::catalog::CatalogSnapshot;
+use proto::catalog::{CatalogSnapshot, ForeignKey, TableMeta, decode_table, encode_table};
 use proto::{DatabaseId, TableId, Timestamp};
 use segments::format::catalog_object::Entries;
 
 use super::history::{Step, decode_step};
 use super::{comment_key, object_key, of_entries, put_entry};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Rolls the catalog among `entries` back. `instant` is a database's; `keep` are tables whose files only the newest
 /// definition can read.
@@ -25,6 +29,7 @@ pub(crate) fn roll_back(
 ) -> Result<()> {
     let newest = entries.clone();
     let kept: Vec<String> = keep.iter().map(|table| object_key("table", table.0)).collect();
+    let mut before: BTreeMap<String, Bytes> = BTreeMap::new();
     let mut steps: Vec<(String, Step)> = Vec::new();
     for (key, value) in &newest {
         if let Some(step) = decode_step(key, value)? {
@@ -36,7 +41,11 @@ pub(crate) fn roll_back(
         for (key, former) in step.former() {
             let Some(current) = newest.get(key) else { continue };
             let Some(database) = database_of(key, former.unwrap_or(current))? else { continue };
-            if step.ts() <= instant(database) || kept.iter().any(|kept| kept == key) {
+            if step.ts() <= instant(database) {
+                continue;
+            }
+            if kept.iter().any(|kept| kept == key) {
+                before.extend(former.map(|former| (key.to_owned(), former.clone())));
                 continue;
             }
             undone = true;
@@ -49,7 +58,46 @@ pub(crate) fn roll_back(
             entries.remove(step_key);
         }
     }
+    for (key, former) in before {
+        let Some(newest) = newest.get(&key) else { continue };
+        let table = without_later_constraints(&*table(&key, newest)?, &*table(&key, &former)?);
+        entries.insert(key, encode_table(&table).into());
+    }
+    forget_references(entries)?;
     forget_comments(entries, &of_entries(&newest)?)
+}
+
+fn table(key: &str, value: &Bytes) -> Result<Arc<TableMeta>> {
+    decode_table(value).map_err(|error| Error::corrupted(key, error))
+}
+
+/// A table without the constraints that it did not have before.
+fn without_later_constraints(newest: &TableMeta, before: &TableMeta) -> TableMeta {
+    let mut table = newest.clone();
+    if table.primary_key != before.primary_key {
+        table.primary_key = None;
+    }
+    table.uniques.retain(|key| before.key(key.index_oid).is_some());
+    table.foreign_keys.retain(|foreign| before.foreign_keys.iter().any(|known| known.oid == foreign.oid));
+    table.checks.retain(|check| before.checks.iter().any(|known| known.oid == check.oid));
+    for column in &mut table.columns {
+        column.nullable |= before.columns.iter().any(|known| known.id == column.id && known.nullable);
+    }
+    table
+}
+
+/// Foreign keys go with the tables and keys that they refer to.
+fn forget_references(entries: &mut Entries) -> Result<()> {
+    let catalog = of_entries(entries)?;
+    for table in catalog.tables.values() {
+        let is_known = |foreign: &ForeignKey| catalog.reference(table, foreign).is_some();
+        if !table.foreign_keys.iter().all(is_known) {
+            let mut left = table.as_ref().clone();
+            left.foreign_keys.retain(is_known);
+            entries.insert(object_key("table", table.id.0), encode_table(&left).into());
+        }
+    }
+    Ok(())
 }
 
 /// The database of a table, sequence or schema; `None` for everything else.

@@ -131,6 +131,53 @@ fn without_any_flush_the_catalog_comes_back() {
     assert_eq!(server.connect().value("SELECT count(*) FROM t").expect("a count"), "0");
 }
 
+/// What constraints did not hold for yet, or refer to what is gone, they do not speak of.
+#[test]
+fn no_constraint_comes_back_that_rows_of_then_do_not_fulfil() {
+    let mut server = Server::start();
+    let mut connection = server.connect();
+    for sql in [
+        "CREATE TABLE waits (a int4)",
+        "CREATE TABLE p (id int4 PRIMARY KEY)",
+        "CREATE TABLE c (id int4 PRIMARY KEY, p int4 REFERENCES p)",
+        "CREATE TABLE t (id int4 PRIMARY KEY, code int4, part int4, v vector(2))",
+        "INSERT INTO p VALUES (1)",
+        "INSERT INTO c VALUES (1, 1)",
+        "INSERT INTO t VALUES (1, 1, 1, '[1,1]'), (2, 1, NULL, '[1,2]'), (3, 3, -1, '[1,3]')",
+        "CHECKPOINT",
+        "INSERT INTO t VALUES (4, 4, 4, '[1,4]')",
+        // From here on nothing comes back, though files of t have it.
+        "INSERT INTO waits VALUES (1)",
+        "DELETE FROM t WHERE id IN (2, 3)",
+        "ALTER TABLE t ADD UNIQUE (code), ALTER COLUMN part SET NOT NULL, ADD CHECK (part > 0)",
+        "INSERT INTO t VALUES (5, 5, 5, '[1,5]')",
+        "CREATE INDEX ON t USING hnsw (v vector_l2_ops)",
+        "DROP TABLE p CASCADE",
+    ] {
+        connection.run(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    server.kill();
+    lose(&server);
+    let output = run(&["rebuild-meta"], &server.data_dir(), &Options::default());
+    assert!(output.status.success(), "{}", text(&output));
+    let server = server.restart().unwrap_or_else(|error| panic!("{error}"));
+    let mut connection = server.connect();
+    let ids = "SELECT string_agg(id::text, ',' ORDER BY id) FROM t";
+    assert_eq!(connection.value(ids).expect("ids"), "1,2,3,4");
+    // Rows of then must be as free as they were: neither unique, nor NOT NULL, nor checked.
+    let constraints = "SELECT string_agg(conname, ',' ORDER BY conname) FROM pg_constraint";
+    assert_eq!(connection.value(constraints).expect("constraints"), "c_pkey,t_pkey");
+    connection.run("INSERT INTO t VALUES (6, 1, NULL, '[1,6]'), (7, 1, -7, '[1,7]')").expect("as then");
+    assert_eq!(connection.value("SELECT count(*) FROM t WHERE code = 1").expect("count"), "4");
+    // What was dropped stays dropped, and so does what refers to it.
+    connection.run("CREATE TABLE p (id int4 PRIMARY KEY)").expect("the name is free");
+    connection.run("INSERT INTO p VALUES (1)").expect("insert");
+    connection
+        .run("ALTER TABLE c ADD CONSTRAINT c_p_fkey FOREIGN KEY (p) REFERENCES p")
+        .expect("its name too");
+    assert_eq!(connection.refusal("INSERT INTO c VALUES (2, 2)").code, "23503");
+}
+
 #[test]
 fn everything_comes_back_from_s3_alone() {
     let place = Place::fresh();

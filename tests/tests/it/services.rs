@@ -114,6 +114,60 @@ fn nothing_is_lost_when_a_server_on_services_is_killed() {
     assert!(report.acknowledged >= u64::from(plan.kills) * 10, "too little was acknowledged: {report}");
 }
 
+/// etcd and Kafka are lost, S3 has the objects: a rebuild fills a fresh place in the two, beside a ledger of what a
+/// checkpoint covered and what came behind it.
+#[test]
+fn a_rebuild_fills_a_fresh_etcd_and_kafka_from_s3() {
+    let (folder, place, fresh) = (folder(), Place::fresh(), Place::fresh());
+    let old = place.options(&[]);
+    let mut server = start(&folder.path().join("old"), &old);
+    let mut connection = server.connect();
+    fill(&mut connection);
+    for statement in [
+        "CREATE TABLE tags (id serial PRIMARY KEY, name text UNIQUE, item int8 REFERENCES items ON DELETE CASCADE)",
+        "INSERT INTO tags (name, item) SELECT 'tag ' || g, g FROM generate_series(1, 99) g",
+        "CHECKPOINT",
+        "BEGIN",
+        "DELETE FROM items WHERE id < 50",
+        "INSERT INTO tags (name) VALUES ('lost')",
+        "COMMIT",
+    ] {
+        connection.run(statement).unwrap_or_else(|failure| panic!("{statement}: {failure}"));
+    }
+    server.kill();
+    let mut options = Options { arguments: Vec::new(), ..old };
+    for (option, address) in [
+        ("--meta", fresh.address("ETCD")),
+        ("--log", fresh.address("KAFKA")),
+        ("--store", place.address("S3")),
+    ] {
+        options.arguments.extend([option.into(), address.into()]);
+    }
+    let data = folder.path().join("new");
+    let rebuild = || {
+        let mut command = Command::new(binary());
+        command.arg("rebuild-meta").arg("--data-dir").arg(&data).args(&options.arguments);
+        command.envs(options.environment.iter().cloned()).output().expect("the binary runs")
+    };
+    let output = rebuild();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+    assert!(!rebuild().status.success(), "nothing is overwritten");
+    let mut server = start(&data, &options);
+    let mut connection = server.connect();
+    check(&mut connection);
+    let tags = "SELECT count(*) || ' ' || count(DISTINCT name) || ' ' || count(item) FROM tags";
+    assert_eq!(connection.value(tags).expect("tags"), "99 99 99");
+    assert_eq!(connection.refusal("INSERT INTO tags (name) VALUES ('tag 7')").code, "23505");
+    assert_eq!(connection.refusal("INSERT INTO tags (name, item) VALUES ('new', -1)").code, "23503");
+    connection.run("DELETE FROM items WHERE id = 7").expect("a delete that cascades");
+    connection.run("INSERT INTO tags (name) VALUES ('lost')").expect("it is not there");
+    assert_eq!(connection.value("SELECT id > 100 FROM tags WHERE name = 'lost'").expect("its id"), "t");
+    server.kill();
+    let server = server.restart().expect("restart");
+    assert_eq!(server.connect().value(tags).expect("tags"), "99 99 98");
+}
+
 #[test]
 fn suites_pass_on_services() {
     let server = Server::start_with(Place::fresh().options(&[]));

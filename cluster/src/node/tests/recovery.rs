@@ -4,8 +4,10 @@ use segments::file::fault::{Fault, FaultDoor, Operation};
 
 use super::*;
 use crate::log::FileLog;
+use crate::meta::MemoryMeta;
 use crate::testing::faulty::Fuse;
 use crate::testing::{Tested, row, table_meta};
+use crate::{rebuild, verify};
 
 fn benches() -> Vec<(Bench, Option<tempfile::TempDir>)> {
     let directory = tempfile::tempdir().expect("a directory");
@@ -212,4 +214,41 @@ async fn a_drop_that_has_happened_is_not_answered_with_what_failed_behind_it() {
     tested.ddl(vec![CatalogChange::DropTable(table.id)]).await.expect("the table is gone");
     assert!(meta.is_out(), "nothing was written behind it");
     assert!(!tested.node.catalog().tables.contains_key(&table.id));
+}
+
+#[tokio::test]
+async fn a_collection_that_is_cut_short_leaves_nothing_that_looks_damaged_or_stops_a_rebuild() {
+    let mut cuts = 0;
+    for deletions in 0..12 {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut bench = Bench::new(Form::Memory, directory.path());
+        bench.settings.retention_millis = 0;
+        bench.settings.collection_grace_millis = 0;
+        let (works, store) = (Fuse::unlimited(), Fuse::unlimited());
+        let tested = bench.start_behind([&works, &works, &store]).await.expect("a node");
+        let kept = tested.create("kept").await.expect("a table");
+        tested.insert(&kept, &[row(1, "kept")]).await.expect("a commit");
+        let table = tested.create("t").await.expect("a table");
+        for id in 0..4 {
+            tested.insert(&table, &[row(id, "a")]).await.expect("a commit");
+            tested.node.flush(table.id).await.expect("a flush");
+        }
+        tested.node.checkpoint().await.expect("a checkpoint");
+        tested.ddl(vec![CatalogChange::DropTable(table.id)]).await.expect("a drop");
+        bench.clock.advance(10);
+        store.light(deletions);
+        cuts += u64::from(tested.node.collect().await.is_err());
+        tested.kill().await;
+
+        let NodeParts { meta, log, store, clock, dice, .. } = bench.parts().await.expect("the back ends");
+        let stores = verify::Stores { meta, log, store: Arc::clone(&store) };
+        let report = verify::verify(&stores, &|_, _| ()).await.expect("a walk");
+        assert_eq!(report.damage, [], "after {deletions} deletions");
+        let (meta, log) = (Arc::new(MemoryMeta::new(Arc::clone(&clock))), MemoryLog::new());
+        let target = rebuild::Target { meta, log, store, clock, dice };
+        let report = rebuild::rebuild(&target, &|_, _| ()).await.expect("a rebuild");
+        let tables: Vec<u64> = report.databases.iter().map(|database| database.tables).collect();
+        assert_eq!(tables, [0, 0, 1], "after {deletions} deletions: {report:?}");
+    }
+    assert!(cuts >= 6, "only {cuts} collections were cut short");
 }
