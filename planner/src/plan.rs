@@ -254,12 +254,14 @@ pub struct UpdatePlan {
     pub steps: Vec<Step>,
 }
 
-/// `DELETE`: the source gives `_segment, _ordinal, _row`, all table columns, and `extra` columns of the USING list
-/// that RETURNING reads.
+/// `DELETE`: the source gives `_segment, _ordinal, _row`, the table's columns at `columns`, and `extra` columns of the
+/// USING list that RETURNING reads.
 #[derive(Clone, Debug)]
 pub struct DeletePlan {
     pub table: Arc<TableMeta>,
     pub source: LogicalPlan,
+    /// Positions of all columns with RETURNING; else of those that are part of a key.
+    pub columns: Vec<usize>,
     /// Number of trailing columns that only RETURNING reads.
     pub extra: usize,
     pub returning: Option<Returning>,

@@ -2,8 +2,8 @@
 
 use sqlparser::ast::{self, FromTable};
 
+use super::Dml;
 use super::update::{Touched, column, identity};
-use super::{Dml, named};
 use crate::environment::{Env, Place};
 use crate::error::{Result, syntax};
 use crate::plan::DeletePlan;
@@ -31,10 +31,14 @@ impl Dml<'_> {
             .map(|selection| self.binder.bind_condition(selection, "WHERE", &env))
             .transpose()?;
         let mut outputs = identity(&item.relations, &table)?;
-        let old = (0..table.columns.len())
-            .map(|position| column(&item.relations, position))
-            .collect::<Result<Vec<_>>>()?;
-        outputs.extend(named(&table, old));
+        let columns = match &delete.returning {
+            Some(_) => (0..table.columns.len()).collect(),
+            None => table.tracked_positions(),
+        };
+        for &position in &columns {
+            let value = column(&item.relations, position)?;
+            outputs.push(value.alias(&table.columns[position].name));
+        }
         let extra = self.extra(delete.returning.as_ref(), &item.relations, &table)?;
         let extra_count = extra.columns.len();
         outputs.extend(extra.columns);
@@ -45,6 +49,7 @@ impl Dml<'_> {
         Ok(DeletePlan {
             table,
             source: project(plan, outputs)?,
+            columns,
             extra: extra_count,
             returning: extra.returning,
             parameters: self.binder.parameter_types()?,

@@ -112,18 +112,17 @@ impl SessionExecutor {
         context: &Arc<exec::StatementContext>,
     ) -> Result<WriteEffect, WriteFailure> {
         let table = &plan.table;
-        let width = table.columns.len();
         let snapshot = self.snapshot_of(context, table)?;
         let mut affected = self.affected_rows(transaction, table, &plan.source, context).await?;
-        let keys: Vec<usize> = table.key_positions().iter().map(|key| IDENTITY_COLUMNS + key).collect();
+        let tracked = places_of(&plan.columns, &table.tracked_positions())?;
+        let keys = &tracked[..table.key_positions().len()];
         if plan.returning.is_some() {
-            affected = in_key_order(affected, &keys)?;
+            affected = in_key_order(affected, keys)?;
         }
         let mut wanted = Wanted::default();
         let mut read = Vec::new();
         for Affected { targets, batch } in &affected {
-            let values: Vec<usize> = (IDENTITY_COLUMNS..IDENTITY_COLUMNS + width).collect();
-            let ending = KeyValues::of(&rows::project(batch, &values)?, table)?;
+            let ending = KeyValues::tracked(&rows::project(batch, &tracked)?, table, 0)?;
             if !table.uniques.is_empty() {
                 wanted.add_keys(table, &ending, &rows::all(batch));
             }
@@ -135,11 +134,9 @@ impl SessionExecutor {
         self.lock_rows(transaction, table, &snapshot, wanted, read).await?;
         let mut effect = WriteEffect::default();
         let (watched, mut row_changes) = (self.is_watched(transaction, table), RowChanges::default());
-        let tracked = table.tracked_positions();
-        let tracked: Vec<usize> = tracked.into_iter().map(|at| IDENTITY_COLUMNS + at).collect();
         for Affected { targets, batch } in &affected {
             let buffer = overlay(transaction, table);
-            for (target, key) in targets.iter().zip(rows::keys(batch, &keys)?) {
+            for (target, key) in targets.iter().zip(rows::keys(batch, keys)?) {
                 buffer.delete(*target, rows::delete_key(&key));
             }
             if watched {
@@ -148,8 +145,9 @@ impl SessionExecutor {
             }
             effect.affected += targets.len() as u64;
             if plan.returning.is_some() {
-                let values: Vec<usize> = (IDENTITY_COLUMNS..IDENTITY_COLUMNS + width).collect();
-                let visible = with_extra(&rows::project(batch, &values)?, batch, plan.extra)?;
+                let all: Vec<usize> = (0..table.columns.len()).collect();
+                let visible = rows::project(batch, &places_of(&plan.columns, &all)?)?;
+                let visible = with_extra(&visible, batch, plan.extra)?;
                 effect.returned.extend(Self::returning(plan.returning.as_ref(), &visible, context)?);
             }
         }
@@ -211,6 +209,14 @@ impl SessionExecutor {
         }
         Ok(affected)
     }
+}
+
+/// Where the source of a DELETE that gives `columns` of the table has those at `positions`.
+fn places_of(columns: &[usize], positions: &[usize]) -> Result<Vec<usize>, SqlError> {
+    let place = |position: &usize| columns.iter().position(|column| column == position);
+    let places: Option<Vec<usize>> =
+        positions.iter().map(|position| Some(IDENTITY_COLUMNS + place(position)?)).collect();
+    places.ok_or_else(|| SqlError::new(ErrorKind::Internal, "a column of a key is not among those read"))
 }
 
 /// All rows in one batch, by their keys; rows of a table without a primary key stay as they are.

@@ -92,10 +92,14 @@ fn a_file_larger_than_memory_is_loaded_whole_or_not_at_all() {
 
 #[test]
 fn a_statement_that_gathers_more_than_memory_ends_and_leaves_nothing() {
-    let server = Server::start_with(options());
+    let server = Server::start_with(Options::with_arguments(["--memory-limit", "64MB"]));
     let mut session = server.connect();
+    session.run("SET elanus.write_work_mem = '4MB'").expect("a setting");
     session.run("CREATE TABLE many (id int)").expect("a table");
-    session.run("INSERT INTO many SELECT generate_series(1, 1500000)").expect("rows");
+    for part in 0..15 {
+        let rows = format!("generate_series({part} * 100000 + 1, ({part} + 1) * 100000) g");
+        session.run(&format!("INSERT INTO many SELECT g FROM {rows}")).expect("rows");
+    }
     for sql in ["DELETE FROM many", "UPDATE many SET id = id + 1"] {
         let refusal = session.refusal(sql);
         assert_eq!(refusal.code, "53200", "{sql}: {refusal}");
@@ -111,7 +115,7 @@ fn a_statement_that_gathers_more_than_memory_ends_and_leaves_nothing() {
             break;
         }
     }
-    assert_eq!(refusals, 1, "a million and a half ends of rows fit into {LIMIT}");
+    assert_eq!(refusals, 1, "a million and a half ends of rows fit into 64 MB");
     session.run("ROLLBACK").expect("the end");
     assert_eq!(session.value("SELECT sum(id) FROM many").expect("a sum"), "1125000750000");
     session.run("DELETE FROM many WHERE id <= 1000").expect("a small delete");
