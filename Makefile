@@ -40,7 +40,7 @@ model:
 simulate:
 	SEEDS=$${SEEDS:-1000} cargo test --workspace --features tests/planted-bugs --test simulation nothing_acknowledged -- --nocapture
 
-# The long runs, half an hour each at most: PART=kills|model|simulation|flips picks one.
+# The long runs, half an hour each at most: PART=kills|services|matrix|bank|model|simulation|flips picks one.
 soak:
 	@scripts/soak $(PART)
 

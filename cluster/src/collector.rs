@@ -175,8 +175,9 @@ impl Collector {
         let tables = due.iter().map(|(_, table)| *table);
         let dropped: BTreeSet<TableId> = tables.filter(|table| !catalog.tables.contains_key(table)).collect();
         if !dropped.is_empty() {
-            // Before their manifests, which nobody must look for any more.
+            // Before their manifests, which nobody must look for any more: neither a start nor a rebuild.
             self.forget_pointers(|table| dropped.contains(&table)).await?;
+            self.parts.catalog_objects.write(Vec::new()).await?;
         }
         // Manifests before what they name, and before those they build on: a rebuild goes by the highest manifest there is.
         due.sort_by_key(|(key, _)| {

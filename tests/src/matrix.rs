@@ -22,7 +22,7 @@ pub enum State {
     /// Sealed; the store was full.
     Unflushed,
     Flushed,
-    /// In files before their commit, which the full store does not let the flusher name.
+    /// In files before their commit, which the flusher waits to name.
     Staged,
     /// In files before their commit, and named since.
     Imported,

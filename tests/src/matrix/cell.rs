@@ -163,13 +163,13 @@ impl World {
         self.commit_rows(overlay, inserted, Vec::new()).await
     }
 
-    /// Rows that are in files before their commit; `is_full`: the store takes nothing afterwards.
-    async fn insert_staged(&mut self, is_full: bool) -> Result<(), String> {
+    /// Rows that are in files before their commit; `is_held`: the store then takes nothing until it is let.
+    async fn insert_staged(&mut self, is_held: bool) -> Result<(), String> {
         let (mut overlay, inserted) = self.new_rows()?;
         let staged = self.node().stage(self.database, overlay.growing()).await.map_err(words)?;
         overlay.stage(Arc::clone(staged.segment()));
-        if is_full {
-            self.gate.set(Way::Full);
+        if is_held {
+            self.gate.set(Way::Held);
         }
         self.commit_rows(overlay, inserted, vec![staged]).await
     }

@@ -58,9 +58,16 @@ impl Rates {
 #[derive(Debug, Default)]
 pub(super) struct Life {
     is_over: AtomicBool,
+    /// It relies on what the store lists, as S3 lets it; a node only collects by it.
+    pub(super) rebuilds: bool,
 }
 
 impl Life {
+    /// The process that rebuilds.
+    pub(super) fn of_rebuild() -> Self {
+        Self { rebuilds: true, ..Self::default() }
+    }
+
     pub(super) fn end(&self) {
         self.is_over.store(true, Ordering::SeqCst);
     }

@@ -3,7 +3,7 @@
 //!
 //! A put can fail before and after it happened, or meet its own earlier try. Something that is not there can be
 //! said to be there (409 of two that meet), and something that is there can be missed once. A body can be cut short, a
-//! listing can be old. Nothing is ever overwritten: an attempt is noted and fails the run.
+//! listing can be old unless it is a rebuild that asks. Nothing is ever overwritten: an attempt is noted and fails the run.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,8 @@ use super::world::Deeds;
 #[derive(Debug)]
 pub(super) struct Bucket {
     pub(super) objects: Arc<dyn ObjectStore>,
-    old_listing: Mutex<Option<Vec<ObjectMeta>>>,
+    /// The last one, and of what.
+    old_listing: Mutex<Option<(Option<Path>, Vec<ObjectMeta>)>>,
 }
 
 impl Bucket {
@@ -88,7 +89,7 @@ impl SimulatedStore {
         listed.sort_by(|left, right| left.location.cmp(&right.location));
         let way = if fails { self.faults.pick(3) } else { 3 };
         let mut old = self.bucket.old_listing.lock().expect("no panic");
-        let before = old.replace(listed.clone());
+        let before = old.replace((prefix.clone(), listed.clone()));
         self.faults.trace.add("store", format!("list {} objects, way {way}", listed.len()));
         Ok(match (way, before) {
             (0, _) => {
@@ -96,7 +97,9 @@ impl SimulatedStore {
                 let ends = std::iter::once(Err(generic("the simulated listing was cut")));
                 futures::stream::iter(listed.into_iter().map(Ok).chain(ends).collect::<Vec<_>>()).boxed()
             }
-            (1, Some(before)) => futures::stream::iter(before.into_iter().map(Ok)).boxed(),
+            (1, Some((of, before))) if of == prefix && !self.life.rebuilds => {
+                futures::stream::iter(before.into_iter().map(Ok)).boxed()
+            }
             _ => futures::stream::iter(listed.into_iter().map(Ok)).boxed(),
         })
     }

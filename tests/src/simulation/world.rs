@@ -320,7 +320,7 @@ impl World {
     /// Loses log and meta store and makes them anew from the objects; the ledger goes back to the instant that is reached.
     pub(super) async fn rebuild(&self) -> Result<(), String> {
         self.backing.lose();
-        let life = Arc::new(Life::default());
+        let life = Arc::new(Life::of_rebuild());
         *self.life.lock().expect("no panic") = Arc::clone(&life);
         let NodeParts { meta, log, store, clock, dice, .. } = self.parts(&life).await?;
         let target = Target { meta: Arc::clone(&meta), log, store, clock, dice };
