@@ -116,6 +116,13 @@ impl CatalogObjects {
         };
         let mut written = objects.written.lock().await;
         objects.look(&mut written).await?;
+        // What a rebuild would go by until another object is written.
+        if written.parents.is_some() {
+            let revision = crate::catalog::of_entries(&written.entries)?.revision;
+            objects.adopt(revision, &written.entries)?;
+        } else if written.n > 0 {
+            objects.oldest.store(0, Ordering::SeqCst);
+        }
         drop(written);
         Ok(objects)
     }

@@ -233,7 +233,7 @@ impl Compactor {
                 }
             }
         }
-        let forgotten = forget_dropped(&self.parts, self.channel, owner).await;
+        let forgotten = forget_dropped(&self.parts, self.channel, owner, &self.flusher).await;
         if let Err(error) = &forgotten {
             tracing::warn!(channel = %self.channel, %error, "dropped tables could not be forgotten");
         }
@@ -272,19 +272,24 @@ impl Compactor {
 }
 
 /// Lets go of the tables of a channel that were dropped behind their horizon. When the next will be due, milliseconds
-/// since 1970.
+/// since 1970. A drop that a rebuild from the object store would undo is first made one that it would not.
 pub(crate) async fn forget_dropped(
     parts: &Parts,
     channel: ChannelId,
     owner: &OwnerHandle,
+    flusher: &flusher::Handle,
 ) -> Result<Option<u64>> {
     let mut due = None;
     let catalog = parts.catalog.snapshot();
     let databases = catalog.databases.values().filter(|database| database.home_channel == channel);
     for dropped in databases.flat_map(|database| parts.catalog.dropped(database.id)) {
-        if parts.horizons.raise(&dropped.table, None).await? < dropped.dropped_at {
-            let retention = parts.horizons.retention_millis(&dropped.table).saturating_add(1);
-            let passed = dropped.dropped_at.millis().saturating_add(retention);
+        let retention = parts.horizons.retention_millis(&dropped.table).saturating_add(1);
+        let passed = dropped.dropped_at.millis().saturating_add(retention);
+        let is_undone = || dropped.dropped_at > parts.catalog_objects.complete(channel);
+        if is_undone() && passed <= parts.oracle.wall_millis() {
+            flusher.checkpoint().await?;
+        }
+        if is_undone() || parts.horizons.raise(&dropped.table, None).await? < dropped.dropped_at {
             due = Some(due.map_or(passed, |due: u64| due.min(passed)));
         }
     }

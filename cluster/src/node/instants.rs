@@ -197,7 +197,7 @@ impl Node {
         let channels: Vec<_> =
             self.channels.read().iter().map(|(id, runtime)| (*id, Arc::clone(runtime))).collect();
         for (channel, runtime) in channels {
-            forget_dropped(&self.parts, channel, &runtime.owner).await?;
+            forget_dropped(&self.parts, channel, &runtime.owner, &runtime.flusher).await?;
         }
         Ok(())
     }
