@@ -139,8 +139,9 @@ impl Ledger {
                 (transaction.ts, transaction.answer) = (None, Answer::Undone);
             }
         }
-        for version in self.versions.values_mut() {
-            version.from = version.from.filter(|from| *from <= at);
+        for ((table, ..), version) in &mut self.versions {
+            // A table that is made anew can be read at the instant itself, where it is empty.
+            version.from = version.from.filter(|from| *from <= at && !missing.contains(table));
             version.until = version.until.filter(|until| *until <= at);
         }
         for cleared in &mut self.cleared {
