@@ -8,7 +8,7 @@
 //! Invariant: a change of any layout is a new format version; golden files keep the old ones readable.
 
 pub mod catalog_object;
-mod complete_since;
+pub(crate) mod complete_since;
 pub mod deletes_object;
 pub(crate) mod graph_file;
 pub mod header;

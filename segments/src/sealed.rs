@@ -22,11 +22,11 @@ use proto::{Oid, RowId, SegmentId, Timestamp};
 use crate::bitmap;
 use crate::deletes::DeleteSet;
 use crate::error::{Error, Result};
-use crate::format::deletes_object;
 use crate::format::key_file::KeyFile;
 use crate::format::manifest::{ObjectEntry, ObjectKind, SegmentFiles};
 use crate::format::scalars::Scalars;
 use crate::format::vector_file::VectorFile;
+use crate::format::{complete_since, deletes_object};
 use crate::growing::Source;
 use crate::index::{SegmentIndex, VectorColumn, VectorPart, build};
 use crate::keys::{KeyRuns, key_hashes, placed};
@@ -626,6 +626,18 @@ pub async fn verify_object(store: &dyn ObjectStore, entry: &ObjectEntry) -> Resu
         return Ok(());
     }
     Err(bytes.corrupted(format!("its checksum is {found:08x} instead of {:08x}", entry.checksum)))
+}
+
+/// The instant since which a segment's index is complete.
+///
+/// # Errors
+/// `Missing` or `Corrupted` naming the object.
+pub async fn read_complete_since(
+    store: &dyn ObjectStore,
+    meta: &IndexMeta,
+    entry: &ObjectEntry,
+) -> Result<Timestamp> {
+    complete_since::of_index(meta, fetch(store, entry).await?)
 }
 
 /// The deletes that a segment's files know.

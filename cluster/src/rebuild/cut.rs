@@ -1,7 +1,8 @@
 //! The files of a table as of an instant: rows that began later are hidden, rows that ended later live again.
 //!
 //! Segments that begin later go; a segment with later rows or later ends gets another deletes object, in which each
-//! later row ends when it begins, so that no reader ever sees it and a merge removes it. Other objects stay.
+//! later row ends when it begins, so that no reader ever sees it and a merge removes it. An index that leaves out rows
+//! which ended later goes, because they live again; it is built anew. Other objects stay.
 //!
 //! Invariant: doing it again with the same instant changes nothing.
 
@@ -9,11 +10,11 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use proto::catalog::TableMeta;
-use proto::{Offset, Timestamp};
+use proto::{Offset, Oid, Timestamp};
 use segments::DeleteSet;
 use segments::flush::{store_objects, write_deletes};
-use segments::format::manifest::{Manifest, ManifestId, SegmentFiles, TableFiles};
-use segments::sealed::{read_deletes, read_identities};
+use segments::format::manifest::{Manifest, ManifestId, ObjectKind, SegmentFiles, TableFiles};
+use segments::sealed::{read_complete_since, read_deletes, read_identities};
 use segments::store::put_new;
 
 use crate::error::Result;
@@ -39,12 +40,20 @@ pub(super) async fn cut(
         if segment.min_ts > at {
             removed.push(segment.segment);
             rows += segment.rows;
-        } else if let Some((deletes, hidden)) = deletes_at(store, segment, at).await? {
+            continue;
+        }
+        let mut cut = segment.clone();
+        if let Some((deletes, hidden)) = deletes_at(store, segment, at).await? {
             let count = segment.rows as usize;
             let object = write_deletes(table, segment.segment, count, &deletes, id.epoch, id.n);
             store_objects(store, std::slice::from_ref(&object)).await?;
-            changed.push(segment.clone().with_deletes(object.entry));
+            cut = cut.with_deletes(object.entry);
             rows += hidden;
+        }
+        let lacking = lacking_indexes(store, table, segment, at).await?;
+        cut.objects.retain(|entry| !lacking.contains(&entry.kind));
+        if cut != *segment {
+            changed.push(cut);
         }
     }
     let segments = (files.segments.len() - removed.len()) as u64;
@@ -57,6 +66,29 @@ pub(super) async fn cut(
     let key = Manifest::key(table.database, table.id, id);
     put_new(store, &key, manifest.encode()).await?;
     Ok(Cut { pointer: id, segments, rows })
+}
+
+/// The indexes of a segment without rows that are there at an instant: those that are complete only later. One whose file
+/// cannot be read is as good as one of them.
+async fn lacking_indexes(
+    store: &dyn ObjectStore,
+    table: &TableMeta,
+    segment: &SegmentFiles,
+    at: Timestamp,
+) -> Result<Vec<ObjectKind>> {
+    let mut lacking = Vec::new();
+    for entry in &segment.objects {
+        let ObjectKind::Index(oid) = entry.kind else { continue };
+        let Some(meta) = table.index(Oid(oid)) else { continue };
+        match read_complete_since(store, meta, entry).await {
+            Ok(since) if since <= at => {}
+            Ok(_) | Err(segments::Error::Corrupted { .. } | segments::Error::Missing { .. }) => {
+                lacking.push(entry.kind);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(lacking)
 }
 
 /// A segment's deletes as of an instant, and how many later rows they hide; `None` when they are what they were.

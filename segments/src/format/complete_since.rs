@@ -2,10 +2,12 @@
 //! `PARTIAL_INDEX_VERSION` have them.
 
 use proto::Timestamp;
+use proto::catalog::{IndexMeta, IndexMethod};
 
-use super::header::Opened;
+use super::header::{Kind, Opened};
 use super::{FORMAT_VERSION, PARTIAL_INDEX_VERSION};
 use crate::error::Result;
+use crate::store::ObjectBytes;
 
 /// The format version of an index file that leaves out rows which had ended by an instant; zero: none.
 pub(super) const fn version_of(complete_since: Timestamp) -> u32 {
@@ -15,6 +17,18 @@ pub(super) const fn version_of(complete_since: Timestamp) -> u32 {
 /// What stands at the end of such a file.
 pub(super) fn since_bytes(complete_since: Timestamp) -> Vec<u8> {
     if complete_since.0 == 0 { Vec::new() } else { complete_since.0.to_le_bytes().to_vec() }
+}
+
+/// The instant since which an index is complete, from the bytes of its file.
+///
+/// # Errors
+/// `Corrupted` when the file is damaged.
+pub(crate) fn of_index(meta: &IndexMeta, bytes: ObjectBytes) -> Result<Timestamp> {
+    let kind = match meta.method {
+        IndexMethod::Hnsw { .. } => Kind::Graph,
+        IndexMethod::IvfFlat { .. } => Kind::Lists,
+    };
+    Ok(at_end(&*Opened::open(bytes, kind)?)?.0)
 }
 
 /// The instant at the end of an index file, zero when it has none, and the length of the body before it.

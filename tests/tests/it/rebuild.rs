@@ -256,6 +256,46 @@ fn backups_are_incremental_and_come_back_as_of_any_instant_between() {
 }
 
 #[test]
+fn rows_that_live_again_are_found_though_an_index_had_left_them_out() {
+    const ROWS: usize = 3000;
+    let near = |id: usize| {
+        let elements: Vec<String> = (0..4).map(|at| ((id * (at + 3)) as f64).sin().to_string()).collect();
+        format!("[{}]", elements.join(","))
+    };
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let to = place(folder.path());
+    let mut server = Server::start();
+    let mut connection = server.connect();
+    connection.run("CREATE TABLE points (id int PRIMARY KEY, v vector(4))").expect("a table");
+    let values: Vec<String> = (0..ROWS).map(|id| format!("({id},'{}')", near(id))).collect();
+    connection.run(&format!("INSERT INTO points VALUES {}", values.join(","))).expect("rows");
+    connection.run("CREATE INDEX near ON points USING hnsw (v vector_l2_ops)").expect("an index");
+    connection.run("INSERT INTO points VALUES (-1, NULL)").expect("a commit behind the index");
+    let then = connection.value("SELECT elanus.last_commit_ts()").expect("an instant");
+    connection.run("DELETE FROM points WHERE id % 2 = 0").expect("delete");
+    connection.run("VACUUM FULL points").expect("a merge, which leaves the ended rows out of the index");
+    connection.run(&format!("CALL elanus.backup('{to}')")).expect("a backup");
+    server.kill();
+    let arguments = ["restore", "--from", &to, "--to-timestamp", &then];
+    let output = run(&arguments, &folder.path().join("then/data"), &Options::default());
+    assert!(output.status.success(), "{}", text(&output));
+    let restored = Server::start_on(&folder.path().join("then"), Options::default())
+        .unwrap_or_else(|error| panic!("{error}"));
+    let mut connection = restored.connect();
+    assert_eq!(connection.value("SELECT count(v) FROM points").expect("a count"), ROWS.to_string());
+    // From here on readers are behind the ends that the restore has taken back.
+    connection.run("INSERT INTO points VALUES (-2, NULL)").expect("a commit");
+    connection.run("SET enable_seqscan = off").expect("a setting");
+    let plan = connection.run("EXPLAIN SELECT id FROM points ORDER BY v <-> '[0,0,0,0]' LIMIT 1");
+    let plan = plan.expect("a plan").first_column().join("\n");
+    assert!(plan.contains("Index Scan using near"), "{plan}");
+    for id in (0..ROWS).step_by(200) {
+        let sql = format!("SELECT id FROM points ORDER BY v <-> '{}' LIMIT 1", near(id));
+        assert_eq!(connection.value(&sql).expect("the nearest"), id.to_string());
+    }
+}
+
+#[test]
 fn a_backup_goes_to_s3_and_comes_back() {
     let service = Place::fresh();
     let environment = Options { arguments: Vec::new(), ..service.options(&[]) };
