@@ -26,7 +26,7 @@ use crate::follower::ChannelState;
 /// Keeps objects that no manifest names from being collected; the last one gone without that is a reason to look for them.
 #[derive(Debug)]
 pub(crate) struct StagedObjects {
-    /// None once a manifest names them.
+    /// Taken when the last one goes: it must have ended before the look for its objects.
     writer: Option<Writer>,
     garbage: Arc<Garbage>,
     is_named: AtomicBool,
