@@ -19,7 +19,7 @@ use crate::id::{ChannelId, Epoch, RowId, SegmentId, SequenceId, TableId, TxnId};
 use crate::time::Timestamp;
 
 mod wire;
-pub use wire::{RecordError, decode_batch, decode_record, encode_batch, encode_record};
+pub use wire::{RecordError, batch_bytes, decode_batch, decode_record, encode_batch, encode_record};
 
 /// Format version written into every record.
 pub const RECORD_FORMAT: u32 = 1;

@@ -1,9 +1,8 @@
 //! Large transactions: rows leave as Payload records of a good size before the Commit that decides them.
 
-use arrow::array::RecordBatch;
 use proto::Timestamp;
 use proto::TxnId;
-use proto::record::{LogRecord, RecordBody, TableChange};
+use proto::record::{LogRecord, RecordBody, TableChange, batch_bytes};
 
 use super::{Node, Runtime};
 use crate::channel::encode;
@@ -78,12 +77,6 @@ impl Drop for Unfinished<'_> {
             tracing::warn!(txn = %self.txn, "a given-up transaction stays open: its owner is gone or too busy");
         }
     }
-}
-
-/// Bytes of rows that a batch shows, whatever larger buffers they lie in.
-fn batch_bytes(batch: &RecordBatch) -> usize {
-    let columns = batch.columns().iter();
-    columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
 
 fn change_bytes(change: &TableChange) -> usize {

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::array::{Array as _, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
@@ -188,6 +188,13 @@ pub fn encode_batch(batch: &RecordBatch) -> Result<Bytes, ArrowError> {
 fn bare_schema(schema: &SchemaRef) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_metadata([].into()));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Bytes of rows that a batch shows, whatever larger buffers they lie in.
+#[must_use]
+pub fn batch_bytes(batch: &RecordBatch) -> usize {
+    let columns = batch.columns().iter();
+    columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
 
 /// Reads one batch back.

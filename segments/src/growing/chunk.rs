@@ -10,6 +10,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, UInt64Arr
 use arrow::compute::{concat_batches, take};
 use arrow::datatypes::Float32Type;
 use proto::catalog::TableMeta;
+use proto::record::batch_bytes;
 
 use crate::bitmap;
 use crate::error::Result;
@@ -124,8 +125,6 @@ impl Chunk {
     /// Bytes of memory that the rows take.
     pub(super) fn bytes(&self) -> usize {
         // Slices of a larger batch count only what they show; the rest is freed with its other owners.
-        let columns = self.batch.columns().iter();
-        let shown: usize = columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum();
-        shown + self.len() * 16
+        batch_bytes(&self.batch) + self.len() * 16
     }
 }

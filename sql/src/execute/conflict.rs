@@ -20,12 +20,12 @@ use datafusion::logical_expr::Expr;
 use futures::StreamExt as _;
 use planner::plan::{ConflictAction, ConflictPlan, ConflictTarget, InsertPlan};
 use proto::catalog::{KeyMeta, TableMeta};
-use proto::record::RowRef;
+use proto::record::{RowRef, batch_bytes};
 use proto::{ErrorKind, SqlError};
 use segments::TableSnapshot;
 
 use super::duplicates::Taken;
-use super::insert::{batch_bytes, overlay};
+use super::insert::overlay;
 use super::keys::KeyValues;
 use super::locking::{Wanted, concurrent_update, value_target};
 use super::references::{Ended, RowChanges};

@@ -11,6 +11,7 @@ use futures::StreamExt as _;
 use planner::plan::InsertPlan;
 use proto::SqlError;
 use proto::catalog::TableMeta;
+use proto::record::batch_bytes;
 use segments::{TableOverlay, TableSnapshot};
 
 use super::duplicates::Taken;
@@ -115,12 +116,6 @@ impl RowSink {
 
 fn refers_to_itself(table: &TableMeta) -> bool {
     table.foreign_keys.iter().any(|key| key.target == table.id)
-}
-
-/// Bytes of rows that a batch shows, whatever larger buffers they lie in.
-pub(super) fn batch_bytes(batch: &RecordBatch) -> usize {
-    let columns = batch.columns().iter();
-    columns.map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
 
 /// The transaction's buffered writes to a table.

@@ -13,11 +13,11 @@ use datafusion::logical_expr::LogicalPlan;
 use futures::StreamExt as _;
 use planner::plan::{DeletePlan, TruncatePlan, UpdatePlan};
 use proto::catalog::TableMeta;
-use proto::record::RowRef;
+use proto::record::{RowRef, batch_bytes};
 use proto::{ErrorKind, SqlError};
 
 use super::duplicates::Taken;
-use super::insert::{batch_bytes, overlay};
+use super::insert::overlay;
 use super::keys::KeyValues;
 use super::locking::Wanted;
 use super::references::{Ended, RowChanges};
