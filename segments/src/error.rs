@@ -55,9 +55,9 @@ impl Error {
         Self::Corrupted { object: object.into(), reason: reason.into() }
     }
 
-    /// The same about the same object, of one that is not what it should be; `None` for every other error.
+    /// This error once more, when it says that an object is not what it should be: missing, damaged, of a later version.
     #[must_use]
-    pub fn again(&self) -> Option<Self> {
+    pub fn as_damage(&self) -> Option<Self> {
         match self {
             Self::Corrupted { object, reason } => Some(Self::corrupted(object, reason)),
             Self::Missing { object } => Some(Self::Missing { object: object.clone() }),

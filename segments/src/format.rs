@@ -27,7 +27,7 @@ compile_error!("stored numbers are little-endian and read in place");
 pub const FORMAT_VERSION: u32 = 1;
 /// The format version of an index file that leaves out rows which had ended when it was made. Its body ends with the
 /// timestamp since which the index is complete, 8 bytes; index files without it are of version 1.
-pub(crate) const PARTIAL_INDEX_VERSION: u32 = 2;
+pub(crate) const COMPLETE_SINCE_VERSION: u32 = 2;
 
 #[cfg(test)]
 mod tests;

@@ -93,7 +93,7 @@ impl TableOverlay {
     /// The same writes under a later version of the table.
     ///
     /// # Errors
-    /// When a missing value cannot be read.
+    /// When the rows of a key that the table had not before cannot be read.
     pub fn with_table(&self, table: &Arc<TableMeta>) -> Result<Self> {
         let newer = |staged: &Staged| Staged {
             stored: staged.stored.with_table(Arc::clone(table)),

@@ -84,7 +84,7 @@ impl Unopened {
         loop {
             tries -= 1;
             match fetch(store, entry).await.and_then(&open) {
-                Err(error) if tries > 0 && error.again().is_some() => {}
+                Err(error) if tries > 0 && error.as_damage().is_some() => {}
                 outcome => return outcome,
             }
         }
@@ -93,7 +93,7 @@ impl Unopened {
     /// What to carry, or the failure.
     fn settle<T>(self, result: Result<T>, carry: impl FnOnce(Error) -> T) -> Result<T> {
         match result {
-            Err(error) if self == Self::Carried && error.again().is_some() => Ok(carry(error)),
+            Err(error) if self == Self::Carried && error.as_damage().is_some() => Ok(carry(error)),
             other => other,
         }
     }
@@ -101,7 +101,7 @@ impl Unopened {
 
 /// The error that an unopened file left.
 fn unopened(error: &Error) -> Error {
-    error.again().unwrap_or_else(|| Error::corrupted("a segment's file", error.to_string()))
+    error.as_damage().unwrap_or_else(|| Error::corrupted("a segment's file", error.to_string()))
 }
 
 /// An open sealed segment. A clone shares everything but the list of indexes.

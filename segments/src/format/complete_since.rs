@@ -1,17 +1,17 @@
 //! The last 8 bytes of an index file that leaves rows out: since when it is complete. Only files of
-//! `PARTIAL_INDEX_VERSION` have them.
+//! `COMPLETE_SINCE_VERSION` have them.
 
 use proto::Timestamp;
 use proto::catalog::{IndexMeta, IndexMethod};
 
 use super::header::{Kind, Opened};
-use super::{FORMAT_VERSION, PARTIAL_INDEX_VERSION};
+use super::{COMPLETE_SINCE_VERSION, FORMAT_VERSION};
 use crate::error::Result;
 use crate::store::ObjectBytes;
 
 /// The format version of an index file that leaves out rows which had ended by an instant; zero: none.
 pub(super) const fn version_of(complete_since: Timestamp) -> u32 {
-    if complete_since.0 == 0 { FORMAT_VERSION } else { PARTIAL_INDEX_VERSION }
+    if complete_since.0 == 0 { FORMAT_VERSION } else { COMPLETE_SINCE_VERSION }
 }
 
 /// What stands at the end of such a file.
@@ -37,7 +37,7 @@ pub(crate) fn of_index(meta: &IndexMeta, bytes: ObjectBytes) -> Result<Timestamp
 /// `Corrupted` when the end is damaged or not there.
 pub(super) fn at_end(object: &Opened) -> Result<(Timestamp, usize)> {
     let length = object.body_length();
-    if object.version() < PARTIAL_INDEX_VERSION {
+    if object.version() < COMPLETE_SINCE_VERSION {
         return Ok((Timestamp::ZERO, length));
     }
     let start = length.checked_sub(8).ok_or_else(|| object.corrupted("its parts do not fit"))?;

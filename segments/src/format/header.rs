@@ -34,7 +34,7 @@ use arrow::datatypes::ArrowNativeType;
 use bytes::Bytes;
 use crc32c::crc32c;
 
-use super::{FORMAT_VERSION, PARTIAL_INDEX_VERSION};
+use super::{COMPLETE_SINCE_VERSION, FORMAT_VERSION};
 use crate::error::{Error, Result};
 use crate::index::Verify;
 use crate::store::ObjectBytes;
@@ -62,7 +62,7 @@ impl Kind {
     /// The newest version that objects of the kind have; older ones are read too.
     const fn newest_version(self) -> u32 {
         match self {
-            Self::Graph | Self::Lists => PARTIAL_INDEX_VERSION,
+            Self::Graph | Self::Lists => COMPLETE_SINCE_VERSION,
             Self::Vectors | Self::Keys | Self::Deletes | Self::Manifest | Self::Catalog => FORMAT_VERSION,
         }
     }
