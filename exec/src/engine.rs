@@ -40,11 +40,11 @@ pub(crate) use explain::as_of;
 pub(crate) use explain::expressions::text as expression_text;
 pub use parameters::ParameterValue;
 use parameters::PresentValues;
+pub(crate) use parameters::{Values, as_functions};
+pub use template::Template;
 
 /// A statement that holds less is let through whatever others hold.
 const SMALL_BYTES: usize = 4 << 20;
-pub(crate) use parameters::{Values, as_functions};
-pub use template::Template;
 
 /// Rows per batch.
 pub const BATCH_ROWS: usize = 8192;

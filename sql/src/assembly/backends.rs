@@ -89,8 +89,8 @@ pub(super) async fn open_to_read(options: &StorageOptions, doors: &Doors) -> Res
     let (tasks, lease) = match &options.meta {
         Location::Local => (TaskSet::new(), Lease::of_directory()),
         Location::Service { .. } => {
-            let nobody = format!("verify-{:016x}", doors.dice.next_u64());
-            let acquired = Keeper::acquire(Arc::clone(&meta), Arc::clone(&doors.clock), &nobody);
+            let identity = format!("verify-{:016x}", doors.dice.next_u64());
+            let acquired = Keeper::acquire(Arc::clone(&meta), Arc::clone(&doors.clock), &identity);
             let acquired = tokio::time::timeout(LEASE_PATIENCE, acquired).await;
             keep(acquired.map_err(|_| StartError::Served)??)
         }

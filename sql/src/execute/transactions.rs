@@ -256,10 +256,8 @@ impl SessionExecutor {
             }
         };
         let outcome = self.append(&mut transaction, changes).await;
-        if outcome.is_err() {
-            transaction.release_locks();
-        } else {
-            transaction.release_locks();
+        transaction.release_locks();
+        if outcome.is_ok() {
             self.build_new_indexes(&transaction).await;
         }
         outcome.map(Some)
