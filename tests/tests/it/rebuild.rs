@@ -77,15 +77,21 @@ fn write_more(connection: &mut Connection) {
     }
 }
 
-#[test]
-fn a_database_comes_back_as_of_its_last_checkpoint() {
-    let mut server = Server::start();
+/// What a server answered at its checkpoint, after which it wrote more and was killed.
+fn fill_and_kill(server: &mut Server) -> Vec<String> {
     let mut connection = server.connect();
     fill(&mut connection);
     connection.run("CHECKPOINT").expect("checkpoint");
     let expected = answers(&mut connection);
     write_more(&mut connection);
     server.kill();
+    expected
+}
+
+#[test]
+fn a_database_comes_back_as_of_its_last_checkpoint() {
+    let mut server = Server::start();
+    let expected = fill_and_kill(&mut server);
     let data = server.data_dir();
     let refused = run(&["rebuild-meta"], &data, &Options::default());
     assert!(!refused.status.success() && text(&refused).contains("is in the way"), "{}", text(&refused));
@@ -183,12 +189,7 @@ fn everything_comes_back_from_s3_alone() {
     let place = Place::fresh();
     let options = place.options(&["--store"]);
     let mut server = Server::start_with(options.clone());
-    let mut connection = server.connect();
-    fill(&mut connection);
-    connection.run("CHECKPOINT").expect("checkpoint");
-    let expected = answers(&mut connection);
-    write_more(&mut connection);
-    server.kill();
+    let expected = fill_and_kill(&mut server);
     std::fs::remove_dir_all(server.data_dir()).expect("the whole local directory");
     let output = run(&["rebuild-meta"], &server.data_dir(), &options);
     assert!(output.status.success(), "{}", text(&output));
